@@ -1,0 +1,78 @@
+"""Every exception that Subsong raises for its users.
+
+    SubsongError
+    |-- ExperimentError       the experiment file: every error of it at once
+    |-- PortError             a port is missing, busy or vanished
+    |-- BoardError            the board refused or faulted; `code` is a number of subsong_device.faults
+    |   `-- FirmwareError     the firmware is missing, altered or of another version: redeploy
+    |-- LinkError             the conversation with the board failed
+    |   |-- LinkLost          the board fell silent
+    |   `-- SchemaMismatch    the board speaks another schema: redeploy
+    |-- LogError              a run log cannot be written or read
+    |-- ReplayError           a run log cannot be replayed (another arithmetic, no states)
+    |-- PlantError            the plant (subsong_sim)
+    `-- EngineError           a kernel engine (subsong_sim)
+
+Messages say what is wrong, where, and what to do.
+"""
+
+from subsong_sim.errors import EngineError, PlantError, SubsongError
+
+__all__ = [
+    "BoardError",
+    "EngineError",
+    "ExperimentError",
+    "FirmwareError",
+    "LinkError",
+    "LinkLost",
+    "LogError",
+    "PlantError",
+    "PortError",
+    "ReplayError",
+    "SchemaMismatch",
+    "SubsongError",
+]
+
+
+class ExperimentError(SubsongError):
+    """The experiment file is wrong; the message lists every error with its key and what is allowed."""
+
+
+class PortError(SubsongError):
+    """A port is missing, busy, or vanished while in use."""
+
+
+class BoardError(SubsongError):
+    """The board refused a command or faulted.
+
+    Attributes:
+        code: the fault's number in `subsong_device.faults`, or None where the board could not say.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class FirmwareError(BoardError):
+    """The firmware on the board is missing, altered, or of another version."""
+
+
+class LinkError(SubsongError):
+    """The conversation with the board failed."""
+
+
+class LinkLost(LinkError):
+    """The board stopped answering."""
+
+
+class SchemaMismatch(LinkError):
+    """The board speaks another version of the link's schema."""
+
+
+class LogError(SubsongError):
+    """A run log cannot be written, read or recovered."""
+
+
+class ReplayError(SubsongError):
+    """A run log cannot be replayed: another arithmetic, or the states that replay starts from are missing."""
