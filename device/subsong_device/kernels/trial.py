@@ -1,0 +1,139 @@
+"""The three estimators: what a trial's sign is, what its cost is compared with, and when an update is due."""
+
+from subsong_device.kernels.checksum import fold_int, fold_words
+from subsong_device.kernels.network import forward
+from subsong_device.layout import (
+    BASELINE,
+    BASELINE_SHIFT,
+    CHECK,
+    COST,
+    COST_LIMIT,
+    DELTA,
+    ESTIMATOR,
+    EVALUATE,
+    LAYERS_AT,
+    N_IN,
+    N_OUT,
+    LAYER_WORDS,
+    N_LAYERS,
+    PERTURBATION,
+    PHASE,
+    REMAINDER,
+    REWIND,
+    ROUNDING,
+    RUNNING_BASELINE,
+    SATURATED,
+    SIGN,
+    STARTED,
+    STEPS,
+    TOTAL,
+    TWO_SIDED,
+    UNPERTURBED_TRIAL,
+)
+
+
+def open_trial(head: ptr32) -> int:
+    """Clear the trial's scalars and choose the sign of its perturbation.
+
+    Returns:
+        head[SIGN]: +1; -1 for the second trial of a two-sided pair, whose perturbation stream is rewound; 0 for an
+        evaluation and for the first trial of the estimator "unperturbed_trial".
+    """
+    head[STEPS] = 0
+    head[TOTAL] = 0
+    head[SATURATED] = 0
+    head[CHECK] = 0
+    sign = 1
+    if head[EVALUATE] != 0:
+        sign = 0
+    elif head[ESTIMATOR] == UNPERTURBED_TRIAL and head[PHASE] == 0:
+        sign = 0
+    elif head[ESTIMATOR] == TWO_SIDED and head[PHASE] == 1:
+        sign = 0 - 1
+        rewind(head)
+    else:
+        head[REWIND] = head[PERTURBATION]
+        head[REWIND + 1] = head[PERTURBATION + 1]
+    head[SIGN] = sign
+    return sign
+
+
+def rewind(head: ptr32) -> int:
+    """Return the perturbation stream to where this trial (or its pair) began."""
+    head[PERTURBATION] = head[REWIND]
+    head[PERTURBATION + 1] = head[REWIND + 1]
+    return 0
+
+
+def observe(head: ptr32) -> int:
+    """Add head[COST] to the trial's total and to its checksum.
+
+    Scaling and overflow: |cost| <= 2**28 and |total| <= 2**28 before the sum, which saturates at +-2**28.
+    """
+    cost = head[COST]
+    total = head[TOTAL] + cost
+    if total > COST_LIMIT:
+        total = COST_LIMIT
+    elif total < 0 - COST_LIMIT:
+        total = 0 - COST_LIMIT
+    head[TOTAL] = total
+    head[CHECK] = fold_int(head[CHECK], cost)
+    return 0
+
+
+def step(head: ptr32, mem: ptr16, x: ptr16, u: ptr16, amount: int) -> int:
+    """Take one step: observe the cost, propagate, and fold every word seen and sent into the checksum."""
+    observe(head)
+    head[CHECK] = fold_words(head[CHECK], x, 0, head[LAYERS_AT + N_IN])
+    forward(head, mem, x, u, amount)
+    head[CHECK] = fold_words(head[CHECK], u, 0, head[LAYERS_AT + (head[N_LAYERS] - 1) * LAYER_WORDS + N_OUT])
+    head[STEPS] += 1
+    return 0
+
+
+def close_trial(head: ptr32) -> int:
+    """Take the last cost; compare with the baseline; advance the pair or the running baseline.
+
+    Returns:
+        1 if head[DELTA] (cost minus baseline, counts) calls for an update, else 0: after an evaluation, after the first
+        trial of a pair, and after the first trial of all under a running baseline.
+
+    Scaling and overflow: |total| and |baseline| <= 2**28, so |delta| <= 2**29; delta + remainder < 2**29 + 2**15.
+    The running baseline b += delta * 2**-BASELINE_SHIFT keeps its fraction in head[REMAINDER]: no update is lost.
+    """
+    observe(head)
+    due = 0
+    if head[EVALUATE] == 0:
+        total = head[TOTAL]
+        delta = total - head[BASELINE]
+        if head[ESTIMATOR] == RUNNING_BASELINE:
+            if head[STARTED] == 0:
+                head[STARTED] = 1
+                head[BASELINE] = total
+            else:
+                due = 1
+                shift = head[BASELINE_SHIFT]
+                r = delta + head[REMAINDER]
+                head[BASELINE] += r >> shift
+                head[REMAINDER] = r - ((r >> shift) << shift)
+        elif head[PHASE] == 0:
+            head[PHASE] = 1
+            head[BASELINE] = total
+        else:
+            head[PHASE] = 0
+            due = 1
+        head[DELTA] = delta
+    return due
+
+
+def seal(head: ptr32) -> int:
+    """Fold the scalars and both generators into the checksum."""
+    check = fold_int(head[CHECK], head[STEPS])
+    check = fold_int(check, head[TOTAL])
+    check = fold_int(check, head[BASELINE])
+    check = fold_int(check, head[REMAINDER])
+    check = fold_int(check, head[SATURATED])
+    for i in range(PERTURBATION, ROUNDING + 2):
+        check = fold_int(check, head[i])
+    head[CHECK] = check
+    return 0

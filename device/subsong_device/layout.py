@@ -1,0 +1,81 @@
+"""Where everything lies in a learner's two buffers; docs/arithmetic.md is the normative text.
+
+head: array('i'), int32 words      mem: array('H'), 16-bit words
+    0..31   scalars, below             weights, row after row: n_in weights, then the bias
+    32..    one row of 8 a layer       signals: sensors, then the outputs of every layer
+    then    eligibility (int32)        signs of the drives' perturbation, one bit a unit
+            (node perturbation)        tanh table, 257 words (where a layer needs it)
+"""
+
+ARITHMETIC_VERSION = 1
+
+# Set by the caller before a kernel runs.
+COST = 0  # cost of the last step, counts; 0 before the first
+EVALUATE = 1  # 1: the trial perturbs nothing and changes no state
+
+# What a trial leaves behind.
+STEPS = 2
+TOTAL = 3  # sum of costs, saturating at +-2**28
+BASELINE = 4  # what the next perturbed trial is compared with
+CHECK = 5  # 28-bit checksum of the trial
+SATURATED = 6  # drives and weights clipped in this trial
+
+# Configuration, written by the host and never changed.
+ESTIMATOR = 7
+AMPLITUDE = 8  # weight LSBs, or drive LSBs (2**-12)
+RATE = 9
+RATE_SHIFT = 10
+BASELINE_SHIFT = 11
+STOCHASTIC = 12  # 1: stochastic rounding; 0: to nearest
+N_LAYERS = 13
+N_WEIGHTS = 14  # biases included
+LIMIT = 15  # weights are kept in +-LIMIT
+WEIGHTS_AT = 16  # offsets in mem
+SIGNALS_AT = 17
+SIGNS_AT = 18
+TABLE_AT = 19
+ELIGIBILITY_AT = 20  # offset in head
+
+# State of the estimator.
+PHASE = 21  # 0: first trial of a pair; 1: the second
+STARTED = 22  # 1 once the running baseline has a value
+REMAINDER = 23  # the running baseline's fraction, in 2**-BASELINE_SHIFT counts
+SIGN = 24  # of this trial's perturbation: +1, -1, or 0 for none
+DELTA = 25  # cost minus baseline of the trial that ended
+
+# Generators: two 16-bit words a stream, in head so that a rewind is two assignments.
+PERTURBATION = 26
+REWIND = 28  # where this trial's (or pair's) perturbation began
+ROUNDING = 30
+
+LAYERS_AT = 32
+LAYER_WORDS = 8
+# Within a layer's row.
+N_IN = 0
+N_OUT = 1
+ACTIVATION = 2
+PRODUCT_SHIFT = 3  # products are shifted before they are summed
+BIAS_SHIFT = 4
+DRIVE_SHIFT = 5
+INPUT_FRAC = 6  # fraction bits of the layer's input signals
+
+RUNNING_BASELINE = 0
+UNPERTURBED_TRIAL = 1
+TWO_SIDED = 2
+
+IDENTITY = 0
+HARD_TANH = 1
+TANH = 2
+LOGISTIC = 3
+
+COST_LIMIT = 0x10000000
+ONE_DRIVE = 4096
+TABLE_WORDS = 257
+
+# On-board tasks (tasks.py): a block of 16-bit words, patterns after the header.
+TASK_PATTERNS = 0
+TASK_INPUTS = 1
+TASK_OUTPUTS = 2
+TASK_NEXT = 3
+TASK_ERROR_SHIFT = 4
+TASK_DATA = 5

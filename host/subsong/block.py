@@ -1,0 +1,158 @@
+"""Builds a learner's block of memory: the same bytes go to the board and to the simulator."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from subsong_device import layout
+from subsong.errors import ExperimentError
+from subsong.experiment import Experiment
+
+ACTIVATIONS = {
+    "identity": layout.IDENTITY,
+    "hard_tanh": layout.HARD_TANH,
+    "tanh": layout.TANH,
+    "logistic": layout.LOGISTIC,
+}
+ESTIMATORS = {
+    "running_baseline": layout.RUNNING_BASELINE,
+    "unperturbed_trial": layout.UNPERTURBED_TRIAL,
+    "two_sided": layout.TWO_SIDED,
+}
+SENSOR_FRAC = 15
+DRIVE_FRAC = 12
+
+
+@dataclass(frozen=True)
+class Block:
+    """A learner's initial memory.
+
+    Attributes:
+        rule: name of the learner.
+        head: little-endian int32 words, subsong_device.layout.
+        mem: little-endian uint16 words.
+        task: little-endian uint16 words of the on-board task, empty for a plant.
+    """
+
+    rule: str
+    head: bytes
+    mem: bytes
+    task: bytes
+    n_sensors: int
+    n_actuators: int
+
+    @property
+    def digest(self) -> str:
+        """sha256 over rule, head, mem and task: names the experiment."""
+        parts = (self.rule.encode(), self.head, self.mem, self.task)
+        return hashlib.sha256(b"".join(len(p).to_bytes(4, "little") + p for p in parts)).hexdigest()
+
+
+def stream_seed(seed: int, stream: str, index: int = 0) -> int:
+    """Return the 32-bit seed of a named stream: the first 4 bytes (little-endian) of sha256 of "seed/stream/index".
+
+    0, where xorshift would stay for ever, becomes 1.
+    """
+    digest = hashlib.sha256(f"{seed}/{stream}/{index}".encode()).digest()
+    return int.from_bytes(digest[:4], "little") or 1
+
+
+def product_shift(n_in: int) -> int:
+    """Return the least s with 2**s >= n_in + 1: n_in shifted products and a bias then stay below 2**30."""
+    return n_in.bit_length()
+
+
+def build_block(experiment: Experiment) -> Block:
+    """Build the block of an experiment.
+
+    Raises:
+        ExperimentError: the formats leave no room for a layer's fan-in.
+    """
+    network, learner = experiment.network, experiment.learner
+    node = learner.rule == "node_perturbation"
+    sizes = network.layers
+    rows: list[int] = []
+    input_frac = SENSOR_FRAC
+    for k, (n_in, n_out, name) in enumerate(zip(sizes[:-1], sizes[1:], network.activations, strict=True)):
+        shift = product_shift(n_in)
+        drive_shift = network.weight_frac + input_frac - shift - DRIVE_FRAC
+        if drive_shift < 0 or shift > input_frac:
+            raise ExperimentError(
+                f"network.layers[{k}]: {n_in} inputs leave no room for weight_frac = {network.weight_frac}; "
+                f"allowed: at most {2 ** min(input_frac, network.weight_frac + input_frac - DRIVE_FRAC) - 1} inputs here"
+            )
+        rows += [n_in, n_out, ACTIVATIONS[name], shift, input_frac - shift, drive_shift, input_frac, 0]
+        input_frac = DRIVE_FRAC if name == "identity" else SENSOR_FRAC
+    n_weights = sum((i + 1) * o for i, o in zip(sizes[:-1], sizes[1:], strict=True))
+    needs_table = any(a in ("tanh", "logistic") for a in network.activations)
+    signs = sum((o + 15) // 16 for o in sizes[1:]) if node else 0
+    signals_at = n_weights
+    signs_at = signals_at + sum(sizes)
+    table_at = signs_at + signs
+    amplitude = round(learner.amplitude * 2 ** (DRIVE_FRAC if node else network.weight_frac))
+    n_layers = len(sizes) - 1
+    eligibility_at = layout.LAYERS_AT + layout.LAYER_WORDS * n_layers
+
+    head = np.zeros(eligibility_at + (n_weights if node else 0), dtype="<i4")
+    head[layout.ESTIMATOR] = ESTIMATORS[learner.estimator]
+    head[layout.AMPLITUDE] = amplitude
+    head[layout.RATE] = learner.rate
+    head[layout.RATE_SHIFT] = learner.rate_shift
+    head[layout.BASELINE_SHIFT] = learner.baseline_shift
+    head[layout.STOCHASTIC] = int(learner.rounding == "stochastic")
+    head[layout.N_LAYERS] = n_layers
+    head[layout.N_WEIGHTS] = n_weights
+    head[layout.LIMIT] = 32767 if node else 32767 - amplitude
+    head[layout.WEIGHTS_AT] = 0
+    head[layout.SIGNALS_AT] = signals_at
+    head[layout.SIGNS_AT] = signs_at
+    head[layout.TABLE_AT] = table_at
+    head[layout.ELIGIBILITY_AT] = eligibility_at
+    for at, stream in ((layout.PERTURBATION, "perturbation"), (layout.ROUNDING, "rounding")):
+        seed = stream_seed(experiment.seed, stream)
+        head[at], head[at + 1] = seed & 0xFFFF, seed >> 16
+    head[layout.LAYERS_AT : eligibility_at] = rows
+
+    mem = np.zeros(table_at + (layout.TABLE_WORDS if needs_table else 0), dtype="<u2")
+    span = round(network.init * 2**network.weight_frac)
+    limit = int(head[layout.LIMIT])
+    random = np.random.Generator(np.random.PCG64(stream_seed(experiment.seed, "init")))
+    weights = np.clip(random.integers(-span, span + 1, n_weights), -limit, limit)
+    mem[:n_weights] = weights & 0xFFFF
+    if needs_table:
+        mem[table_at:] = tanh_table()
+    return Block(
+        learner.rule, head.tobytes(), mem.tobytes(), task_block(experiment), sizes[0], sizes[-1]
+    )
+
+
+def tanh_table() -> list[int]:
+    """Return the 257 words of tanh at (i - 128) / 16, offset by 32768."""
+    return [round(32767 * math.tanh((i - 128) / 16)) + 32768 for i in range(layout.TABLE_WORDS)]
+
+
+TASKS: dict[str, list[tuple[tuple[float, ...], tuple[float, ...]]]] = {
+    "xor": [((-1, -1), (0,)), ((-1, 1), (1,)), ((1, -1), (1,)), ((1, 1), (0,))],
+}
+
+
+def task_block(experiment: Experiment) -> bytes:
+    """Return the on-board task's words (subsong_device.tasks), or nothing for a plant.
+
+    Inputs are words of 1 LSB = 2**-15; targets are in the format of the output layer's activation.
+    """
+    if experiment.plant.kind != "task":
+        return b""
+    patterns = TASKS[experiment.plant.name]
+    frac = DRIVE_FRAC if experiment.network.activations[-1] == "identity" else SENSOR_FRAC
+    n_in, n_out = len(patterns[0][0]), len(patterns[0][1])
+    words = [len(patterns), n_in, n_out, 0, frac - DRIVE_FRAC]
+    for inputs, targets in patterns:
+        words += [_word(v, SENSOR_FRAC) for v in inputs] + [_word(v, frac) for v in targets]
+    return np.array(words, dtype=np.int64).astype("<u2").tobytes()
+
+
+def _word(value: float, frac: int) -> int:
+    return max(-32767, min(32767, round(value * 2**frac))) & 0xFFFF

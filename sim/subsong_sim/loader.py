@@ -1,0 +1,210 @@
+"""One source, many engines: gathers kernels from the firmware's files and hands them to CPython or Numba.
+
+A learner's file and the kernels it imports are joined into one module, checked against the dialect, and written to the
+cache under the hash of its text, so that tracebacks have lines, Numba keeps its compilations beside it, and an edited
+kernel never meets a stale compilation.
+
+For Numba every load and every operation is wrapped in int32: the boards' arithmetic, wrap-around included, at no cost.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import os
+import sys
+import tempfile
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from subsong_sim import dialect
+from subsong_sim.errors import EngineError
+
+PACKAGE = "subsong_device"
+_HEADER = "# Joined by subsong_sim.loader from the firmware's files; edit those, not this.\n"
+
+
+class Source(NamedTuple):
+    """Kernels joined into one module: constants first, then functions in the order of their calls."""
+
+    constants: dict[str, int]
+    functions: dict[str, ast.FunctionDef]
+
+
+@cache
+def _parse(module: str) -> tuple[ast.Module, str]:
+    path = resources.files(PACKAGE).joinpath(*module.split(".")[1:-1], module.split(".")[-1] + ".py")
+    try:
+        text = path.read_text(encoding="utf-8")
+        return ast.parse(text, str(path)), str(path)
+    except (OSError, SyntaxError) as e:
+        raise EngineError(f"kernel module {module}: {e}") from e
+
+
+@cache
+def gather(module: str, called: tuple[str, ...]) -> Source:
+    """Collect a kernel module and everything it imports.
+
+    Args:
+        module: such as "subsong_device.learners.weight_perturbation".
+        called: the kernels in it that a board calls.
+
+    Raises:
+        EngineError: a file is missing, breaks the dialect, or two kernels share a name.
+    """
+    tree, file = _parse(module)
+    constants: dict[str, int] = {}
+    functions: dict[str, ast.FunctionDef] = {}
+    scope_constants: set[str] = set()
+    scope_kernels: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.startswith(PACKAGE):
+            imported = gather(node.module, ())
+            for name, function in imported.functions.items():
+                if functions.setdefault(name, function) is not function:
+                    raise EngineError(f"{file}: two kernels are called {name}; rename one")
+            constants.update(imported.constants)
+            for alias in node.names:
+                (scope_kernels if alias.name in imported.functions else scope_constants).add(alias.name)
+                if alias.name not in imported.functions and alias.name not in imported.constants:
+                    raise EngineError(f"{file}:{node.lineno}: {node.module} has no {alias.name}")
+    own = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            if isinstance(node.value, ast.Constant) and type(node.value.value) is int:
+                constants[node.targets[0].id] = node.value.value
+                scope_constants.add(node.targets[0].id)
+    dialect.require(dialect.violations(tree, file, scope_kernels | set(own), scope_constants, called))
+    for name, function in own.items():
+        if name in functions:
+            raise EngineError(f"{file}: two kernels are called {name}; rename one")
+        functions[name] = function
+    return Source(constants, functions)
+
+
+class _Int32(ast.NodeTransformer):
+    """Wraps every load and every operation in int32 and makes indices unsigned (no wrap-around test in the loop)."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        self.generic_visit(node)
+        return _call("int32", node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        self.generic_visit(node)
+        node.slice = _call("uint32", node.slice)
+        return _call("int32", node) if isinstance(node.ctx, ast.Load) else node
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
+        target = node.target
+        load: ast.expr
+        if isinstance(target, ast.Name):
+            load = ast.Name(target.id, ast.Load())
+        else:
+            assert isinstance(target, ast.Subscript)
+            load = ast.Subscript(target.value, target.slice, ast.Load())
+        plain = ast.Assign([target], ast.BinOp(load, node.op, node.value))
+        return self.visit_Assign(ast.copy_location(plain, node))
+
+    def visit_Assign(self, node: ast.Assign) -> ast.stmt:
+        target = node.targets[0]
+        node.value = self.visit(node.value)
+        if isinstance(target, ast.Subscript):
+            node.targets = [self.visit(target)]
+        elif isinstance(node.value, ast.Constant):
+            # A local's first value fixes its type.
+            node.value = _call("int32", node.value)
+        return node
+
+    def visit_Return(self, node: ast.Return) -> ast.stmt:
+        self.generic_visit(node)
+        assert node.value is not None
+        node.value = _call("int32", node.value)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Name) and node.func.id != "range":
+            node.args = [_call("int32", a) if isinstance(a, ast.Constant) else a for a in node.args]
+        return node
+
+
+def _call(name: str, value: ast.expr) -> ast.Call:
+    return ast.copy_location(ast.Call(ast.Name(name, ast.Load()), [value], []), value)
+
+
+def render(source: Source, engine: str) -> str:
+    """Return the joined module's text for "cpython" or "numba"."""
+    lines = [_HEADER]
+    if engine == "numba":
+        lines.append("from numba import int32, njit, uint32\n")
+    lines += [f"{name} = int32({value})\n" if engine == "numba" else f"{name} = {value}\n"
+              for name, value in source.constants.items()]
+    for function in source.functions.values():
+        copy = ast.parse(ast.unparse(function)).body[0]
+        assert isinstance(copy, ast.FunctionDef)
+        for p in copy.args.args:
+            p.annotation = None
+        copy.returns = None
+        if engine == "numba":
+            copy.body = [_Int32().visit(statement) for statement in copy.body]
+            lines.append("\n\n@njit(cache=True, nogil=True)")
+        else:
+            lines.append("\n")
+        lines.append("\n" + ast.unparse(ast.fix_missing_locations(copy)) + "\n")
+    return "".join(lines)
+
+
+def cache_folder() -> Path:
+    """Return the folder of everything that can be made again: $SUBSONG_CACHE, or subsong under the user's cache."""
+    chosen = os.environ.get("SUBSONG_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "subsong"
+
+
+def _kept(name: str, text: str) -> Path:
+    """Write text to the cache under its hash, once; to a temporary folder where the cache cannot be written."""
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    for root in (cache_folder() / "kernels", Path(tempfile.gettempdir()) / f"subsong-kernels-{os.getuid()}"):
+        folder = root / digest
+        path = folder / f"{name}.py"
+        try:
+            if path.is_file() and path.read_text(encoding="utf-8") == text:
+                return path
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fd, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
+            with os.fdopen(fd, "w", encoding="utf-8") as f:
+                f.write(text)
+            os.replace(temporary, path)
+            return path
+        except OSError as e:
+            last = e
+    raise EngineError(f"no folder to keep compiled kernels in ({last}); set SUBSONG_CACHE to one that can be written")
+
+
+def import_text(name: str, text: str) -> ModuleType:
+    """Import a module's text from the cache; the same text is imported once a process."""
+    path = _kept(name, text)
+    unique = f"_subsong_{path.parent.name}_{name}"
+    if unique in sys.modules:
+        return sys.modules[unique]
+    spec = importlib.util.spec_from_file_location(unique, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[unique] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[unique]
+        raise
+    return module
+
+
+@cache
+def load(module: str, called: tuple[str, ...], engine: str) -> ModuleType:
+    """Return a module of kernels for "cpython" (as they are) or "numba" (compiled)."""
+    if engine not in ("cpython", "numba"):
+        raise EngineError(f"engine {engine!r}: choose cpython or numba")
+    return import_text(module.split(".")[-1], render(gather(module, called), engine))
