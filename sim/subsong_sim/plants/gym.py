@@ -1,0 +1,264 @@
+"""Any Gymnasium environment with Box observations and Discrete or Box actions, in words.
+
+The observation is flattened, a sensor for each number. A Discrete action space of n choices is one actuator whose word
+u chooses ((u + 32768) * n) >> 16; a Box is flattened, an actuator for each number, words -32767..32767 mapped linearly
+onto its range (-32768 counts as -32767). The cost is -reward. An episode is done when the environment says terminated
+or truncated. Conversions of up to 32 sensors are plain Python, which beats numpy's overhead several times.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+
+from subsong_sim.errors import PlantError
+from subsong_sim.plants.base import (
+    WORD_MAX,
+    check_seed,
+    check_words,
+    cost_word,
+    describe_settings,
+    resolve_ranges,
+    scale_of,
+    sensor_words,
+)
+from subsong_sim.plants.cartpole_env import FrictionCartPole
+from subsong_sim.plants.cartpole_parameters import (
+    EPISODE_STEPS,
+    INTEGRATORS,
+    cartpole_numbers,
+    cartpole_semi_implicit,
+    cartpole_settings,
+)
+from subsong_sim.plants.spec import Parameter, PlantSpec, Range
+
+_Env = gymnasium.Env[Any, Any]
+_PLAIN_SENSORS = 32  # above this numpy's fixed cost is the smaller one
+
+
+class GymPlant:
+    """A Gymnasium environment as a Plant.
+
+    Args:
+        spec: the nominal plant.
+        mismatch_parameters: `plant.mismatch.parameters`, which go over those of the nominal plant.
+
+    Attributes:
+        env: the environment, wrappers of its registration included.
+        discrete_actions: True for a Discrete action space.
+
+    Raises:
+        PlantError: the environment is unknown or cannot be made, its spaces are of another kind, or a parameter or
+            range is not allowed.
+    """
+
+    def __init__(self, spec: PlantSpec, mismatch_parameters: Mapping[str, Parameter] | None = None) -> None:
+        self._name = spec.id
+        self.env = _make(spec.id)
+        self.done = False
+        try:
+            self._set_up(spec, mismatch_parameters or {})
+        except PlantError:
+            self.env.close()
+            raise
+
+    def _set_up(self, spec: PlantSpec, over: Mapping[str, Parameter]) -> None:
+        settings = _set_parameters(self.env, spec, over)
+        sensors = self.env.observation_space
+        if not isinstance(sensors, Box) or sensors.shape == () or 0 in sensors.shape:
+            raise PlantError(
+                f"plant.id: the observations of {spec.id} are {sensors}; only a Box of numbers can be sensed"
+            )
+        low, high = _bounds(sensors)
+        ranges = resolve_ranges("plant.sensor_range", spec.id, "sensor", spec.sensor_range, low, high)
+        self.n_sensors = len(ranges)
+        self._scales = [scale_of(bounds) for bounds in ranges]
+        self._middles = np.array([scale.middle for scale in self._scales])
+        self._gains = np.array([scale.words_per_unit for scale in self._scales])
+        self._flat = len(sensors.shape) == 1
+        actuator_ranges = self._set_up_actions(spec)
+        self._cost_lsb = spec.cost_lsb
+        self._words: list[int] | None = None  # None before the first reset
+        self._cost = 0
+        self._seed = 0
+        self._step = 0
+        text = describe_settings(settings, {"sensor_range": ranges, "actuator_range": actuator_ranges}, spec.cost_lsb)
+        self.description = f"{spec.id}, Gymnasium {gymnasium.__version__}: {text}"
+
+    def _set_up_actions(self, spec: PlantSpec) -> list[Range] | None:
+        actions = self.env.action_space
+        self._action: Callable[[Sequence[int]], Any]
+        if isinstance(actions, Discrete):
+            if spec.actuator_range is not None:
+                raise PlantError(f"plant.actuator_range: the actions of {spec.id} are discrete; remove it")
+            self.discrete_actions = True
+            self.n_actuators = 1
+            self._choices = int(actions.n)
+            self._first_choice = int(actions.start)
+            self._action = self._choose
+            return None
+        if not isinstance(actions, Box) or 0 in actions.shape:
+            raise PlantError(f"plant.id: the actions of {spec.id} are {actions}; only Discrete or Box can be actuated")
+        low, high = _bounds(actions)
+        ranges = resolve_ranges("plant.actuator_range", spec.id, "actuator", spec.actuator_range, low, high)
+        for i, bounds in enumerate(ranges):
+            if bounds[0] < low[i] or bounds[1] > high[i]:
+                raise PlantError(
+                    f"plant.actuator_range[{i}]: {list(bounds)} is wider than {spec.id} allows; "
+                    f"stay within [{low[i]:g}, {high[i]:g}]"
+                )
+        self.discrete_actions = False
+        self.n_actuators = len(ranges)
+        self._spans = [((lo + hi) / 2.0, (hi - lo) / 2.0, lo, hi) for lo, hi in ranges]
+        self._shape = actions.shape
+        self._dtype = actions.dtype
+        self._whole = np.issubdtype(actions.dtype, np.integer)
+        self._action = self._drive
+        return ranges
+
+    def reset(self, seed: int) -> None:
+        """Begin an episode with env.reset(seed=seed).
+
+        Raises:
+            PlantError: the seed is outside 0..2**32-1, or a first reading is not a number.
+        """
+        self._seed = check_seed(seed)
+        self._step = 0
+        observation, _ = self.env.reset(seed=self._seed)
+        self._words = self._sense(observation)
+        self._cost = 0
+        self.done = False
+
+    def sense(self) -> list[int]:
+        """Return the observation as words."""
+        if self._words is None:
+            raise PlantError(f"{self._name}: sense() before the first reset()")
+        return self._words
+
+    def actuate(self, u: Sequence[int]) -> None:
+        """Take one step of the environment.
+
+        Raises:
+            PlantError: there was no reset, the episode is over, the words are no int16 or too few or many, or the
+                environment returned something that is not a number.
+        """
+        if self._words is None or self.done:
+            raise PlantError(f"{self._name}: actuate() {'after the episode ended' if self.done else 'before reset()'}")
+        check_words(u, self.n_actuators, self._name)
+        self._step += 1
+        observation, reward, terminated, truncated, _ = self.env.step(self._action(u))
+        self.done = bool(terminated) or bool(truncated)
+        self._words = self._sense(observation)
+        try:
+            self._cost = cost_word(float(reward), self._cost_lsb)
+        except ValueError as error:
+            raise PlantError(self._broken("the reward")) from error
+
+    def cost(self) -> int:
+        """Return round(-reward / cost_lsb) of the last step."""
+        return self._cost
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()
+
+    def _choose(self, u: Sequence[int]) -> int:
+        return self._first_choice + (((int(u[0]) + 32768) * self._choices) >> 16)
+
+    def _drive(self, u: Sequence[int]) -> NDArray[Any]:
+        values = []
+        for word, (middle, half, low, high) in zip(u, self._spans, strict=True):
+            value = middle + half * (word / WORD_MAX)
+            # Held within the range: this is where -32768 saturates, and the last digit of middle + half.
+            values.append(low if value < low else min(value, high))
+        if self._whole:
+            return np.rint(values).astype(self._dtype).reshape(self._shape)
+        return np.array(values, self._dtype).reshape(self._shape)
+
+    def _sense(self, observation: NDArray[Any]) -> list[int]:
+        flat = observation if self._flat else observation.ravel()
+        try:
+            if self.n_sensors <= _PLAIN_SENSORS:
+                return sensor_words(flat.tolist(), self._scales)
+            return self._sense_many(flat)
+        except ValueError as error:
+            raise PlantError(self._broken("a sensor")) from error
+
+    def _sense_many(self, flat: NDArray[Any]) -> list[int]:
+        # The same float64 operations in the same order as sensor_words: the words are equal.
+        counts = np.clip((flat.astype(np.float64) - self._middles) * self._gains, -WORD_MAX, WORD_MAX)
+        if np.isnan(counts).any():
+            raise ValueError("not a number")
+        words: list[int] = np.rint(counts).astype(np.int64).tolist()
+        return words
+
+    def _broken(self, what: str) -> str:
+        return (
+            f"{self._name}: {what} is not a number at step {self._step} after reset({self._seed}); "
+            "check plant.parameters, the plant has left what its equations can compute"
+        )
+
+
+def _make(env_id: str) -> _Env:
+    # Gymnasium warns about old versions and bound precision in its own voice and colours: not while we make it.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            if env_id in EPISODE_STEPS:
+                return gymnasium.make(
+                    replace(gymnasium.spec(env_id), entry_point=cast("Any", FrictionCartPole)), disable_env_checker=True
+                )
+            # The checker warns on every odd reading; what matters of that is checked here, once.
+            return gymnasium.make(env_id, disable_env_checker=True)
+        except (gymnasium.error.Error, ImportError) as error:
+            raise PlantError(f"plant.id: Gymnasium cannot make {env_id!r}: {_plain(error)}") from error
+
+
+def _plain(error: Exception) -> str:
+    return str(error).replace("`", "'").rstrip(". ")
+
+
+def _bounds(box: Box) -> tuple[list[float], list[float]]:
+    return [float(v) for v in box.low.ravel()], [float(v) for v in box.high.ravel()]
+
+
+def _settable(env: _Env) -> list[str]:
+    """Return the public numeric attributes of the bare environment, its class's included."""
+    bare = env.unwrapped
+    names = set(vars(bare))
+    for base in type(bare).__mro__:
+        names.update(vars(base))
+    return sorted(
+        name
+        for name in names
+        if not name.startswith("_")
+        and isinstance(getattr(bare, name, None), int | float | np.number)
+        and not isinstance(getattr(bare, name), bool)
+    )
+
+
+def _set_parameters(env: _Env, spec: PlantSpec, over: Mapping[str, Parameter]) -> dict[str, Parameter]:
+    """Set the parameters on the bare environment; return those worth describing."""
+    bare: Any = env.unwrapped
+    if isinstance(bare, FrictionCartPole):
+        for name, value in cartpole_numbers(spec.parameters, over).items():
+            setattr(bare, name, value)
+        bare.kinematics_integrator = INTEGRATORS[cartpole_semi_implicit(spec.parameters, over)]
+        bare.total_mass = bare.masspole + bare.masscart
+        bare.polemass_length = bare.masspole * bare.length
+        return cartpole_settings(spec.parameters, over)
+    allowed = _settable(env) if spec.parameters or over else []
+    for key, parameters in (("plant.parameters", spec.parameters), ("plant.mismatch.parameters", over)):
+        for name, given in parameters.items():
+            if name not in allowed:
+                names = ", ".join(allowed) or "(it has none)"
+                raise PlantError(f"{key}.{name}: {spec.id} has no such number; use one of {names}")
+            if isinstance(given, str):
+                raise PlantError(f"{key}.{name}: {given!r} must be a number")
+            setattr(bare, name, given)
+    return {**spec.parameters, **over}
