@@ -1,0 +1,70 @@
+# Every target makes its own .venv where there is none, and brings it up to date when pyproject.toml has changed.
+#   REQUIRE_ALL=1   what is missing on this machine fails instead of being skipped (CI sets it)
+#   QUICK=1         for bench and bench-NAME: the same in under two minutes
+#   PYTHON=python3.12   which Python makes .venv (3.11 or newer; found by itself otherwise)
+#   JOBS=4          test processes
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+JOBS ?= 2
+BIN := .venv/bin
+# One stamp for what a user runs, one for what a developer needs beside it (type checkers and stubs: several hundred megabytes).
+VENV := .venv/.made
+RUN := .venv/.installed
+DEV := .venv/.installed-dev
+export QUICK REQUIRE_ALL
+
+.PHONY: help demo test quick lint bench clean
+
+help: ## say this
+	@sed -n 's/^\([a-z%-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+
+demo: $(RUN) ## learn on an embedded board and in the simulator, replay, compare: about three minutes
+	$(BIN)/python -m subsong.demo
+
+test: lint ## everything that CI checks
+	$(BIN)/python -m pytest -n $(JOBS)
+
+quick: $(DEV) ## the tests that take seconds
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+
+# basedpyright sees device/ with MicroPython's standard library in CPython's place: the stubs' `stdlib` folder lies in site-packages.
+lint: $(DEV) ## style, formatting, types, who imports whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/basedpyright --pythonpath $(BIN)/python --typeshedpath "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	$(BIN)/lint-imports
+
+bench: $(DEV) ## every benchmark; QUICK=1 for a short version
+	@shopt -s nullglob; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+bench-%: $(DEV) ## one benchmark: benchmarks/bench_NAME.py
+	$(BIN)/python benchmarks/bench_$(subst -,_,$*).py
+
+clean: ## remove .venv and what tools left; run logs stay
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV):
+	@python="$(PYTHON)"; \
+	if [ -z "$$python" ]; then \
+	  for candidate in python3 python3.11 python3.12 python3.13 python3.14; do \
+	    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python="$$candidate"; break; fi; \
+	  done; \
+	fi; \
+	if [ -z "$$python" ]; then echo "make: no Python 3.11 or newer found: sudo apt-get install python3 python3-venv, or make PYTHON=/path/to/python" >&2; exit 1; fi; \
+	if ! "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then echo "make: $$python cannot make virtual environments: sudo apt-get install python3-venv" >&2; exit 1; fi; \
+	if .venv/bin/python -m pip --version >/dev/null 2>&1; then echo "using the .venv that is there"; else echo "making .venv with $$python"; "$$python" -m venv --clear .venv; fi
+	@touch $@
+
+$(RUN): pyproject.toml $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(DEV): pyproject.toml $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $(RUN) $@

@@ -1,0 +1,67 @@
+"""What every test file shares: what to do about tools that this machine lacks, and how hypothesis behaves.
+
+Under REQUIRE_ALL=1 (set by CI, after installing what the tests need) nothing is skipped: a missing tool fails, and
+so does every test that skips for any other reason. Elsewhere a missing tool skips its tests, and names the line that
+brings it.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+REQUIRE_ALL = os.environ.get("REQUIRE_ALL", "0") not in ("", "0")
+
+# The first call of a kernel compiles it for seconds, and CI machines stall: time says nothing here. CI draws the same
+# examples each time, so that a red run is the commit's doing; everywhere else each run looks at new ones.
+settings.register_profile(
+    "subsong", deadline=None, derandomize=REQUIRE_ALL, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("subsong")
+
+
+@pytest.fixture(scope="session")
+def need_tool() -> Callable[..., Path]:
+    """Return need_tool(*names, apt): the path of the first of these programs that is there, or a skip.
+
+    `apt` is the Debian package that brings them.
+    """
+
+    def need(*names: str, apt: str) -> Path:
+        for name in names:
+            found = shutil.which(name)
+            if found:
+                return Path(found)
+        message = f"needs {' or '.join(names)}: sudo apt-get install {apt}"
+        if REQUIRE_ALL:
+            pytest.fail(message, pytrace=False)
+        pytest.skip(message)
+
+    return need
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test that skips where everything is required; an expected failure is no skip."""
+    report = yield
+    if not hasattr(report, "wasxfail"):
+        _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Fail a whole file that skips where everything is required."""
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if REQUIRE_ALL and report.skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"REQUIRE_ALL=1 permits no skip: {reason}"
