@@ -1,7 +1,7 @@
 """Names that the kernel loader (or MicroPython's viper emitter) supplies to the files in device/.
 
-A kernel's buffers are `array('H')`, `array('i')` or `bytearray`; an element is an int and is loaded unsigned from `ptr8`
-and `ptr16`. Kernels only index, so only indexing is offered.
+A kernel's buffers are `array('H')`, `array('i')` or `bytearray`; an element is an int, loaded unsigned from `ptr8` and
+`ptr16`. Kernels only index, so only indexing is offered.
 """
 
 from typing import Protocol
