@@ -1,0 +1,269 @@
+"""The experiment file: what is learned, by which rule, on which plant, for how long.
+
+One TOML file serves the simulator, the emulated boards and real hardware, unchanged. It is validated whole: every
+error at once, each with its key and what is allowed there. `Experiment.digest` names the experiment.
+
+Nothing here builds a plant or a learner: the file is data, and `subsong_sim.plants.spec` is imported only to hand
+that data over.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from subsong.errors import ExperimentError
+from subsong.experiment_check import Good, Problem, cross_checks, describe
+from subsong.experiment_text import parse_toml, read_text, to_toml
+
+if TYPE_CHECKING:
+    from subsong_sim.plants.spec import Mismatch, PlantSpec
+
+
+def _whole(low: int, high: int, why: str, default: Any = ...) -> Any:
+    """Declare an integer key with inclusive limits."""
+    return _other(f"a whole number, {low} to {high}", why, default, ge=low, le=high)
+
+
+def _real(why: str, default: Any = ..., allowed: str = "", **limits: float) -> Any:
+    """Declare a real key with pydantic's limits (ge, gt, le, lt) and the same in words."""
+    return _other(f"a number{allowed and ', ' + allowed}", why, default, **limits)
+
+
+def _other(allowed: str, why: str, default: Any = ..., **constraints: Any) -> Any:
+    """Declare a key of any kind, saying in words what is allowed."""
+    return Field(default, description=why, json_schema_extra={"allowed": allowed}, **constraints)
+
+
+# TOML has arrays, never tuples: only the outer shape is lax, what lies inside stays strict.
+_ARRAY = Field(strict=False)
+_Width = Annotated[int, Field(ge=1, le=4095)]
+_Activation = Literal["identity", "hard_tanh", "tanh", "logistic"]
+_Range = Annotated[tuple[float, float], _ARRAY]
+_Attribute = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
+# An int stays an int: some attributes are counts. Beyond 2**53 it would be no float64.
+_Parameters = dict[
+    _Attribute, Annotated[int, Field(ge=-(2**53), le=2**53)] | float | Annotated[str, Field(max_length=256)]
+]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Network(_Table):
+    """Shape and word format of the network that is learned. Weights are int16."""
+
+    layers: Annotated[tuple[_Width, ...], _ARRAY] = _other(
+        "an array of 2 or more whole numbers, 1 to 4095", "inputs, hidden layers, outputs", min_length=2
+    )
+    activations: Annotated[tuple[_Activation, ...], _ARRAY] = _other(
+        '"identity", "hard_tanh", "tanh", "logistic"', "one a layer after the input"
+    )
+    weight_frac: int = _whole(8, 14, "1 LSB of a weight = 2**-weight_frac", 11)
+    init: float = _real("initial weights are uniform in +-init", 0.0, "0 or more", ge=0.0)
+
+
+class Learner(_Table):
+    """The learning rule and its scales."""
+
+    rule: Literal["weight_perturbation", "node_perturbation"] = Field(description="what is perturbed")
+    estimator: Literal["running_baseline", "unperturbed_trial", "two_sided"] = Field(
+        "two_sided", description="what the cost is measured against"
+    )
+    amplitude: float = _real("perturbation of a weight, or of a unit's drive, real units", ..., "above 0", gt=0.0)
+    rate: int = _whole(1, 16383, "eta = rate * 2**-rate_shift, weight LSBs a cost count")
+    rate_shift: int = _whole(0, 29, "eta = rate * 2**-rate_shift")
+    baseline_shift: int = _whole(1, 15, "running baseline: b += (C - b) * 2**-baseline_shift", 3)
+    rounding: Literal["stochastic", "nearest"] = Field(
+        "stochastic", description='how an update is rounded to int16; "nearest" is a control'
+    )
+
+
+class MismatchTable(_Table):
+    """What the real plant does and the nominal one does not: for `run`, and for `sim --mismatch`.
+
+    Every default is neutral. Fractions are of a channel's half range.
+    """
+
+    parameters: _Parameters = _other(
+        "a table of finite numbers and texts", "attributes of the environment, in place of the nominal ones", {}
+    )
+    actuator_lag: float = _real(
+        "share of the last actuation that remains; Box actions", 0.0, "0 to below 1", ge=0, lt=1
+    )
+    actuator_delay: int = _whole(0, 1000, "steps by which every action comes late", 0)
+    actuator_dropout: float = _real("probability that a step repeats the last action", 0.0, "0 to 1", ge=0, le=1)
+    actuator_gain: float = _real("factor on the action; Box actions", 1.0, "-10 to 10", ge=-10, le=10)
+    actuator_offset: float = _real("fraction added to the action; Box actions", 0.0, "-1 to 1", ge=-1, le=1)
+    actuator_deadband: float = _real(
+        "fraction within which commands do nothing; Box actions", 0.0, "0 to 1", ge=0, le=1
+    )
+    actuator_backlash: float = _real("fraction between the gear's two ends; Box actions", 0.0, "0 to 2", ge=0, le=2)
+    sensor_delay: int = _whole(0, 1000, "steps by which every sensor word comes late", 0)
+    sensor_noise: float = _real("standard deviation, a fraction", 0.0, "0 to 1", ge=0, le=1)
+    sensor_bits: int = _whole(1, 16, "quantisation: bits over the range", 16)
+
+
+class GymnasiumPlant(_Table):
+    """A Gymnasium environment: Box observations, Discrete or Box actions; cost = -reward."""
+
+    kind: Literal["gymnasium"]
+    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/-]+$", max_length=128)] = _other(
+        "a Gymnasium id such as CartPole-v1", "the environment's id"
+    )
+    parameters: _Parameters = _other("a table of finite numbers and texts", "attributes set on the environment", {})
+    sensor_range: Annotated[tuple[_Range, ...], _ARRAY] | None = _other(
+        "an array of [low, high], one a sensor",
+        "physical range of the word range +-32767; optional where bounded",
+        None,
+    )
+    actuator_range: Annotated[tuple[_Range, ...], _ARRAY] | None = _other(
+        "an array of [low, high], one an actuator", "the same for Box actions", None
+    )
+    cost_lsb: float = _real("physical cost of one count", 1.0, "above 0", gt=0.0)
+    mismatch: MismatchTable | None = Field(None, description="what the real plant does otherwise")
+
+
+class TaskPlant(_Table):
+    """A task in integers that runs wholly on the board."""
+
+    kind: Literal["task"]
+    name: Literal["xor"] = Field(description="the task")
+
+
+class Run(_Table):
+    """How long, and when to look."""
+
+    trials: int = _whole(1, 10_000_000, "learning trials, at most (one perturbed measurement each)")
+    steps: int = _whole(1, 16384, "steps a trial, at most")
+    evaluate_every: int = _whole(0, 10_000_000, "learning trials between evaluations; 0: only at the end", 0)
+    evaluate_episodes: int = _whole(1, 10_000, "unperturbed episodes an evaluation", 10)
+    stop_cost: float | None = _real("stop when an evaluation's mean physical cost is at most this", None)
+    deadman_ms: int = _whole(10, 600_000, "silence after which the board makes its outputs safe, milliseconds", 2000)
+
+
+class Experiment(_Table):
+    """One validated experiment. Made by `load_experiment` or `parse_experiment`."""
+
+    seed: int = _whole(0, 2**32 - 1, "every random draw is a function of it", 1)
+    network: Network
+    learner: Learner
+    plant: GymnasiumPlant | TaskPlant = Field(discriminator="kind")
+    run: Run
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _whole_file(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Add the rules between keys to what pydantic finds, so that every error comes at once."""
+        if isinstance(data, cls):
+            return data
+        experiment, problems = None, []
+        try:
+            experiment = handler(data)
+        except ValidationError as error:
+            found = (describe(each, cls, data) for each in error.errors(include_url=False))
+            # A value that fits none of several types fails once for each; say it once.
+            problems = list(dict.fromkeys(problem for problem in found if problem))
+        if isinstance(data, Mapping):
+            problems += cross_checks(Good(data, problems, cls))
+        if experiment is None or problems:
+            raise ValidationError.from_exception_data(cls.__name__, [_as_detail(problem) for problem in problems])
+        return experiment
+
+    def canonical(self) -> str:
+        """Return the experiment as JSON: sorted keys, defaults filled in, optional keys left out where not set."""
+        return json.dumps(_normal(self.model_dump(exclude_none=True)), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of `canonical()`, hexadecimal: comments, key order and spelt-out defaults do not change it."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+    def to_toml(self) -> str:
+        """Return TOML that parses to an equal experiment, every default spelt out."""
+        return to_toml(_normal(self.model_dump(exclude_none=True)))
+
+    def with_seed(self, seed: int) -> "Experiment":
+        """Return the same experiment under another seed.
+
+        Raises:
+            ExperimentError: the seed is outside 0..2**32-1.
+        """
+        return _validate({**self.model_dump(exclude_none=True), "seed": seed}, "")
+
+    def plant_spec(self) -> "PlantSpec":
+        """Return the nominal plant as the simulator's dataclass."""
+        from subsong_sim.plants.spec import PlantSpec
+
+        return PlantSpec(**self.plant.model_dump(exclude={"mismatch"}))
+
+    def mismatch(self) -> "Mismatch | None":
+        """Return what the real plant does otherwise, or None where the file has no [plant.mismatch]."""
+        from subsong_sim.plants.spec import Mismatch
+
+        table = self.plant.mismatch if isinstance(self.plant, GymnasiumPlant) else None
+        return None if table is None else Mismatch(**table.model_dump())
+
+
+def load_experiment(path: str | Path) -> Experiment:
+    """Read and validate an experiment file.
+
+    Raises:
+        ExperimentError: the file cannot be read or is wrong; one line for each error.
+    """
+    return parse_experiment(read_text(Path(path)), str(path))
+
+
+def parse_experiment(text: str, where: str) -> Experiment:
+    """Parse and validate an experiment.
+
+    Args:
+        text: TOML.
+        where: what to call it in messages: a file's name, or the log that it comes from.
+
+    Raises:
+        ExperimentError: one line for each error, `where: key.path: what is wrong (allowed: ...)`.
+    """
+    return _validate(parse_toml(text, where), where)
+
+
+def _validate(data: Mapping[str, Any], where: str) -> Experiment:
+    try:
+        return Experiment.model_validate(data)
+    except ValidationError as error:
+        problems = [Problem(**each["ctx"]) for each in error.errors(include_url=False)]
+        raise ExperimentError("\n".join(problem.line(where) for problem in problems)) from None
+
+
+def _as_detail(problem: Problem) -> InitErrorDetails:
+    return InitErrorDetails(
+        type=PydanticCustomError("subsong", "{what} (allowed: {allowed})", problem._asdict()),
+        loc=problem.path,
+        input=None,
+    )
+
+
+def _normal(value: Any) -> Any:
+    """Make -0.0 and 0.0 one, so that equal experiments have equal digests."""
+    match value:
+        case float():
+            return value + 0.0
+        case Mapping():
+            return {key: _normal(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_normal(item) for item in value]
+        case _:
+            return value

@@ -1,0 +1,285 @@
+"""What is wrong with an experiment, in words: pydantic's findings retold, and the rules that span several keys.
+
+Every message is one line, `file: key.path: what is wrong (allowed: ...)`, and all of them come at once: a rule that
+spans several keys is checked whenever the keys that it needs are good by themselves.
+"""
+
+import difflib
+import math
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+Path = tuple[str | int, ...]
+
+KINDS = ("gymnasium", "task")
+# The tasks that run wholly on the board: sensors, actuators.
+TASK_SHAPES = {"xor": (2, 1)}
+# One telemetry frame carries a step's sensor and actuator words: 14 + 2 * (sensors + actuators) bytes of 1024.
+MAX_WORDS = 505
+# Larger than any board's memory, and still a few megabytes on the host.
+MAX_WEIGHTS = 1 << 20
+# A perturbation must be a whole number of the LSBs it is added in: of a weight, or of a drive (1 LSB = 2**-12).
+AMPLITUDE_LSB = {"weight_perturbation": 4096, "node_perturbation": 16384}
+DRIVE_FRAC = 12
+
+
+class Problem(NamedTuple):
+    """One error: where, what, and what is allowed there ("" where the message says it all)."""
+
+    path: Path
+    what: str
+    allowed: str = ""
+
+    def line(self, where: str) -> str:
+        """Say it in one line."""
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path).lstrip(".")
+        allowed = f" (allowed: {self.allowed})" if self.allowed else ""
+        return ": ".join(filter(None, (where, key, self.what))) + allowed
+
+
+class Good:
+    """The values that are good by themselves, looked up by dotted path.
+
+    Args:
+        data: the file's tables, unvalidated.
+        problems: what is already known to be wrong with them.
+        model: supplies the defaults of keys that the file leaves out.
+    """
+
+    def __init__(self, data: Mapping[str, Any], problems: Sequence[Problem], model: type[BaseModel]) -> None:
+        self._data, self._model = data, model
+        self._bad = [problem.path for problem in problems]
+
+    def __call__(self, dotted: str) -> Any:
+        """Return the value or its default; None where it is absent, or wrong in itself or in any part."""
+        path: Path = tuple(dotted.split("."))
+        if any(path[: len(bad)] == bad or bad[: len(path)] == path for bad in self._bad):
+            return None
+        value: Any = self._data
+        for key in path:
+            if key not in value:
+                field = field_at(self._model, path, kind_of(self._data))
+                return None if field is None or field.is_required() else field.default
+            value = value[key]
+        return value
+
+
+def cross_checks(good: Good) -> Iterator[Problem]:
+    """Yield what is wrong between keys."""
+    yield from _check_network(good)
+    yield from _check_amplitude(good)
+    yield from _check_plant(good)
+
+
+def _check_network(good: Good) -> Iterator[Problem]:
+    layers, activations = good("network.layers"), good("network.activations")
+    init, weight_frac = good("network.init"), good("network.weight_frac")
+    if layers and activations is not None and len(activations) != len(layers) - 1:
+        yield Problem(
+            ("network", "activations"),
+            f"names {len(activations)} for the {len(layers) - 1} layers after the input",
+            f"{len(layers) - 1} of them",
+        )
+    if layers and layers[0] + layers[-1] > MAX_WORDS:
+        yield Problem(
+            ("network", "layers"),
+            f"{layers[0]} sensors and {layers[-1]} actuators do not fit one frame of the link",
+            f"{MAX_WORDS} together",
+        )
+    if layers and weight_frac is not None and activations is not None and len(activations) == len(layers) - 1:
+        yield from _check_fan_in(layers, activations, weight_frac)
+    if layers:
+        weights = sum((n_in + 1) * n_out for n_in, n_out in pairwise(layers))
+        if weights > MAX_WEIGHTS:
+            yield Problem(("network", "layers"), f"make {weights} weights and biases", f"at most {MAX_WEIGHTS}")
+    if init is not None and weight_frac is not None and round(init * 2**weight_frac) > 32767:
+        yield Problem(
+            ("network", "init"),
+            f"{init:g} is outside int16 at weight_frac = {weight_frac}",
+            f"0 to {32767 / 2**weight_frac:.6g}",
+        )
+
+
+def _check_fan_in(layers: Sequence[int], activations: Sequence[str], weight_frac: int) -> Iterator[Problem]:
+    # Products are shifted right by s, 2**s >= n_in + 1, so that their sum stays in 32 bits; what is left must hold a
+    # drive. Inputs have 15 fraction bits, except where an identity layer passes its drives on as they are.
+    frac = 15
+    for k, n_in in enumerate(layers[:-1]):
+        most = (1 << (weight_frac + frac - DRIVE_FRAC)) - 1
+        if n_in > most:
+            yield Problem(
+                ("network", "layers", k),
+                f"{n_in} inputs to one unit at weight_frac = {weight_frac}",
+                f"at most {most} here",
+            )
+        frac = DRIVE_FRAC if activations[k] == "identity" else 15
+
+
+def _check_amplitude(good: Good) -> Iterator[Problem]:
+    amplitude, rule, weight_frac = good("learner.amplitude"), good("learner.rule"), good("network.weight_frac")
+    if amplitude is None or rule is None:
+        return
+    frac = weight_frac if rule == "weight_perturbation" else DRIVE_FRAC
+    if frac is not None and not 1 <= round(amplitude * 2**frac) <= AMPLITUDE_LSB[rule]:
+        of = f"a weight at weight_frac = {frac}" if rule == "weight_perturbation" else f"a drive (1 LSB = 2**-{frac})"
+        yield Problem(
+            ("learner", "amplitude"),
+            f"{amplitude:g} cannot be added to {of}",
+            f"for {rule}, {2**-frac:.6g} to {AMPLITUDE_LSB[rule] / 2**frac:g}",
+        )
+
+
+def _check_plant(good: Good) -> Iterator[Problem]:
+    layers, task = good("network.layers"), good("plant.name")
+    if layers and task in TASK_SHAPES:
+        n_sensors, n_actuators = TASK_SHAPES[task]
+        if (layers[0], layers[-1]) != (n_sensors, n_actuators):
+            yield Problem(
+                ("network", "layers"),
+                f"{layers[0]} inputs and {layers[-1]} outputs do not fit the task {task}",
+                f"{n_sensors} first, {n_actuators} last",
+            )
+    for key, end in ("sensor_range", 0), ("actuator_range", -1):
+        ranges = good(f"plant.{key}")
+        if ranges is None:
+            continue
+        if layers and len(ranges) != layers[end]:
+            what = f"{len(ranges)} ranges for {layers[end]} network {'inputs' if end == 0 else 'outputs'}"
+            yield Problem(("plant", key), what, "one [low, high] for each")
+        for i, (low, high) in enumerate(ranges):
+            if not low < high or not math.isfinite(high - low):
+                yield Problem(("plant", key, i), f"got [{low:g}, {high:g}]", "[low, high] with low < high")
+
+
+def describe(error: Mapping[str, Any], model: type[BaseModel], data: Any) -> Problem | None:
+    """Retell one of pydantic's errors; None where another error already says it.
+
+    Args:
+        error: an item of `ValidationError.errors()`.
+        model: the model that refused.
+        data: what it refused.
+    """
+    kind = kind_of(data)
+    path: Path = tuple(error["loc"])
+    if len(path) > 1 and path[0] == "plant" and path[1] in KINDS:
+        path = ("plant", *path[2:])  # pydantic puts the union's tag into the path
+    if "parameters" in path:
+        path = path[: path.index("parameters") + 2]  # and the type that it tried
+    if error["loc"][-1:] == ("[key]",):
+        return Problem(path, "is no attribute's name", "letters, digits and _, not starting with _ or a digit")
+    match error["type"]:
+        case "extra_forbidden":
+            return _unknown_key(path, model, kind)
+        case "union_tag_invalid" | "union_tag_not_found":
+            path = (*path, "kind")
+            what = f"got {show(data['plant']['kind'])}" if error["type"] == "union_tag_invalid" else "is missing"
+            return Problem(path, what, " or ".join(f'"{kind}"' for kind in KINDS))
+        case "missing" if not isinstance(path[-1], int):
+            what = "is missing"
+        case "missing" | "too_long" | "too_short" as length:
+            path = path[:-1] if length == "missing" else path
+            entries = error["input"]
+            # Entries that are wrong in themselves are not counted by pydantic, but are there.
+            if length == "too_short" and len(entries) >= error["ctx"]["min_length"]:
+                return None
+            what = f"has {len(entries)} entr{'y' if len(entries) == 1 else 'ies'}"
+        case _:
+            what = f"got {show(error['input'])}"
+    return Problem(path, what, allowed_at(model, path, kind))
+
+
+def _unknown_key(path: Path, model: type[BaseModel], kind: str) -> Problem:
+    key = str(path[-1])
+    if path[0] == "plant" and kind == "task" and (key == "mismatch" or key in _names(model, path[:-1], "gymnasium")):
+        return Problem(path, 'belongs to plants of kind = "gymnasium"; a task has none')
+    names = _names(model, path[:-1], kind)
+    elsewhere = {
+        name: table or "the top of the file, before any [table]"
+        for table in ("", "network", "learner", "plant", "plant.mismatch", "run")
+        for name in _names(model, tuple(filter(None, table.split("."))), "gymnasium")
+    }
+    near = difflib.get_close_matches(key, names, 1)
+    if near:
+        hint = f"; did you mean {near[0]}?"
+    elif key in elsewhere:
+        home = elsewhere[key]
+        hint = f"; it belongs to {home if ' ' in home else f'[{home}]'}"
+    else:
+        hint = ""
+    return Problem(path, f"unknown key{hint}", ", ".join(names))
+
+
+def _names(model: type[BaseModel], path: Path, kind: str) -> list[str]:
+    table: type[BaseModel] | None = model
+    if path:
+        field = field_at(model, path, kind)
+        table = None if field is None else _table_of(field, kind)
+    return [] if table is None else list(table.model_fields)
+
+
+def field_at(model: type[BaseModel], path: Path, kind: str) -> FieldInfo | None:
+    """Return the declared key at `path`, or the key whose array or free table `path` points into."""
+    table: type[BaseModel] | None = model
+    field: FieldInfo | None = None
+    for key in path:
+        if table is None or isinstance(key, int):
+            break
+        field = table.model_fields.get(key)
+        if field is None:
+            return None
+        table = _table_of(field, kind)
+    return field
+
+
+def _table_of(field: FieldInfo, kind: str) -> type[BaseModel] | None:
+    candidates = (field.annotation, *typing.get_args(field.annotation))
+    tables = [each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)]
+    if len(tables) > 1:
+        tables = [each for each in tables if kind in typing.get_args(each.model_fields["kind"].annotation)]
+    return tables[0] if tables else None
+
+
+def allowed_at(model: type[BaseModel], path: Path, kind: str) -> str:
+    """Say what is allowed at a declared key, or at the array or table that `path` points into."""
+    field = field_at(model, path, kind)
+    return "" if field is None else allowed_of(field) or "a table, [{}]".format(".".join(map(str, path)))
+
+
+def allowed_of(field: FieldInfo) -> str:
+    """Say what a declared key allows; "" for a table of its own."""
+    if isinstance(field.json_schema_extra, dict):
+        return str(field.json_schema_extra["allowed"])
+    if typing.get_origin(field.annotation) is typing.Literal:
+        return " or ".join(f'"{choice}"' for choice in typing.get_args(field.annotation))
+    return ""
+
+
+def kind_of(data: Any) -> str:
+    """Return the plant's kind, or "" where the file does not say it well."""
+    plant = data.get("plant") if isinstance(data, Mapping) else None
+    kind = plant.get("kind") if isinstance(plant, Mapping) else None
+    return kind if isinstance(kind, str) and kind in KINDS else ""
+
+
+def show(value: Any) -> str:
+    """Show a value of the file, shortened, with the type where that is the point."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return f"the text {value!r}" if len(value) <= 40 else f"the text {value[:37]!r}..."
+        case int() if value.bit_length() > 100:
+            return "an integer of more than 100 bits"
+        case int() | float():
+            return repr(value)
+        case list() | tuple():
+            return "an array"
+        case Mapping():
+            return "a table"
+        case _:
+            return f"a {type(value).__name__}"
