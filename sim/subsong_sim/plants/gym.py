@@ -214,9 +214,15 @@ def _make(env_id: str) -> _Env:
                     replace(gymnasium.spec(env_id), entry_point=cast("Any", FrictionCartPole)), disable_env_checker=True
                 )
             # The checker warns on every odd reading; what matters of that is checked here, once.
-            return gymnasium.make(env_id, disable_env_checker=True)
+            env: _Env = gymnasium.make(env_id, disable_env_checker=True)
         except (gymnasium.error.Error, ImportError) as error:
             raise PlantError(f"plant.id: Gymnasium cannot make {env_id!r}: {_plain(error)}") from error
+    made = env.spec.id if env.spec else env_id
+    if made != env_id.rpartition(":")[2]:
+        # Gymnasium would take the latest version: the same file would be another experiment after an upgrade.
+        env.close()
+        raise PlantError(f"plant.id: {env_id!r} names no version; use {made!r}")
+    return env
 
 
 def _plain(error: Exception) -> str:
