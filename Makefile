@@ -1,8 +1,8 @@
 # Every target makes its own .venv where there is none, and brings it up to date when pyproject.toml has changed.
-#   REQUIRE_ALL=1   what is missing on this machine fails instead of being skipped (CI sets it)
-#   QUICK=1         for bench and bench-NAME: the same in under two minutes
+#   REQUIRE_ALL=1       what is missing on this machine fails instead of being skipped (CI sets it)
+#   QUICK=1             for bench and bench-NAME: the same in under two minutes
 #   PYTHON=python3.12   which Python makes .venv (3.11 or newer; found by itself otherwise)
-#   JOBS=4          test processes
+#   JOBS=4              test processes
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -11,11 +11,10 @@ SHELL := /bin/bash
 
 JOBS ?= 2
 BIN := .venv/bin
-# One stamp for what a user runs, one for what a developer needs beside it (type checkers and stubs: several hundred megabytes).
+# One stamp for what a user runs (520 MB), one for what a developer needs beside it (400 MB more, type checkers above all).
 VENV := .venv/.made
 RUN := .venv/.installed
 DEV := .venv/.installed-dev
-export QUICK REQUIRE_ALL
 
 .PHONY: help demo test quick lint bench clean
 
@@ -31,7 +30,7 @@ test: lint ## everything that CI checks
 quick: $(DEV) ## the tests that take seconds
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
 
-# basedpyright sees device/ with MicroPython's standard library in CPython's place: the stubs' `stdlib` folder lies in site-packages.
+# basedpyright sees device/ with MicroPython's standard library in CPython's place: the stubs bring it to site-packages/stdlib.
 lint: $(DEV) ## style, formatting, types, who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,15 +49,17 @@ clean: ## remove .venv and what tools left; run logs stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV):
-	@python="$(PYTHON)"; \
-	if [ -z "$$python" ]; then \
-	  for candidate in python3 python3.11 python3.12 python3.13 python3.14; do \
-	    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python="$$candidate"; break; fi; \
-	  done; \
-	fi; \
-	if [ -z "$$python" ]; then echo "make: no Python 3.11 or newer found: sudo apt-get install python3 python3-venv, or make PYTHON=/path/to/python" >&2; exit 1; fi; \
-	if ! "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then echo "make: $$python cannot make virtual environments: sudo apt-get install python3-venv" >&2; exit 1; fi; \
-	if .venv/bin/python -m pip --version >/dev/null 2>&1; then echo "using the .venv that is there"; else echo "making .venv with $$python"; "$$python" -m venv --clear .venv; fi
+	@fits() { "$$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }; \
+	fail() { echo "make: $$1" >&2; exit 1; }; \
+	if fits .venv/bin/python && .venv/bin/python -m pip --version >/dev/null 2>&1; then exit 0; fi; \
+	for python in $(or $(PYTHON),python3 python3.11 python3.12 python3.13 python3.14); do \
+	  if fits "$$python"; then break; else python=; fi; \
+	done; \
+	[ -n "$$python" ] || fail 'no Python 3.11 or newer: $(or $(PYTHON),sudo apt-get install python3 python3-venv)'; \
+	"$$python" -c 'import ensurepip, venv' >/dev/null 2>&1 || \
+	  fail "$$python cannot make virtual environments: sudo apt-get install python3-venv"; \
+	echo "making .venv with $$python"; \
+	"$$python" -m venv --clear .venv
 	@touch $@
 
 $(RUN): pyproject.toml $(VENV)
