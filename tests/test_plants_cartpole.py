@@ -137,7 +137,7 @@ def test_friction_is_the_same_in_both_engines(friction: tuple[float, float], int
     env = FrictionCartPole()
     configure(env, given)
     params = cartpole_params({}, given)
-    states = some_states(1000, seed=15, spread=3.0)
+    states = some_states(1000, seed=15, spread=6.0)  # fast enough to lift the cart, at times
     states[::50, 1] = 0.0  # a cart at rest is not rubbed
     for i, before in enumerate(states):
         expected, terminated = step(env, before, i & 1)
