@@ -33,19 +33,20 @@ def main(arguments: list[str] | None = None) -> int:
             # only now, because the board's process would inherit the mask and never see its own Ctrl-C.
             wanted = {signal.SIGINT, signal.SIGTERM, signal.SIGCHLD}
             before = signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
-            print(board.path, flush=True)
+            sys.stdout.write(board.path + "\n")
+            sys.stdout.flush()
             while board.running:
                 received = signal.sigwait(wanted)
                 if received == signal.SIGTERM or (received == signal.SIGINT and not board.interrupt()):
                     break
-            status = board.exit_status
+            status = board.wait(0)
     except PortError as error:
-        print(f"subsong_hil: error: {error}", file=sys.stderr)
+        sys.stderr.write(f"subsong_hil: error: {error}\n")
         return 3
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if status:
-        print(f"subsong_hil: the board's process ended with status {status}", file=sys.stderr)
+        sys.stderr.write(f"subsong_hil: the board's process ended with status {status}\n")
     return 0
 
 

