@@ -30,8 +30,8 @@ def task_cost(task: ptr16, u: ptr16) -> int:
     """Return the squared error of the output words u on the current pattern, and go to the next.
 
     Returns:
-        Counts of 2**-24, at most 2**28: the sum over outputs of ((u - target) >> TASK_ERROR_SHIFT) squared, which brings
-        an error to 1 LSB = 2**-12.
+        Counts of 2**-24, at most 2**28: the sum over outputs of ((u - target) >> TASK_ERROR_SHIFT) squared, which
+        brings an error to 1 LSB = 2**-12.
 
     Scaling and overflow: an error is below 2**16, shifted by 3 below 2**13 (by 0, from 1 LSB = 2**-12, below 2**16 and
     clipped to 2**14), squared at most 2**28, and the sum saturates at 2**28 after every term: at most 2**29.

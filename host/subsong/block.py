@@ -3,12 +3,13 @@
 import hashlib
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from subsong_device import layout
 from subsong.errors import ExperimentError
 from subsong.experiment import Experiment
+from subsong_device import layout
 
 ACTIVATIONS = {
     "identity": layout.IDENTITY,
@@ -78,14 +79,15 @@ def build_block(experiment: Experiment) -> Block:
     for k, (n_in, n_out, name) in enumerate(zip(sizes[:-1], sizes[1:], network.activations, strict=True)):
         shift = product_shift(n_in)
         drive_shift = network.weight_frac + input_frac - shift - DRIVE_FRAC
-        if drive_shift < 0 or shift > input_frac:
+        room = min(input_frac, network.weight_frac + input_frac - DRIVE_FRAC)
+        if shift > room:
             raise ExperimentError(
                 f"network.layers[{k}]: {n_in} inputs leave no room for weight_frac = {network.weight_frac}; "
-                f"allowed: at most {2 ** min(input_frac, network.weight_frac + input_frac - DRIVE_FRAC) - 1} inputs here"
+                f"allowed: at most {2**room - 1} inputs here"
             )
         rows += [n_in, n_out, ACTIVATIONS[name], shift, input_frac - shift, drive_shift, input_frac, 0]
         input_frac = DRIVE_FRAC if name == "identity" else SENSOR_FRAC
-    n_weights = sum((i + 1) * o for i, o in zip(sizes[:-1], sizes[1:], strict=True))
+    n_weights = sum((i + 1) * o for i, o in pairwise(sizes))
     needs_table = any(a in ("tanh", "logistic") for a in network.activations)
     signs = sum((o + 15) // 16 for o in sizes[1:]) if node else 0
     signals_at = n_weights
@@ -123,9 +125,7 @@ def build_block(experiment: Experiment) -> Block:
     mem[:n_weights] = weights & 0xFFFF
     if needs_table:
         mem[table_at:] = tanh_table()
-    return Block(
-        learner.rule, head.tobytes(), mem.tobytes(), task_block(experiment), sizes[0], sizes[-1]
-    )
+    return Block(learner.rule, head.tobytes(), mem.tobytes(), task_block(experiment), sizes[0], sizes[-1])
 
 
 def tanh_table() -> list[int]:
@@ -134,7 +134,7 @@ def tanh_table() -> list[int]:
 
 
 TASKS: dict[str, list[tuple[tuple[float, ...], tuple[float, ...]]]] = {
-    "xor": [((-1, -1), (0,)), ((-1, 1), (1,)), ((1, -1), (1,)), ((1, 1), (0,))],
+    "xor": [((0, 0), (0,)), ((0, 1), (1,)), ((1, 0), (1,)), ((1, 1), (0,))],
 }
 
 
@@ -155,4 +155,5 @@ def task_block(experiment: Experiment) -> bytes:
 
 
 def _word(value: float, frac: int) -> int:
-    return max(-32767, min(32767, round(value * 2**frac))) & 0xFFFF
+    word: int = max(-32767, min(32767, round(value * 2**frac)))
+    return word & 0xFFFF

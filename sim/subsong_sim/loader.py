@@ -35,7 +35,7 @@ class Source(NamedTuple):
 
 @cache
 def _parse(module: str) -> tuple[ast.Module, str]:
-    path = resources.files(PACKAGE).joinpath(*module.split(".")[1:-1], module.split(".")[-1] + ".py")
+    path = resources.files(PACKAGE).joinpath(*module.split(".")[1:-1], module.rsplit(".", maxsplit=1)[-1] + ".py")
     try:
         text = path.read_text(encoding="utf-8")
         return ast.parse(text, str(path)), str(path)
@@ -130,6 +130,36 @@ class _Int32(ast.NodeTransformer):
         return node
 
 
+def join_loops(rule: str) -> str:
+    """Return the text of a learner's kernels, the task's and the trial loops, for Numba."""
+    learner = gather(f"{PACKAGE}.learners.{rule}", ("begin", "act", "end"))
+    tasks = gather(f"{PACKAGE}.tasks", ("task_begin", "task_sense", "task_cost"))
+    layout = gather(f"{PACKAGE}.layout", ())
+    both = Source({**layout.constants}, {**learner.functions, **tasks.functions})
+    path = resources.files(__package__).joinpath("loops.py")
+    loops = ast.parse(path.read_text(encoding="utf-8"))
+    # Numba does not watch what a cached function calls in other files: the plant's own text is part of the name.
+    plant = resources.files(__package__).joinpath("plants", "cartpole.py").read_bytes()
+    lines = [
+        render(both, "numba"),
+        "\n\nimport numpy as np\n",
+        f"\n# plant: {hashlib.sha256(plant).hexdigest()}\n",
+        "from subsong_sim.plants.cartpole import cartpole_sense, cartpole_step\n",
+    ]
+    lines += [
+        f"\n\n@njit(cache=True, nogil=True)\n{ast.unparse(node)}\n"
+        for node in loops.body
+        if isinstance(node, ast.FunctionDef)
+    ]
+    return "".join(lines)
+
+
+@cache
+def load_loops(rule: str) -> ModuleType:
+    """Return the compiled trial loops of a rule (subsong_sim.loops)."""
+    return import_text(f"{rule}_loops", join_loops(rule))
+
+
 def _call(name: str, value: ast.expr) -> ast.Call:
     return ast.copy_location(ast.Call(ast.Name(name, ast.Load()), [value], []), value)
 
@@ -139,8 +169,10 @@ def render(source: Source, engine: str) -> str:
     lines = [_HEADER]
     if engine == "numba":
         lines.append("from numba import int32, njit, uint32\n")
-    lines += [f"{name} = int32({value})\n" if engine == "numba" else f"{name} = {value}\n"
-              for name, value in source.constants.items()]
+    lines += [
+        f"{name} = int32({value})\n" if engine == "numba" else f"{name} = {value}\n"
+        for name, value in source.constants.items()
+    ]
     for function in source.functions.values():
         copy = ast.parse(ast.unparse(function)).body[0]
         assert isinstance(copy, ast.FunctionDef)
@@ -166,6 +198,7 @@ def cache_folder() -> Path:
 
 def _kept(name: str, text: str) -> Path:
     """Write text to the cache under its hash, once; to a temporary folder where the cache cannot be written."""
+    problem: OSError | None = None
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     for root in (cache_folder() / "kernels", Path(tempfile.gettempdir()) / f"subsong-kernels-{os.getuid()}"):
         folder = root / digest
@@ -177,11 +210,13 @@ def _kept(name: str, text: str) -> Path:
             fd, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
             with os.fdopen(fd, "w", encoding="utf-8") as f:
                 f.write(text)
-            os.replace(temporary, path)
+            Path(temporary).replace(path)
             return path
         except OSError as e:
-            last = e
-    raise EngineError(f"no folder to keep compiled kernels in ({last}); set SUBSONG_CACHE to one that can be written")
+            problem = e
+    raise EngineError(
+        f"no folder to keep compiled kernels in ({problem}); set SUBSONG_CACHE to one that can be written"
+    )
 
 
 def import_text(name: str, text: str) -> ModuleType:
@@ -207,4 +242,4 @@ def load(module: str, called: tuple[str, ...], engine: str) -> ModuleType:
     """Return a module of kernels for "cpython" (as they are) or "numba" (compiled)."""
     if engine not in ("cpython", "numba"):
         raise EngineError(f"engine {engine!r}: choose cpython or numba")
-    return import_text(module.split(".")[-1], render(gather(module, called), engine))
+    return import_text(module.rsplit(".", maxsplit=1)[-1], render(gather(module, called), engine))

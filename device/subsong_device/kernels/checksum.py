@@ -6,7 +6,7 @@ def fold(check: int, value: int) -> int:
 
     One-to-one in `check` for any `value`, and in `value` for any `check`: a single altered value can never cancel.
 
-    Scaling and overflow: rotate left by 7 of 28 bits, xor, multiply by 2**14 + 1 modulo 2**28; every intermediate < 2**29.
+    Scaling and overflow: rotate left by 7 of 28 bits, xor, multiply by 2**14 + 1 modulo 2**28; all below 2**29.
     """
     check = (((check & 0x1FFFFF) << 7) | (check >> 21)) ^ value
     return (check + ((check & 0x3FFF) << 14)) & 0xFFFFFFF

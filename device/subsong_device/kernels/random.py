@@ -29,8 +29,8 @@ def draw(head: ptr32, stream: int) -> int:
 def threshold(head: ptr32) -> int:
     """Return what stochastic rounding adds before its shift: uniform in 0..2**29 - 1, or one half.
 
-    Scaling and overflow: 13 + 16 bits, below 2**29. With head[STOCHASTIC] == 0 nothing is drawn and 2**28 (one half) returned:
-    rounding to nearest, kept as the control that shows what the randomness buys.
+    Scaling and overflow: 13 + 16 bits, below 2**29. With head[STOCHASTIC] == 0 nothing is drawn and
+    2**28 (one half) returned: rounding to nearest, kept as the control that shows what the randomness buys.
     """
     r = 0x10000000
     if head[STOCHASTIC] != 0:

@@ -113,7 +113,9 @@ def largest(head: ptr32, at: int, n: int) -> int:
     return m
 
 
-def move_along_eligibility(head: ptr32, mem: ptr16, e: int, w: int, n: int, e_shift: int, q: int, shift: int, r: int) -> int:
+def move_along_eligibility(
+    head: ptr32, mem: ptr16, e: int, w: int, n: int, e_shift: int, q: int, shift: int, r: int
+) -> int:
     """Subtract q * (eligibility >> e_shift) * 2**-shift from n weights, rounded stochastically.
 
     Weight k rounds by r + k * 331804471 modulo 2**29 (a golden-section sequence with a random start): each threshold

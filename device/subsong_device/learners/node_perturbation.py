@@ -20,7 +20,6 @@ from subsong_device.layout import (
     DELTA,
     ELIGIBILITY_AT,
     ESTIMATOR,
-    EVALUATE,
     INPUT_FRAC,
     LAYER_WORDS,
     LAYERS_AT,
@@ -102,7 +101,7 @@ def end(head: ptr32, mem: ptr16) -> int:
     Two-sided: the eligibility is the mean of both trials' and the cost half their difference.
 
     Scaling and overflow: delta, rate * delta and the eligibility are each a mantissa and an exponent, so that products
-    stay below 2**29; the exponents join the shift. A shift above 29 is taken from the rate's mantissa, rounded stochastically.
+    stay below 2**29; the exponents join the shift. A shift above 29 comes off the rate, rounded stochastically.
     """
     if close_trial(head) != 0:
         delta = head[DELTA]

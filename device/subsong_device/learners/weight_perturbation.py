@@ -1,7 +1,7 @@
 """Weight perturbation: dw = -eta (C - b) xi.
 
-Every weight carries one random sign xi, constant over a trial. The perturbation is added to the weights themselves, so a
-step costs what an unperturbed step costs; it is taken back, and the update made, in one pass when the trial ends. The
+Every weight carries one random sign xi, constant over a trial. The perturbation is added to the weights themselves, so
+a step costs what an unperturbed step costs; it is taken back, and the update made, in one pass when the trial ends. The
 signs are drawn again rather than kept: beside its weights the rule needs no memory.
 
     begin   draw xi; w += sigma xi

@@ -1,0 +1,180 @@
+"""Replay: execute a logged run again from its recorded words, and name the first difference.
+
+The recorded sensor words and costs go to the simulator's kernels, starting from the recorded initial state; every
+actuator word, every trial's summary with its checksum, and every recorded state must come out equal, bit for bit.
+Then whatever distinguishes a board's learning from the simulator's is the plant.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from subsong.block import build_block
+from subsong.console import Progress, SilentProgress
+from subsong.errors import ReplayError
+from subsong.experiment import parse_experiment
+from subsong.runlog import read_run
+from subsong_device.layout import ARITHMETIC_VERSION
+from subsong_sim.learner import TrialSummary
+
+if TYPE_CHECKING:
+    from subsong.runlog import Run, Trial
+
+State = tuple[bytes, bytes]
+
+
+@dataclass
+class ReplayResult:
+    """What replay found.
+
+    Attributes:
+        trials: in the log.
+        checked: whose every word was equal, or would have been but for the difference.
+        holes: stretches that the telemetry lost, after which replay went on from a snapshot.
+        difference: the first difference in words: trial, step, both values; None if there is none.
+        skipped: trials that could not be executed: in a hole, or cut off at the log's end.
+    """
+
+    trials: int = 0
+    checked: int = 0
+    holes: int = 0
+    difference: str | None = None
+    skipped: int = 0
+
+
+def replay(path: Path, progress: Progress | None = None) -> ReplayResult:
+    """Execute a logged run again.
+
+    Args:
+        path: a run log, whole, recovered or partial.
+        progress: told how far it is.
+
+    Raises:
+        LogError: the log cannot be read.
+        ReplayError: another arithmetic, or nothing to start from.
+        ExperimentError: the log's experiment is damaged.
+    """
+    progress = progress or SilentProgress()
+    run = read_run(path)
+    if run.arithmetic != ARITHMETIC_VERSION:
+        raise ReplayError(
+            f"{path} was recorded with arithmetic version {run.arithmetic}; this Subsong has version "
+            f"{ARITHMETIC_VERSION}. Replay it with the Subsong that recorded it."
+        )
+    experiment = parse_experiment(run.header.experiment_toml, str(path))
+    result = ReplayResult()
+    states: Mapping[str, State] = run.states
+    if "initial" not in states:
+        raise ReplayError(f"{path} has no initial state to start from. If it was cut off: subsong recover {path}")
+    damaged = run.disagreements()
+    block = build_block(experiment)
+    if experiment.digest != run.header.experiment_digest:
+        result.difference = "the experiment in the log does not have the digest that the log gives it"
+    elif tuple(states["initial"]) != (block.head, block.mem):
+        result.difference = _first_state_difference("initial state", (block.head, block.mem), states["initial"])
+    if result.difference is None and damaged and damaged[0].trial is None:
+        result.difference = str(damaged[0])
+    if result.difference is None:
+        _execute(run, states, result, progress)
+    if result.difference is None and damaged:
+        # Every trial replays, so what is damaged is a copy that replay does not read.
+        result.difference = str(damaged[0])
+    return result
+
+
+def _execute(run: "Run", states: Mapping[str, State], result: ReplayResult, progress: Progress) -> None:
+    """Execute trial after trial until the first difference."""
+    player = _Player(run.header.rule, states["initial"])
+    lost = False
+    expected = 0
+    progress.start("replaying", len(run.summaries()))
+    for trial in run.iter_trials():
+        result.trials += 1
+        snapshot = states.get(f"trial-{trial.number:06d}")
+        missing = trial.number != expected
+        expected = trial.number + 1
+        if lost or missing or not trial.whole:
+            # Without every word of every trial the state is unknown, until a snapshot gives it.
+            result.holes += not lost
+            result.skipped += 1
+            lost = snapshot is None
+            if snapshot is not None:
+                player = _Player(run.header.rule, snapshot)
+            continue
+        result.difference = _difference(player, trial)
+        if result.difference is None and trial.disagreements:
+            result.difference = str(trial.disagreements[0])
+        result.checked += 1
+        progress.advance()
+        if result.difference is None and snapshot is not None:
+            result.difference = _first_state_difference(f"state after trial {trial.number}", player.state(), snapshot)
+        if result.difference is not None:
+            return
+    # A trial that the end of the log cut off is no hole: nothing follows it.
+    if lost and not run.complete:
+        result.holes -= 1
+    if "final" in states and not lost:
+        result.difference = _first_state_difference("final state", player.state(), states["final"])
+    progress.finish()
+
+
+class _Player:
+    """The kernels under Numba, at one state."""
+
+    def __init__(self, rule: str, state: State) -> None:
+        from subsong_sim.engines import LocalLearner, summary
+        from subsong_sim.loader import load_loops
+
+        self.learner = LocalLearner(rule, *state)
+        self._loops: Any = load_loops(rule)
+        self._summary = summary
+
+    def play(self, trial: "Trial") -> tuple[TrialSummary, list[list[int]]]:
+        """Return the summary and the actuator words that a trial should have had."""
+        learner, n = self.learner, len(trial.steps)
+        xs = np.array([step.x for step in trial.steps], np.int64).reshape(n, learner.n_sensors).astype(np.uint16)
+        costs = np.array([step.cost for step in trial.steps], np.int32)
+        us = np.empty((n, learner.n_actuators), np.uint16)
+        self._loops.replay_trial(
+            learner.head, learner.mem, learner.x, learner.u, xs, costs, trial.last_cost, int(bool(trial.evaluate)), us
+        )
+        return self._summary(learner.head, trial.number), us.view(np.int16).tolist()
+
+    def state(self) -> State:
+        return self.learner.state()
+
+
+def _difference(player: _Player, trial: "Trial") -> str | None:
+    """Execute one trial; return its first difference in words."""
+    recorded = trial.summary
+    assert recorded is not None
+    again, us = player.play(trial)
+    for step, u in zip(trial.steps, us, strict=True):
+        for i, (there, here) in enumerate(zip(step.u, u, strict=True)):
+            if there != here:
+                return (
+                    f"trial {trial.number}, step {step.step}: actuator word {i} is {there} in the log, {here} in replay"
+                )
+    for name in TrialSummary._fields:
+        there, here = getattr(recorded, name), getattr(again, name)
+        if name != "dropped" and there != here:
+            what = "a sensor, actuator or cost word of this trial was altered, or the engines differ: " * (
+                name == "checksum"
+            )
+            return f"trial {trial.number}: {what}{name} is {there} in the log, {here} in replay"
+    return None
+
+
+def _first_state_difference(what: str, here: State, there: State) -> str | None:
+    """Return the first word in which two states differ, or None."""
+    for name, mine, logged, width in (("head", here[0], there[0], 4), ("mem", here[1], there[1], 2)):
+        if len(mine) != len(logged):
+            return f"{what}: {name} has {len(logged) // width} words in the log, {len(mine) // width} in replay"
+        for i in range(0, len(mine), width):
+            if mine[i : i + width] != logged[i : i + width]:
+                values = (int.from_bytes(v[i : i + width], "little", signed=width == 4) for v in (logged, mine))
+                return "{}: {}[{}] is {} in the log, {} in replay".format(what, name, i // width, *values)
+    return None

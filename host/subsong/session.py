@@ -1,0 +1,302 @@
+"""A run: trials that learn, evaluations between them, everything logged; in the simulator or on a board.
+
+    simulate        learner and plant on this computer
+    run_on_board    learner on the board, the host plays the plant or, for a task, listens
+    evaluate        a frozen learner on the nominal or the mismatched plant
+
+Trials are numbered over the run, evaluations included. Learning trial n resets the plant with the stream "plant", index
+n or, where two trials make a pair, n // 2: both meet the same start. Evaluation episode k has the stream "evaluation",
+index k.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from subsong.block import Block, build_block, stream_seed
+from subsong.console import Progress, SilentProgress
+from subsong.errors import ExperimentError, LogError
+from subsong.experiment import Experiment, GymnasiumPlant
+from subsong.runlog import Recorder, RunHeader, Step
+from subsong_device.layout import ARITHMETIC_VERSION
+from subsong_sim.trials import CompiledCartPoleTrials, Ended, PlantTrials, StepHook, TaskTrials
+
+TASK_COST_LSB = 2.0**-24
+
+
+@dataclass
+class RunResult:
+    """What a run came to.
+
+    Attributes:
+        path: of the log, or None.
+        trials: learning trials.
+        steps: act() calls, evaluations included.
+        seconds: of learning and evaluating.
+        costs: physical cost of each learning trial (a task's: mean squared error of the perturbed network).
+        final: mean physical cost of the last evaluation.
+        evaluations: (learning trials before it, mean physical cost) of every evaluation.
+        stopped: why it ended.
+        counters: what was counted on the way: retries, dropped frames, saturations.
+    """
+
+    path: Path | None
+    trials: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    costs: list[float] = field(default_factory=list)
+    final: float | None = None
+    evaluations: list[tuple[int, float]] = field(default_factory=list)
+    stopped: str = "all trials done"
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+class Trials(Protocol):
+    """Whatever runs trials: see subsong_sim.trials, and BoardTask below."""
+
+    def run(self, trial: int, seed: int, evaluate: bool) -> Ended:
+        """Run one trial."""
+        ...
+
+    def state(self) -> tuple[bytes, bytes]:
+        """Return the learner's head and mem."""
+        ...
+
+
+def physical(experiment: Experiment, total: int) -> float:
+    """Return a trial's total cost in physical units: counts times cost_lsb, or a task's mean squared error."""
+    if isinstance(experiment.plant, GymnasiumPlant):
+        return total * experiment.plant.cost_lsb
+    return total * TASK_COST_LSB / (experiment.run.steps * experiment.network.layers[-1])
+
+
+def learn(
+    experiment: Experiment,
+    trials: Trials,
+    result: RunResult,
+    progress: Progress,
+    on_end: Callable[[Ended], None] | None = None,
+) -> None:
+    """Run an experiment's schedule; fill in `result` as it goes, so that an interrupted run has one too."""
+    run = experiment.run
+    paired = 1 if experiment.learner.estimator == "running_baseline" else 2
+    episodes = run.evaluate_episodes if isinstance(experiment.plant, GymnasiumPlant) else 1
+    number = 0
+    began = time.monotonic()
+
+    def one(seed: int, evaluating: bool) -> Ended:
+        nonlocal number
+        ended = trials.run(number, seed, evaluating)
+        number += 1
+        result.steps += ended.summary.steps
+        result.seconds = time.monotonic() - began
+        result.counters["saturated words"] = result.counters.get("saturated words", 0) + ended.summary.saturated
+        if on_end is not None:
+            on_end(ended)
+        return ended
+
+    def assess() -> float:
+        totals = [one(stream_seed(experiment.seed, "evaluation", k), True).summary.total for k in range(episodes)]
+        mean = physical(experiment, sum(totals)) / episodes
+        result.evaluations.append((result.trials, mean))
+        result.final = mean
+        return mean
+
+    progress.start("learning", run.trials)
+    while result.trials < run.trials:
+        ended = one(stream_seed(experiment.seed, "plant", result.trials // paired), False)
+        result.trials += 1
+        result.costs.append(physical(experiment, ended.summary.total))
+        progress.advance()
+        if run.evaluate_every and result.trials % run.evaluate_every == 0:
+            mean = assess()
+            if run.stop_cost is not None and mean <= run.stop_cost:
+                result.stopped = f"an evaluation reached {mean:.6g}"
+                break
+    if not result.evaluations or result.evaluations[-1][0] != result.trials:
+        assess()
+    progress.finish()
+
+
+def simulate(
+    experiment: Experiment,
+    *,
+    out: Path | None,
+    mismatch: bool = False,
+    engine: str = "numba",
+    progress: Progress | None = None,
+) -> RunResult:
+    """Learn on this computer with the firmware's kernels.
+
+    Args:
+        experiment: what to learn.
+        out: the log; None writes none.
+        mismatch: learn on the plant that a board would meet.
+        engine: "numba" or "cpython".
+        progress: told how far it is.
+
+    Raises:
+        PlantError, EngineError, ExperimentError, LogError.
+    """
+    progress = progress or SilentProgress()
+    block = build_block(experiment)
+    result = RunResult(out)
+    progress.start("compiling kernels (kept for the next time)")
+    recorder: Recorder | None = None
+
+    def on_step(trial: int, step: int, cost: int, x: Any, u: Any) -> None:
+        assert recorder is not None
+        recorder.step(Step(trial, step, cost, tuple(x), tuple(u)))
+
+    def on_end(ended: Ended) -> None:
+        assert recorder is not None
+        recorder.trial(ended.summary, ended.last_cost)
+
+    trials, plant = _local_trials(experiment, block, mismatch, engine, on_step if out else None)
+    try:
+        if out is None:
+            learn(experiment, trials, result, progress)
+            return result
+        with _recording(out, _header(experiment, block, "sim", mismatch, plant, _engine(engine), {})) as recorder:
+            recorder.state("initial", block.head, block.mem)
+            learn(experiment, trials, result, progress, on_end)
+            recorder.state("final", *trials.state())
+            progress.start("closing the log", 100)
+            recorder.close(_share(progress))
+        progress.finish()
+    finally:
+        close(trials)
+    return result
+
+
+def evaluate(
+    experiment: Experiment,
+    rule: str,
+    head: bytes,
+    mem: bytes,
+    *,
+    mismatch: bool,
+    episodes: int,
+    first_seed: int = 0,
+) -> list[int]:
+    """Run a frozen learner, unperturbed, on the nominal or the mismatched plant.
+
+    Args:
+        experiment: names the plant and the steps of a trial.
+        rule: whose kernels execute the block.
+        head: little-endian int32 words.
+        mem: little-endian uint16 words.
+        mismatch: True for the plant that the board met.
+        episodes: how many; a task has one.
+        first_seed: index of the first episode in the stream "transfer" of seed 0, the same for every learner.
+
+    Returns:
+        Total cost of each episode, counts.
+    """
+    block = Block(
+        rule, head, mem, build_block(experiment).task, experiment.network.layers[0], experiment.network.layers[-1]
+    )
+    trials, _plant = _local_trials(experiment, block, mismatch, "numba", None)
+    try:
+        return [trials.run(k, stream_seed(0, "transfer", first_seed + k), True).summary.total for k in range(episodes)]
+    finally:
+        close(trials)
+
+
+def _local_trials(
+    experiment: Experiment, block: Block, mismatch: bool, engine: str, hook: StepHook | None
+) -> tuple[Trials, str]:
+    """Return what runs the trials on this computer, and the plant's description."""
+    from subsong_sim.engines import LocalLearner
+    from subsong_sim.plants import make_plant
+
+    learner = LocalLearner(block.rule, block.head, block.mem, engine)
+    steps = experiment.run.steps
+    if not isinstance(experiment.plant, GymnasiumPlant):
+        return TaskTrials(learner, block.task, steps, engine, block.rule, hook), f"task {experiment.plant.name}"
+    plant = make_plant(experiment.plant_spec(), experiment.mismatch() if mismatch else None, compiled=engine == "numba")
+    check_shape(experiment, plant)
+    if hasattr(plant, "params"):
+        return CompiledCartPoleTrials(learner, plant, steps, block.rule, hook), plant.description
+    return PlantTrials(learner, plant, steps, hook), plant.description
+
+
+def check_shape(experiment: Experiment, plant: Any) -> None:
+    """Raise ExperimentError where the network's ends do not fit the plant."""
+    layers = experiment.network.layers
+    wrong = []
+    if layers[0] != plant.n_sensors:
+        wrong.append(f"network.layers[0]: is {layers[0]} (allowed: {plant.n_sensors}, the plant's sensors)")
+    if layers[-1] != plant.n_actuators:
+        wrong.append(f"network.layers[-1]: is {layers[-1]} (allowed: {plant.n_actuators}, the plant's actuators)")
+    if wrong:
+        plant.close()
+        raise ExperimentError("\n".join(wrong))
+
+
+def close(trials: Trials) -> None:
+    """Give back the plant behind trials, where there is one."""
+    plant = getattr(trials, "plant", None)
+    if plant is not None:
+        plant.close()
+
+
+def _header(
+    experiment: Experiment,
+    block: Block,
+    source: str,
+    mismatch: bool,
+    plant: str,
+    engine: dict[str, Any],
+    manifest: dict[str, Any],
+) -> RunHeader:
+    return RunHeader(
+        source=source,
+        experiment_toml=experiment.to_toml(),
+        experiment_digest=experiment.digest,
+        seed=experiment.seed,
+        rule=block.rule,
+        n_sensors=block.n_sensors,
+        n_actuators=block.n_actuators,
+        arithmetic=ARITHMETIC_VERSION,
+        mismatch=mismatch,
+        plant=plant,
+        engine={**engine, "block": block.digest},
+        manifest=manifest,
+    )
+
+
+def _engine(name: str) -> dict[str, Any]:
+    import platform
+
+    found: dict[str, Any] = {"engine": name, "python": platform.python_version(), "machine": platform.machine()}
+    if name == "numba":
+        import numba
+
+        found["numba"] = numba.__version__
+    return found
+
+
+def _recording(path: Path, header: RunHeader) -> Recorder:
+    """Return a recorder; makes the log's folder, where the default `runs/` may be missing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LogError(
+            f"cannot make the folder {path.parent}: {error.strerror or error}. Name another with -o."
+        ) from error
+    return Recorder(path, header)
+
+
+def _share(progress: Progress) -> Callable[[float], None]:
+    """Return a callback for 0..1 that moves a stage of 100."""
+    done = 0
+
+    def move(share: float) -> None:
+        nonlocal done
+        progress.advance(round(100 * share) - done)
+        done = round(100 * share)
+
+    return move

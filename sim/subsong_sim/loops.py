@@ -1,0 +1,180 @@
+"""Trial loops for the simulator. Not imported: the loader joins this file to a learner's kernels and compiles both.
+
+Here `begin`, `act`, `end` are the learner's kernels and `task_*` the on-board task's, as on the board; the order
+of calls is the firmware's own (subsong_device.session). The imports below are for readers and linters: joined, the
+names are the chosen rule's.
+"""
+
+import numpy as np
+from numba import int32
+
+from subsong_device.layout import COST, COST_LIMIT, EVALUATE, TOTAL
+from subsong_device.learners.weight_perturbation import act, begin, end
+from subsong_device.tasks import task_begin, task_cost, task_sense
+from subsong_sim.plants.cartpole import cartpole_sense, cartpole_step
+
+
+def task_trial(head, mem, task, x, u, steps, evaluate, xs, us, costs):
+    """Run one trial of an on-board task.
+
+    Args:
+        head, mem, task, x, u: kernel buffers.
+        steps: int, steps of the trial.
+        evaluate: 0 or 1.
+        xs, us: uint16[steps, n_sensors], uint16[steps, n_actuators]; written. With no rows, nothing is kept.
+        costs: int32[steps], the cost that each act() saw; written.
+
+    Returns:
+        The cost that end() saw.
+    """
+    keep = xs.shape[0] > 0
+    head[EVALUATE] = evaluate
+    task_begin(task)
+    begin(head, mem)
+    cost = int32(0)
+    for t in range(steps):
+        task_sense(task, x)
+        head[COST] = cost
+        if keep:
+            costs[t] = cost
+            for j in range(x.size):
+                xs[t, j] = x[j]
+        act(head, mem, x, u)
+        if keep:
+            for j in range(u.size):
+                us[t, j] = u[j]
+        cost = task_cost(task, u)
+    head[COST] = cost
+    end(head, mem)
+    return cost
+
+
+def task_trials(head, mem, task, x, u, steps, trials, every, stop):
+    """Run up to `trials` learning trials; after every `every` of them evaluate, and stop at a total of at most `stop`.
+
+    Returns:
+        (trials run, total of the last evaluation).
+    """
+    none = xs_none()
+    costs = costs_none()
+    total = int32(COST_LIMIT)
+    for n in range(trials):
+        task_trial(head, mem, task, x, u, steps, 0, none, none, costs)
+        if (n + 1) % every == 0:
+            task_trial(head, mem, task, x, u, steps, 1, none, none, costs)
+            total = head[TOTAL]
+            if total <= stop:
+                return n + 1, total
+    return trials, total
+
+
+def cartpole_trial(head, mem, x, u, state, scale, params, steps, cost_per_step, evaluate, xs, us, costs):
+    """Run one trial on the compiled CartPole.
+
+    Args:
+        head, mem, x, u: kernel buffers.
+        state: float64[4], the starting state; changed.
+        scale, params: of subsong_sim.plants.cartpole.NumbaCartPole.
+        steps: int, at most this many.
+        cost_per_step: int, counts.
+        evaluate: 0 or 1.
+        xs, us, costs: as in task_trial.
+
+    Returns:
+        The cost that end() saw.
+    """
+    keep = xs.shape[0] > 0
+    head[EVALUATE] = evaluate
+    begin(head, mem)
+    cost = int32(0)
+    for t in range(steps):
+        cartpole_sense(state, scale, x)
+        head[COST] = cost
+        if keep:
+            costs[t] = cost
+            for j in range(x.size):
+                xs[t, j] = x[j]
+        act(head, mem, x, u)
+        if keep:
+            us[t, 0] = u[0]
+        done = cartpole_step(state, ((int32(u[0]) ^ 0x8000) * 2) >> 16, params)
+        cost = int32(cost_per_step)
+        if done:
+            break
+    head[COST] = cost
+    end(head, mem)
+    return cost
+
+
+def cartpole_trials(head, mem, x, u, starts, pair, tests, scale, params, steps, every, stop):
+    """Learn CartPole (one count a step) until an evaluation over all `tests` has a mean cost of at most `stop` counts.
+
+    Args:
+        head, mem, x, u, scale, params, steps: as in cartpole_trial.
+        starts: float64[n, 4], starting state of each pair of trials.
+        pair: 1, or 2 where two trials share a starting state.
+        tests: float64[m, 4], starting states of the evaluation episodes.
+        every: learning trials between evaluations.
+        stop: float, counts.
+
+    Returns:
+        (trials run, mean cost of the last evaluation).
+    """
+    none = xs_none()
+    costs = costs_none()
+    state = np.empty(4)
+    mean = 0.0
+    for n in range(starts.shape[0] * pair):
+        state[:] = starts[n // pair]
+        cartpole_trial(head, mem, x, u, state, scale, params, steps, -1, 0, none, none, costs)
+        if (n + 1) % every == 0:
+            sum_of_totals = 0
+            for k in range(tests.shape[0]):
+                state[:] = tests[k]
+                cartpole_trial(head, mem, x, u, state, scale, params, steps, -1, 1, none, none, costs)
+                sum_of_totals += head[TOTAL]
+                # Early out: the episodes that remain can no longer bring the mean down to `stop`.
+                if sum_of_totals - (tests.shape[0] - 1 - k) * steps > stop * tests.shape[0]:
+                    break
+            mean = sum_of_totals / tests.shape[0]
+            if mean <= stop:
+                return n + 1, mean
+    return starts.shape[0] * pair, mean
+
+
+def replay_trial(head, mem, x, u, xs, costs, last_cost, evaluate, us):
+    """Re-execute a recorded trial.
+
+    Args:
+        head, mem, x, u: kernel buffers.
+        xs: uint16[steps, n_sensors], the recorded sensor words.
+        costs: int32[steps], the recorded cost that each act() saw.
+        last_cost: int, the cost that end() saw.
+        evaluate: 0 or 1.
+        us: uint16[steps, n_actuators]; written: the actuator words computed now.
+
+    Returns:
+        0.
+    """
+    head[EVALUATE] = evaluate
+    begin(head, mem)
+    for t in range(xs.shape[0]):
+        for j in range(x.size):
+            x[j] = xs[t, j]
+        head[COST] = costs[t]
+        act(head, mem, x, u)
+        for j in range(u.size):
+            us[t, j] = u[j]
+    head[COST] = last_cost
+    end(head, mem)
+    return 0
+
+
+def xs_none():
+    """Return an empty uint16[0, 0]."""
+    return np.empty((0, 0), np.uint16)
+
+
+def costs_none():
+    """Return an empty int32[0]."""
+    return np.empty(0, np.int32)

@@ -1,0 +1,208 @@
+"""Runs trials on this computer: a learner and its plant, one call a trial, in compiled loops where there is one.
+
+Every way of running gives the same words; they differ in speed alone.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from subsong_sim import loader
+from subsong_sim.engines import LocalLearner, make_buffer, summary, task_kernels
+from subsong_sim.learner import Learner, TrialSummary
+from subsong_sim.plants.base import Plant
+
+StepHook = Callable[[int, int, int, Sequence[int], Sequence[int]], None]
+"""Told of each step: trial, step, the cost that act() saw, sensor words, actuator words."""
+
+
+class Ended(NamedTuple):
+    """A trial's end: its summary, and the cost that end() saw."""
+
+    summary: TrialSummary
+    last_cost: int
+
+
+def plant_trial(
+    learner: Learner, plant: Plant, trial: int, seed: int, steps: int, evaluate: bool, hook: StepHook | None = None
+) -> Ended:
+    """Run one trial of any learner, local or on a board, on any plant.
+
+    Args:
+        learner: begin, act, end.
+        plant: reset by this function.
+        trial: the trial's number.
+        seed: of the plant's reset, 0..2**32-1.
+        steps: at most; 1..16384.
+        evaluate: an unperturbed trial that changes no state.
+        hook: told of every step.
+    """
+    plant.reset(seed)
+    learner.begin(trial, evaluate)
+    cost = 0
+    for step in range(steps):
+        x = plant.sense()
+        u = learner.act(cost, x)
+        if hook is not None:
+            hook(trial, step, cost, x, u)
+        plant.actuate(u)
+        cost = plant.cost()
+        if plant.done:
+            break
+    return Ended(learner.end(cost), cost)
+
+
+class PlantTrials:
+    """Trials of a learner on a plant, step by step in Python.
+
+    Args:
+        learner: local or on a board.
+        plant: any.
+        steps: of a trial, at most.
+        hook: told of every step; None where somebody else keeps them.
+    """
+
+    def __init__(self, learner: Learner, plant: Plant, steps: int, hook: StepHook | None = None) -> None:
+        self.learner, self.plant, self.steps, self.hook = learner, plant, steps, hook
+
+    def run(self, trial: int, seed: int, evaluate: bool) -> Ended:
+        """Run one trial."""
+        return plant_trial(self.learner, self.plant, trial, seed, self.steps, evaluate, self.hook)
+
+    def state(self) -> tuple[bytes, bytes]:
+        """Return the learner's head and mem."""
+        return self.learner.state()
+
+
+class TaskTrials:
+    """Trials of an on-board task, step by step in Python (engine "cpython") or compiled ("numba").
+
+    Args:
+        learner: the learner's block on this computer.
+        task: the task's block, little-endian uint16 words.
+        steps: of a trial.
+        engine: "numba" or "cpython", the learner's.
+        rule: the learner's rule.
+        hook: told of every step.
+    """
+
+    def __init__(
+        self, learner: LocalLearner, task: bytes, steps: int, engine: str, rule: str, hook: StepHook | None = None
+    ) -> None:
+        self.learner, self.steps, self.hook = learner, steps, hook
+        self.task = make_buffer(task, "H", engine)
+        self.kernels = task_kernels(engine)
+        self.loops: Any = loader.load_loops(rule) if engine == "numba" else None
+        self.log = _Log(steps if hook else 0, learner)
+        if self.loops is not None:
+            # Compile now, on copies: the first trial is then as fast as the second.
+            self._compiled(learner.head.copy(), learner.mem.copy(), 0, 0)
+
+    def run(self, trial: int, seed: int, evaluate: bool) -> Ended:  # noqa: ARG002 - a task draws nothing
+        """Run one trial."""
+        learner, log = self.learner, self.log
+        if self.loops is None:
+            return self._interpreted(trial, evaluate)
+        cost = self._compiled(learner.head, learner.mem, self.steps, int(evaluate))
+        ended = Ended(summary(learner.head, trial), int(cost))
+        log.tell(trial, self.steps, self.hook)
+        return ended
+
+    def _compiled(self, head: Any, mem: Any, steps: int, evaluate: int) -> Any:
+        learner, log = self.learner, self.log
+        return self.loops.task_trial(
+            head, mem, self.task, learner.x, learner.u, steps, evaluate, log.xs, log.us, log.costs
+        )
+
+    def _interpreted(self, trial: int, evaluate: bool) -> Ended:
+        learner = self.learner
+        self.kernels.task_begin(self.task)
+        learner.begin(trial, evaluate)
+        cost = 0
+        for step in range(self.steps):
+            self.kernels.task_sense(self.task, learner.x)
+            x = [_signed(word) for word in learner.x]
+            u = learner.act(cost, x)
+            if self.hook is not None:
+                self.hook(trial, step, cost, x, u)
+            cost = int(self.kernels.task_cost(self.task, learner.u))
+        return Ended(learner.end(cost), cost)
+
+    def state(self) -> tuple[bytes, bytes]:
+        """Return the learner's head and mem."""
+        return self.learner.state()
+
+
+class CompiledCartPoleTrials:
+    """Trials on the compiled CartPole, each one call.
+
+    Args:
+        learner: the learner's block, engine "numba".
+        plant: subsong_sim.plants.cartpole.NumbaCartPole.
+        steps: of a trial, at most; the plant's own limit holds too.
+        rule: the learner's rule.
+        hook: told of every step.
+    """
+
+    def __init__(self, learner: LocalLearner, plant: Any, steps: int, rule: str, hook: StepHook | None = None) -> None:
+        self.learner, self.plant, self.hook = learner, plant, hook
+        self.steps = min(steps, plant.episode_steps)
+        self.loops: Any = loader.load_loops(rule)
+        self.log = _Log(self.steps if hook else 0, learner)
+        # Compile now, on copies: the first trial is then as fast as the second.
+        self._compiled(learner.head.copy(), learner.mem.copy(), np.zeros(4), 0, 0)
+
+    def run(self, trial: int, seed: int, evaluate: bool) -> Ended:
+        """Run one trial."""
+        from subsong_sim.plants.cartpole import cartpole_reset_states
+
+        learner = self.learner
+        state = cartpole_reset_states([seed])[0]
+        cost = self._compiled(learner.head, learner.mem, state, self.steps, int(evaluate))
+        ended = Ended(summary(learner.head, trial), int(cost))
+        self.log.tell(trial, ended.summary.steps, self.hook)
+        return ended
+
+    def _compiled(self, head: Any, mem: Any, state: Any, steps: int, evaluate: int) -> Any:
+        learner, plant, log = self.learner, self.plant, self.log
+        return self.loops.cartpole_trial(
+            head,
+            mem,
+            learner.x,
+            learner.u,
+            state,
+            plant.scale,
+            plant.params,
+            steps,
+            plant.cost_per_step,
+            evaluate,
+            log.xs,
+            log.us,
+            log.costs,
+        )
+
+    def state(self) -> tuple[bytes, bytes]:
+        """Return the learner's head and mem."""
+        return self.learner.state()
+
+
+class _Log:
+    """What a compiled trial writes down for the hook."""
+
+    def __init__(self, steps: int, learner: LocalLearner) -> None:
+        self.xs = np.empty((steps, learner.n_sensors), np.uint16)
+        self.us = np.empty((steps, learner.n_actuators), np.uint16)
+        self.costs = np.empty(steps, np.int32)
+
+    def tell(self, trial: int, steps: int, hook: StepHook | None) -> None:
+        if hook is None:
+            return
+        xs = self.xs[:steps].view(np.int16).tolist()
+        us = self.us[:steps].view(np.int16).tolist()
+        for step, (cost, x, u) in enumerate(zip(self.costs[:steps].tolist(), xs, us, strict=True)):
+            hook(trial, step, cost, x, u)
+
+
+def _signed(word: int) -> int:
+    return (int(word) ^ 0x8000) - 0x8000
