@@ -1,0 +1,121 @@
+"""A learner's block of memory on the board, as OPEN asks for it and WRITE fills it.
+
+Machine code asks no questions: whether a block lies within its own buffers is asked here, once, before any kernel runs.
+"""
+
+from subsong_device import layout
+from subsong_device.faults import BLOCK, CHECKSUM, Fault
+from subsong_device.frames import crc32
+from subsong_device.link import shared_buffer
+
+
+class Block:
+    """Buffers for a learner and, in task mode, its task.
+
+    Args:
+        rule: index in frames.RULES.
+        n_sensors, n_actuators: words of a step.
+        head_words, mem_words, task_words: sizes of the regions; task_words is 0 for a plant in the loop.
+
+    Attributes:
+        head: array('i'); mem, task: array('H').
+        regions: the same three as bytearrays, in the order of frames.HEAD, MEM, TASK_BLOCK.
+
+    Raises:
+        MemoryError: no room.
+    """
+
+    def __init__(self, rule, n_sensors, n_actuators, head_words, mem_words, task_words):
+        self.rule = rule
+        self.n_sensors = n_sensors
+        self.n_actuators = n_actuators
+        # The largest first, while the heap is in one piece.
+        self.mem, mem = shared_buffer("H", 2 * mem_words)
+        self.head, head = shared_buffer("i", 4 * head_words)
+        self.task, task = shared_buffer("H", 2 * task_words)
+        self.regions = (head, mem, task)
+
+    def seal(self, *checksums):
+        """Check that the regions hold what the host sent, and that it makes sense.
+
+        Raises:
+            Fault: CHECKSUM, its detail the region; or BLOCK.
+        """
+        for region in range(3):
+            if crc32(self.regions[region]) != checksums[region]:
+                raise Fault(CHECKSUM, region)
+        check_block(self.rule, self.head, len(self.mem), self.n_sensors, self.n_actuators)
+        if len(self.task):
+            check_task(self.task, self.n_sensors, self.n_actuators)
+
+
+def _need(condition, word):
+    if not condition:
+        raise Fault(BLOCK, word)
+
+
+def check_block(rule, head, mem_words, n_sensors, n_actuators):
+    """Check everything in head that kernels use as a count, an offset or a shift.
+
+    Args:
+        rule: index in frames.RULES.
+        head: int32 words, layout.LAYERS_AT + layout.LAYER_WORDS or more.
+        mem_words: words of mem.
+        n_sensors: of the link, to equal the first layer's inputs.
+        n_actuators: likewise, the last layer's outputs.
+
+    Raises:
+        Fault: BLOCK, its detail the first word of head that is wrong.
+    """
+    n_layers = head[layout.N_LAYERS]
+    rows = layout.LAYERS_AT + layout.LAYER_WORDS * n_layers
+    _need(0 < n_layers <= (len(head) - layout.LAYERS_AT) // layout.LAYER_WORDS, layout.N_LAYERS)
+    n_weights = 0
+    n_signals = n_sensors
+    n_signs = 0
+    table = False
+    expected = n_sensors
+    for at in range(layout.LAYERS_AT, rows, layout.LAYER_WORDS):
+        n_in = head[at + layout.N_IN]
+        n_out = head[at + layout.N_OUT]
+        _need(n_in == expected, at + layout.N_IN)
+        _need(0 < n_out <= mem_words, at + layout.N_OUT)
+        kind = head[at + layout.ACTIVATION]
+        _need(layout.IDENTITY <= kind <= layout.LOGISTIC, at + layout.ACTIVATION)
+        for shift in (layout.PRODUCT_SHIFT, layout.BIAS_SHIFT, layout.DRIVE_SHIFT, layout.INPUT_FRAC):
+            _need(0 <= head[at + shift] < 31, at + shift)
+        table = table or kind in (layout.TANH, layout.LOGISTIC)
+        n_weights += (n_in + 1) * n_out
+        n_signals += n_out
+        n_signs += (n_out + 15) // 16
+        _need(n_weights <= mem_words, at + layout.N_OUT)
+        expected = n_out
+    _need(expected == n_actuators, rows - layout.LAYER_WORDS + layout.N_OUT)
+    _need(head[layout.N_WEIGHTS] == n_weights, layout.N_WEIGHTS)
+    _need(0 <= head[layout.WEIGHTS_AT] <= mem_words - n_weights, layout.WEIGHTS_AT)
+    _need(0 <= head[layout.SIGNALS_AT] <= mem_words - n_signals, layout.SIGNALS_AT)
+    if rule:
+        _need(0 <= head[layout.SIGNS_AT] <= mem_words - n_signs, layout.SIGNS_AT)
+        _need(rows <= head[layout.ELIGIBILITY_AT] <= len(head) - n_weights, layout.ELIGIBILITY_AT)
+    if table:
+        _need(0 <= head[layout.TABLE_AT] <= mem_words - layout.TABLE_WORDS, layout.TABLE_AT)
+    _need(layout.RUNNING_BASELINE <= head[layout.ESTIMATOR] <= layout.TWO_SIDED, layout.ESTIMATOR)
+    _need(0 <= head[layout.RATE_SHIFT] < 31, layout.RATE_SHIFT)
+    _need(0 <= head[layout.BASELINE_SHIFT] < 31, layout.BASELINE_SHIFT)
+
+
+def check_task(task, n_sensors, n_actuators):
+    """Check the header of a task's block, array('H'), against its length and the network's ends.
+
+    Raises:
+        Fault: BLOCK, its detail 65536 plus the word of the task that is wrong.
+    """
+    base = 0x10000
+    _need(len(task) > layout.TASK_DATA, base)
+    _need(task[layout.TASK_INPUTS] == n_sensors, base + layout.TASK_INPUTS)
+    _need(task[layout.TASK_OUTPUTS] == n_actuators, base + layout.TASK_OUTPUTS)
+    patterns = task[layout.TASK_PATTERNS]
+    data = patterns * (n_sensors + n_actuators)
+    _need(0 < data <= len(task) - layout.TASK_DATA, base + layout.TASK_PATTERNS)
+    _need(task[layout.TASK_NEXT] < patterns, base + layout.TASK_NEXT)
+    _need(task[layout.TASK_ERROR_SHIFT] < 16, base + layout.TASK_ERROR_SHIFT)

@@ -1,0 +1,37 @@
+"""Why the board refuses: the `code` of an ACK frame. The host has a sentence for each (subsong.bridge)."""
+
+OK = 0
+SCHEMA = 1  # a command before a HELLO of this schema; detail: the board's schema
+SEQUENCE = 2  # neither the next command nor the last one again; detail: the number expected
+STATE = 3  # not allowed now; detail: the session's state
+FIELD = 4  # a field is out of its range; detail: its index in the command's row of frames.TABLE
+NO_MEMORY = 5  # the learner does not fit; detail: bytes of heap that are free
+NO_LEARNER = 6  # the rule's kernels are not on the board; detail: the rule
+CHECKSUM = 7  # a region is not what the host sent; detail: the region
+BLOCK = 8  # head contradicts OPEN or points outside its regions; detail: the word of head
+LEARNER = 9  # a kernel raised an exception
+DEADMAN = 10  # unsolicited, on leaving: nothing was heard from the host for so long; detail: ms
+NOT_RUNNING = 11  # SNAPSHOT after the end of RUN; detail: telemetry frames sent in this session
+
+# States of a session, the detail of STATE.
+NEW = 0  # no HELLO yet
+GREETED = 1
+OPENED = 2  # memory is there, not yet sealed
+READY = 3  # sealed, between trials
+IN_TRIAL = 4
+RUNNING = 5
+FAILED = 6  # a kernel raised: open again
+
+
+class Fault(Exception):
+    """A command is refused, with one of the numbers above."""
+
+    def __init__(self, code, detail=0):
+        self.code = code
+        self.detail = detail
+
+
+def need(condition, field):
+    """Refuse a command whose field, by its index in the command's row of frames.TABLE, is out of its range."""
+    if not condition:
+        raise Fault(FIELD, field)

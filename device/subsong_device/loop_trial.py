@@ -1,0 +1,152 @@
+"""Trials with the plant in the loop: the host plays the plant, a STEP brings sensor words and takes actuator words."""
+
+import time
+from struct import pack_into
+
+from subsong_device import frames
+from subsong_device.faults import LEARNER, Fault
+from subsong_device.frames import ACT, MAX_COST, MAX_STEPS, RESIDUE, SHORTEST, STEP, crc32
+from subsong_device.layout import BASELINE, CHECK, COST, EVALUATE, SATURATED, STEPS, TOTAL
+from subsong_device.link import Outbox
+
+_ZERO = b"\0"
+# In words: STEP is code and type, seq, trial (2), step, cost (2), x; ACT is code and type, seq, trial (2), step, u.
+_X_AT = 7
+_U_AT = 5
+_ONE_COBS_BLOCK = 255  # bytes on the wire up to which a code never stands for no zero
+
+
+def summary_of(head, trial):
+    """Return TRIAL's fields after end(), all but the last."""
+    return trial, head[EVALUATE], head[STEPS], head[TOTAL], head[BASELINE], head[CHECK], head[SATURATED]
+
+
+class LoopTrial:
+    """The trial that is on, and the buffers that its steps go through.
+
+    Args:
+        learner: module with begin, act, end. Whatever these raise is a Fault, LEARNER: the link lives on.
+        block: the learner's block.Block.
+        rx: link.Receiver, its lengths set for the block's words.
+
+    Attributes:
+        number: of the trial; step: of the next step.
+    """
+
+    def __init__(self, learner, block, rx):
+        self._learner = learner
+        self._head = block.head
+        self._mem = block.mem
+        self._rx = rx
+        self._box = Outbox(6 + 2 * block.n_actuators)
+        # Kernels read sensors where the console put them and write actuators where it takes them: nothing is copied.
+        self._x = memoryview(rx.words)[_X_AT : _X_AT + block.n_sensors]
+        self._u = memoryview(self._box.words)[_U_AT : _U_AT + block.n_actuators]
+        self.number = self.step = 0
+
+    def begin(self, trial, evaluate):
+        """Begin a trial."""
+        self.number = trial
+        self.step = 0
+        self._head[EVALUATE] = evaluate
+        try:
+            self._learner.begin(self._head, self._mem)
+        except Exception:  # noqa: BLE001 - kernels are the user's; see the class
+            raise Fault(LEARNER)
+
+    def end(self, cost):
+        """End the trial; return TRIAL's fields, all but the last."""
+        self._head[COST] = cost
+        try:
+            self._learner.end(self._head, self._mem)
+        except Exception:  # noqa: BLE001
+            raise Fault(LEARNER)
+        return summary_of(self._head, self.number)
+
+    def act(self, seq, cost):
+        """Take a step on the sensor words that lie in the receiver; return the reply's bytes."""
+        self._head[COST] = cost
+        try:
+            self._learner.act(self._head, self._mem, self._x, self._u)
+        except Exception:  # noqa: BLE001
+            raise Fault(LEARNER)
+        words = self._box.words
+        words[0] = ACT << 8
+        words[1] = seq
+        words[2] = self.number & 0xFFFF
+        words[3] = self.number >> 16
+        words[4] = self.step
+        self.step += 1
+        return self._box.view[: frames.seal_frame(self._box.buf, self._box.body)]
+
+    def steps(self, session):
+        """Serve STEPs while each is whole, the next one, and in range; leave all else to the session.
+
+        It does what the session and act() do, in one loop over locals and without allocating: @@ us a step beside the
+        kernel and the system calls, instead of @@ (unix board).
+
+        Returns:
+            STEP, if one lies decoded in the receiver that the session must judge; 0 if the receiver must go on.
+        """
+        rx = self._rx
+        box = self._box
+        size = frames.wire_length(rx.lengths[STEP])
+        reply_size = frames.wire_length(box.body)
+        if size > _ONE_COBS_BLOCK or reply_size > _ONE_COBS_BLOCK or not rx.idle:
+            return 0
+        ticks_ms = time.ticks_ms
+        wait, readinto, deadman = session.wire.wait, session.wire.readinto, session.deadman
+        buf, words, first, rest = rx.buf, rx.words, rx.view[:SHORTEST], rx.view[SHORTEST:size]
+        find, last, body = buf.find, size - 1, rx.view[1 : size - 1]
+        out, out_words, out_body, out_wire = box.buf, box.words, box.view[1 : box.body - 3], box.view[:reply_size]
+        out_find, out_end, crc_at = out.find, reply_size - 1, box.body - 3
+        act, head, mem, x, u = self._learner.act, self._head, self._mem, self._x, self._u
+        low, high, step, seq = self.number & 0xFFFF, self.number >> 16, self.step, session.expected
+        while wait(deadman):
+            if readinto(first) != SHORTEST:
+                raise OSError("the wire is gone")
+            if buf[1] != STEP:
+                rx.resume(SHORTEST)
+                return 0
+            readinto(rest)
+            if find(_ZERO) != last:
+                rx.resume(size)
+                return 0
+            p = 0  # as frames.unstuff
+            while p < last:
+                code = buf[p]
+                buf[p] = 0
+                p += code
+            if p != last or crc32(body) != RESIDUE:
+                rx.damaged += 1
+                continue
+            rx.heard = ticks_ms()
+            cost = words[5] | ((words[6] ^ 0x8000) - 0x8000) << 16
+            if words[1] != seq or words[2] != low or words[3] != high or words[4] != step or step >= MAX_STEPS:
+                return STEP
+            if cost > MAX_COST or cost < -MAX_COST:
+                return STEP
+            session.accept(STEP, seq)
+            head[COST] = cost
+            try:
+                act(head, mem, x, u)
+            except Exception:  # noqa: BLE001
+                session.fail(LEARNER)
+                return 0
+            out_words[0] = ACT << 8
+            out_words[1] = seq
+            out_words[2] = low
+            out_words[3] = high
+            out_words[4] = step
+            pack_into("<I", out, crc_at, crc32(out_body))
+            out[out_end] = 0
+            p = 0  # as frames.stuff
+            while p < out_end:
+                q = out_find(_ZERO, p + 1)
+                out[p] = q - p
+                p = q
+            session.answer(out_wire)
+            step += 1
+            self.step = step
+            seq = session.expected
+        return 0

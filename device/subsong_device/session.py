@@ -1,0 +1,325 @@
+"""A session of the link: what the board does with the host's frames. docs/protocol.md is the normative text.
+
+The board trusts no field: each is checked before it is used, and a refusal is an ACK with a number of faults.py. A
+command is executed exactly once: its number must be the next; the last number again only has its reply repeated.
+"""
+
+import gc
+import time
+from struct import unpack_from
+
+from subsong_device import faults, frames, layout
+from subsong_device.block import Block
+from subsong_device.faults import FAILED, GREETED, IN_TRIAL, NEW, OPENED, READY, RUNNING, Fault, need
+from subsong_device.frames import ACK, CHUNK, MAX_COST, MAX_STEPS, MAX_TRIAL
+from subsong_device.link import Outbox, Receiver, Silence
+from subsong_device.loop_trial import LoopTrial
+from subsong_device.task_run import TaskRun
+
+GREETING_MS = 10000  # dead-man time before OPEN sets one
+MAX_WORDS = 1 << 24  # of a region, so that its bytes are counted in small integers
+_ANY = 0x7F
+_STATES = {  # where a command is allowed, one bit a state
+    frames.HELLO: _ANY,
+    frames.OPEN: 1 << GREETED | 1 << OPENED | 1 << READY | 1 << IN_TRIAL | 1 << FAILED,
+    frames.WRITE: 1 << OPENED | 1 << READY,
+    frames.SEAL: 1 << OPENED | 1 << READY,
+    frames.BEGIN: 1 << READY,
+    frames.STEP: 1 << IN_TRIAL,
+    frames.END: 1 << IN_TRIAL,
+    frames.RUN: 1 << READY,
+    frames.READ: 1 << OPENED | 1 << READY | 1 << FAILED,
+    frames.SNAPSHOT: _ANY,
+    frames.CLOSE: _ANY,
+    frames.STOP: _ANY,
+}
+
+
+def load_kernels(rule):
+    """Return the module with begin, act and end of a rule, and the module of the tasks."""
+    from subsong_device import tasks
+
+    if frames.RULES[rule] == "weight_perturbation":
+        from subsong_device.learners import weight_perturbation as learner
+    else:
+        from subsong_device.learners import node_perturbation as learner
+    return learner, tasks
+
+
+def heap_free():
+    """Return the heap's free bytes after a collection; 0 where nobody counts them (CPython)."""
+    gc.collect()
+    return gc.mem_free() if hasattr(gc, "mem_free") else 0
+
+
+class Session:
+    """One conversation with a host, from the first HELLO to CLOSE or the dead-man time.
+
+    Args:
+        wire: link.Console, or what behaves like it.
+        load: returns (learner, tasks), modules of kernels, for the index of a rule.
+        tier: what executes the kernels: 0 bytecode, 1 viper, 2 machine code.
+    """
+
+    # None before OPEN, and the last two each in its own mode only; _STATES keeps away whoever needs them.
+    _block: Block
+    _trial: LoopTrial
+    _run: TaskRun
+
+    def __init__(self, wire, load=load_kernels, tier=0):
+        self.wire = wire
+        self.rx = Receiver(wire)
+        self._load = load
+        self._tier = tier
+        self._schema = frames.schema()
+        self._formats = frames.formats()
+        self._replies = Outbox(1 + 4 + 1 + CHUNK)
+        self._news = Outbox(4 + 4 + 1 + 4 + 1 + CHUNK)  # what no command asked for
+        self._reply = b""
+        self._state = NEW
+        self._leaving = False
+        self.deadman = GREETING_MS
+        self.seq = self._kind = self.expected = 0
+        self._release()
+        self._handlers = {
+            frames.HELLO: self._on_hello,
+            frames.OPEN: self._on_open,
+            frames.WRITE: self._on_write,
+            frames.SEAL: self._on_seal,
+            frames.BEGIN: self._on_begin,
+            frames.STEP: self._on_step,
+            frames.END: self._on_end,
+            frames.RUN: self._on_run,
+            frames.READ: self._on_read,
+            frames.SNAPSHOT: self._on_snapshot,
+            frames.CLOSE: self._on_close,
+            frames.STOP: self._on_stop,
+        }
+
+    def serve(self):
+        """Say HELLO and serve the host; return after CLOSE, or after the dead-man time without a frame.
+
+        Raises:
+            OSError: the wire is gone.
+        """
+        self.write(b"\0")  # ends whatever text the console printed before
+        self.tell(frames.R_HELLO, *self._greeting())
+        self.rx.heard = time.ticks_ms()
+        try:
+            while not self._leaving:
+                self._handle(self._next())
+                if self._state == RUNNING:
+                    self._state = self._run.run(self)
+        except Silence:
+            if self.wire.room(0):
+                self.write(self._news.pack(ACK, 0, "<BI", faults.DEADMAN, self.deadman))
+        finally:
+            self._release()
+
+    def _next(self):
+        """Return the type of the next frame that is not a STEP already served. Raises Silence."""
+        kind = self._trial.steps(self) if self._state == IN_TRIAL else 0
+        if not kind:
+            left = self.deadman - time.ticks_diff(time.ticks_ms(), self.rx.heard)
+            kind = self.rx.receive(left) if left > 0 else 0
+        if not kind:
+            raise Silence
+        return kind
+
+    def listen(self):
+        """Serve what has come from the host, without waiting: for a run, between its trials.
+
+        Returns:
+            Whether to go on.
+
+        Raises:
+            Silence: nothing has come for the dead-man time.
+        """
+        kind = self.rx.receive(0)
+        while kind and not self._leaving:
+            self._handle(kind)
+            kind = self.rx.receive(0)
+        if time.ticks_diff(time.ticks_ms(), self.rx.heard) > self.deadman:
+            raise Silence
+        return not self._leaving
+
+    def tell(self, kind, *fields):
+        """Send a frame that no command asked for.
+
+        Raises:
+            Silence: the host reads nothing.
+        """
+        self.put(self._news.pack(kind, 0, self._formats[kind], *fields))
+
+    def put(self, wire):
+        """Send a frame's bytes, waiting for room at most the dead-man time.
+
+        Raises:
+            Silence: the host reads nothing.
+        """
+        if not self.wire.room(self.deadman):
+            raise Silence
+        self.write(wire)
+
+    def write(self, wire):
+        """Send a frame's bytes, whatever comes of it."""
+        if self.wire.write(wire) != len(wire):
+            # The driver gave up (USB, after 500 ms). The frame is lost; a delimiter saves the one after it.
+            self.wire.write(b"\0")
+
+    def answer(self, wire):
+        """Send a reply, and keep it for a host that asks again."""
+        self._reply = wire
+        self.write(wire)
+
+    # ------------------------------------------------------------------------------------------ commands
+
+    def _handle(self, kind):
+        """Execute the command in the receiver's buffer, once, and reply."""
+        seq = self.rx.words[1]
+        if kind != frames.HELLO and seq != self.expected:
+            if seq == self.seq and kind == self._kind:
+                self.write(self._reply)
+            else:
+                self.write(self._news.pack(ACK, seq, "<BI", faults.SEQUENCE, self.expected))
+            return
+        self.accept(kind, seq)
+        if not _STATES[kind] >> self._state & 1:
+            self.fail(faults.SCHEMA if self._state == NEW else faults.STATE, self._state)
+            return
+        try:
+            self._handlers[kind](*unpack_from(self._formats[kind], self.rx.buf, frames.PAYLOAD_AT))
+        except Fault as fault:
+            self.fail(fault.code, fault.detail)
+
+    def fail(self, code, detail=0):
+        """Refuse the command that was accepted last."""
+        if code == faults.LEARNER:
+            self._state = FAILED
+        self._respond(ACK, code, detail)
+
+    def accept(self, kind, seq):
+        """Take a command's number as the last one; 0 is no command's number."""
+        self._kind = kind
+        self.seq = seq
+        self.expected = seq + 1 if seq != 0xFFFF else 1
+
+    def _respond(self, kind, *fields):
+        self.answer(self._replies.pack(kind, self.seq, self._formats[kind], *fields))
+
+    def _done(self):
+        self._respond(ACK, faults.OK, 0)
+
+    def _greeting(self):
+        return self._schema, layout.ARITHMETIC_VERSION, self._tier, heap_free(), self.rx.damaged
+
+    def _on_hello(self, schema):
+        if self._state == NEW and schema == self._schema:
+            self._state = GREETED
+        self._respond(frames.R_HELLO, *self._greeting())
+
+    def _on_open(self, rule, mode, n_sensors, n_actuators, head_words, mem_words, task_words, deadman_ms):
+        need(rule < len(frames.RULES), 0)
+        need(mode in (frames.IN_THE_LOOP, frames.TASK), 1)
+        need(0 < n_sensors < frames.MAX_STEP_WORDS, 2)
+        need(0 < n_actuators <= frames.MAX_STEP_WORDS - n_sensors, 3)
+        need(layout.LAYERS_AT + layout.LAYER_WORDS <= head_words <= MAX_WORDS, 4)
+        need(0 < mem_words <= MAX_WORDS, 5)
+        need(task_words <= MAX_WORDS and (task_words > 0) == (mode == frames.TASK), 6)
+        need(frames.MIN_DEADMAN_MS <= deadman_ms <= frames.MAX_DEADMAN_MS, 7)
+        self._state = GREETED
+        self._release()
+        gc.collect()
+        try:
+            learner, tasks = self._load(rule)
+            self._block = Block(rule, n_sensors, n_actuators, head_words, mem_words, task_words)
+            self.rx.set_lengths(frames.body_lengths(True, n_sensors, n_actuators))
+            self._formats = frames.formats(n_sensors, n_actuators)
+            if mode == frames.TASK:
+                self._run = TaskRun(learner, tasks, self._block)
+            else:
+                self._trial = LoopTrial(learner, self._block, self.rx)
+        except MemoryError:
+            self._release()
+            raise Fault(faults.NO_MEMORY, heap_free())
+        except ImportError:
+            self._release()
+            raise Fault(faults.NO_LEARNER, rule)
+        self.deadman = deadman_ms
+        self._state = OPENED
+        self._done()
+
+    def _release(self):
+        self._block = self._trial = self._run = None  # type: ignore[assignment]
+
+    def _region(self, region, offset, field):
+        need(region < 3, field)
+        buf = self._block.regions[region]
+        need(offset < len(buf), field + 1)
+        return buf
+
+    def _on_write(self, region, offset, count, data):
+        buf = self._region(region, offset, 0)
+        need(0 < count <= CHUNK and count <= len(buf) - offset, 2)
+        buf[offset : offset + count] = data[:count]
+        self._state = OPENED
+        self._done()
+
+    def _on_read(self, region, offset):
+        data = bytes(self._region(region, offset, 0)[offset : offset + CHUNK])
+        self._respond(frames.DATA, region, offset, len(data), data)
+
+    def _on_seal(self, head, mem, task):
+        self._state = OPENED
+        self._block.seal(head, mem, task)
+        self._state = READY
+        self._done()
+
+    def _on_begin(self, trial, evaluate):
+        if self._trial is None:
+            raise Fault(faults.STATE, self._state)
+        need(trial <= MAX_TRIAL, 0)
+        need(evaluate <= 1, 1)
+        self._trial.begin(trial, evaluate)
+        self._state = IN_TRIAL
+        self._done()
+
+    def _on_step(self, trial, step, cost, *_words):
+        need(trial == self._trial.number, 0)
+        need(step == self._trial.step < MAX_STEPS, 1)
+        need(-MAX_COST <= cost <= MAX_COST, 2)
+        self.answer(self._trial.act(self.seq, cost))
+
+    def _on_end(self, trial, cost):
+        need(trial == self._trial.number, 0)
+        need(-MAX_COST <= cost <= MAX_COST, 1)
+        need(self._trial.step > 0, 0)
+        summary = self._trial.end(cost)
+        self._state = READY
+        self._respond(frames.TRIAL, *summary, self.rx.damaged)
+
+    def _on_run(self, first, trials, steps, evaluate):
+        if self._run is None:
+            raise Fault(faults.STATE, self._state)
+        need(first <= MAX_TRIAL, 0)
+        need(0 < trials <= MAX_TRIAL + 1 - first, 1)
+        need(0 < steps <= MAX_STEPS, 2)
+        need(evaluate <= 1, 3)
+        self._run.plan(first, trials, steps, evaluate)
+        self._state = RUNNING
+        self._done()
+
+    def _on_snapshot(self):
+        if self._state != RUNNING:
+            raise Fault(faults.NOT_RUNNING, self._run.number if self._run else 0)
+        self._run.snapshot_wanted = True
+        self._done()
+
+    def _on_stop(self):
+        if self._run:
+            self._run.stopping = True
+        self._done()
+
+    def _on_close(self):
+        self._leaving = True
+        self._done()

@@ -1,0 +1,115 @@
+"""Runs of a task: trial after trial on the board itself, telemetry to the host."""
+
+from subsong_device import faults, frames
+from subsong_device.faults import LEARNER, Fault
+from subsong_device.frames import ACK, CHUNK, T_DONE, T_SNAP, T_STEP, T_TRIAL
+from subsong_device.layout import COST, EVALUATE
+from subsong_device.link import Outbox, Silence
+from subsong_device.loop_trial import summary_of
+
+# In words: T_STEP is code+type, seq, number (2), trial (2), step, cost (2), x..., u...
+_X_AT = 9
+
+
+class TaskRun:
+    """A block, its task, and the telemetry of their trials.
+
+    Args:
+        learner: module with begin, act, end.
+        tasks: module with task_begin, task_sense, task_cost.
+        block: block.Block.
+
+    Attributes:
+        number: telemetry frames made in this session; the next one's number.
+        stopping: end after the trial that is on. snapshot_wanted: send the state after it.
+    """
+
+    def __init__(self, learner, tasks, block):
+        self._learner = learner
+        self._tasks = tasks
+        self._block = block
+        self._box = Outbox(14 + 2 * (block.n_sensors + block.n_actuators))
+        u_at = _X_AT + block.n_sensors
+        words = memoryview(self._box.words)
+        self._x = words[_X_AT:u_at]
+        self._u = words[u_at : u_at + block.n_actuators]
+        self.number = 0
+        self.stopping = self.snapshot_wanted = False
+
+    def plan(self, first, trials, steps, evaluate):
+        """Take RUN's fields."""
+        self._first, self._trials, self._steps, self._evaluate = first, trials, steps, evaluate
+        self.stopping = self.snapshot_wanted = False
+
+    def run(self, session):
+        """Run the trials of the plan; between two of them, do what the host asked for meanwhile.
+
+        Returns:
+            The session's state afterwards.
+
+        Raises:
+            Silence: the host was not heard, or did not read, for the dead-man time.
+        """
+        done = 0
+        state = faults.READY
+        try:
+            while done < self._trials and not self.stopping:
+                trial = self._first + done
+                self._run_trial(session, trial)
+                done += 1
+                if not session.listen():
+                    break
+                if self.snapshot_wanted:
+                    self.snapshot_wanted = False
+                    self._snapshot(session, trial)
+        except Fault as fault:
+            state = faults.FAILED
+            session.tell(ACK, fault.code, fault.detail)
+        self._tell(session, T_DONE, done)
+        return state
+
+    def _run_trial(self, session, trial):
+        head, mem, task = self._block.head, self._block.mem, self._block.task
+        x, u, words = self._x, self._u, self._box.words
+        sense, act, price = self._tasks.task_sense, self._learner.act, self._tasks.task_cost
+        cost = 0
+        try:
+            head[EVALUATE] = self._evaluate
+            self._tasks.task_begin(task)
+            self._learner.begin(head, mem)
+            for step in range(self._steps):
+                sense(task, x)
+                head[COST] = cost
+                act(head, mem, x, u)
+                words[7] = cost & 0xFFFF
+                words[8] = (cost >> 16) & 0xFFFF
+                cost = price(task, u)
+                words[0] = T_STEP << 8
+                words[1] = 0
+                words[2] = self.number & 0xFFFF
+                words[3] = self.number >> 16
+                words[4] = trial & 0xFFFF
+                words[5] = trial >> 16
+                words[6] = step
+                self.number += 1
+                session.put(self._box.view[: frames.seal_frame(self._box.buf, self._box.body)])
+            head[COST] = cost
+            self._learner.end(head, mem)
+        except (OSError, Silence):
+            raise
+        except Exception:  # noqa: BLE001 - a kernel is the user's: whatever it raises is reported, and the link lives on
+            raise Fault(LEARNER)
+        self._tell(session, T_TRIAL, *summary_of(head, trial), session.rx.damaged, cost)
+
+    def _snapshot(self, session, trial):
+        """Send the learner's memory as it is after a trial."""
+        for region in (frames.HEAD, frames.MEM):
+            memory = self._block.regions[region]
+            for offset in range(0, len(memory), CHUNK):
+                data = bytes(memory[offset : offset + CHUNK])
+                self._tell(session, T_SNAP, trial, region, offset, len(data), data)
+
+    def _tell(self, session, kind, *fields):
+        number = self.number
+        self.number += 1
+        session.tell(kind, number, *fields)
