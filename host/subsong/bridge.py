@@ -1,0 +1,328 @@
+"""The host's end of the link: a board as a learner, or as a runner of tasks.
+
+    bridge = Bridge(port, on_frame=recorder.frame)
+    bridge.hello()                     # the firmware serves: `subsong_device.main.serve()` was started at the REPL
+    bridge.open(block)
+    bridge.begin(0, evaluate=False)    # plant in the loop: begin, act, act, ..., end, as subsong_sim.learner.Learner
+    bridge.close()
+
+Everything is retried and counted (`counters`); an exception means that the conversation is over.
+"""
+
+import re
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
+from zlib import crc32
+
+from subsong.errors import BoardError, FirmwareError, LinkError, LinkLost, PlantError, PortError, SchemaMismatch
+from subsong.exchange import Exchange, LinkCounters, LinkPort, OnFrame
+from subsong.link_faults import redeploy
+from subsong.task_stream import Listeners, OnHole, OnSnapshot, OnStep, OnTrial, TaskResult, TaskStream
+from subsong_device import frames, layout
+from subsong_sim.learner import TrialSummary
+
+TIMEOUT_S = 1.0
+PATIENCE_S = 10.0
+_HEADS = [bytes((n + 1,)) for n in range(254)]
+_CRC = struct.Struct("<I").pack
+# A traceback and, behind its last line, the prompt of either REPL.
+_FAILED_START = re.compile(rb"Traceback \(most recent call last\):[^\x04]*?\n(\w[^\r\n\x04]*)\r?\n(?:\x04|>>> )")
+
+
+class LearnerBlock(Protocol):
+    """What OPEN and WRITE need of a learner; subsong.block.Block is one."""
+
+    @property
+    def rule(self) -> str:
+        """Name of the rule, in frames.RULES."""
+
+    @property
+    def head(self) -> bytes:
+        """Little-endian int32 words."""
+
+    @property
+    def mem(self) -> bytes:
+        """Little-endian uint16 words."""
+
+    @property
+    def task(self) -> bytes:
+        """Little-endian uint16 words of the on-board task; empty for a plant."""
+
+    @property
+    def n_sensors(self) -> int:
+        """Inputs of the network."""
+
+    @property
+    def n_actuators(self) -> int:
+        """Outputs of the network."""
+
+
+class Greeting(NamedTuple):
+    """What a board says of itself.
+
+    Attributes:
+        schema: of the link.
+        arithmetic: version of the kernels' arithmetic.
+        tier: what executes them: 0 bytecode, 1 viper, 2 machine code.
+        heap_free: bytes.
+        dropped: frames it has refused so far.
+    """
+
+    schema: int
+    arithmetic: int
+    tier: int
+    heap_free: int
+    dropped: int
+
+
+class Bridge:
+    """A board whose firmware serves the link.
+
+    Args:
+        port: an open port, such as subsong.ports.Port.
+        on_frame: called with (to_board, bytes on the wire, ns since the epoch) for every frame in either direction,
+            damaged ones included. A received ACT is handed on when the next command is under way, not later than `end`.
+        timeout_s: a command is sent again after so long (or a quarter of the dead-man time, if that is less).
+        patience_s: silence after which the board is given up; more for a board that is emulated slower than real.
+    """
+
+    def __init__(
+        self,
+        port: LinkPort,
+        on_frame: OnFrame | None = None,
+        timeout_s: float = TIMEOUT_S,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._port = port
+        self._timeout_s = timeout_s
+        self._exchange = Exchange(port, on_frame, timeout_s, patience_s)
+        self._block: LearnerBlock | None = None
+        self._stream: TaskStream | None = None
+        self._trial = self._step = 0
+
+    @property
+    def counters(self) -> LinkCounters:
+        """What was mended so far."""
+        return self._exchange.counters
+
+    # ------------------------------------------------------------------------------------------ opening
+
+    def hello(self, timeout_s: float = 10.0) -> Greeting:
+        """Wait for the board to say that Ctrl-C is off and it listens; greet it.
+
+        Raises:
+            SchemaMismatch: it speaks another version of the link.
+            FirmwareError: it has no firmware, or kernels of another arithmetic.
+            LinkLost: it says nothing.
+            PortError: the port vanished.
+        """
+        self._await_greeting(timeout_s)
+        greeting = Greeting(*self._exchange.command(frames.HELLO, frames.schema(), reply=frames.R_HELLO))
+        self._check(greeting.schema)
+        if greeting.arithmetic != layout.ARITHMETIC_VERSION:
+            raise FirmwareError(
+                f"port {self._port.name}: the board's kernels have arithmetic version {greeting.arithmetic}, "
+                f"this Subsong {layout.ARITHMETIC_VERSION}; {redeploy(self._port.name)}"
+            )
+        self._exchange.counters.refused_by_board = greeting.dropped
+        return greeting
+
+    def _await_greeting(self, timeout_s: float) -> None:
+        """Wait for the HELLO that the board sends by itself, whatever its REPL printed before."""
+        said = b""
+        exchange = self._exchange
+        began = time.monotonic()
+        while (left := began + timeout_s - time.monotonic()) > 0:
+            data = self._port.read_available(min(left, timeout_s / 4))
+            said += data
+            exchange.take(data)
+            while (frame := exchange.next_taken()) is not None:
+                if frame.kind == frames.R_HELLO:
+                    exchange.counters.damaged = 0  # what came before it was the REPL's text
+                    return
+            self._refuse_foreign(said)
+            if not data and time.monotonic() - began > timeout_s / 2:
+                # It may have been lost. At a prompt our question does no harm: it holds no Ctrl-C and no line.
+                exchange.write(frames.encode(frames.HELLO, exchange.next_seq(), frames.schema().to_bytes(4, "little")))
+        text = said.replace(b"\0", b"").decode("ascii", "replace").strip()
+        hint = f"; it said: {text[-200:]!r}" if text else ""
+        raise LinkLost(
+            f"port {self._port.name}: the board's firmware did not say hello within {timeout_s:g} s{hint}. "
+            f"Reset the board; if that does not help, {redeploy(self._port.name)}"
+        )
+
+    def _refuse_foreign(self, said: bytes) -> None:
+        """Raise if what a board said is a traceback, or a HELLO in another version's form."""
+        if found := _FAILED_START.search(said):
+            text = found[1].decode("ascii", "replace").strip()
+            raise FirmwareError(
+                f"port {self._port.name}: the firmware did not start: {text}; {redeploy(self._port.name)}"
+            )
+        for segment in said.split(b"\0")[:-1]:
+            buf = bytearray(segment)
+            body = frames.unstuff(buf, len(buf)) if len(buf) > frames.SHORTEST + 3 else 0
+            if body > 0 and buf[1] == frames.R_HELLO and crc32(memoryview(buf)[1 : body + 1]) == frames.RESIDUE:
+                self._check(int.from_bytes(buf[frames.PAYLOAD_AT : frames.PAYLOAD_AT + 4], "little"))
+
+    def _check(self, schema: int) -> None:
+        if schema != frames.schema():
+            # Every version's HELLO and CLOSE look the same: let the board go back to its REPL at once.
+            self._exchange.write(frames.encode(frames.HELLO, 1, bytes(4)))
+            self._exchange.write(frames.encode(frames.CLOSE, 2, b""))
+            raise SchemaMismatch(
+                f"port {self._port.name}: the board speaks link schema {schema:08x}, this Subsong "
+                f"{frames.schema():08x}: its firmware is of another version; {redeploy(self._port.name)}"
+            )
+
+    def open(self, block: LearnerBlock, deadman_ms: int = 2000) -> None:
+        """Give the board its learner, and with a task block its task.
+
+        Args:
+            block: the learner's initial memory; the board is in task mode if it has a task.
+            deadman_ms: silence after which the board leaves the link, and after which outputs are safe.
+
+        Raises:
+            BoardError: no memory, or a field out of range; FirmwareError: the rule's kernels are not on the board.
+            LinkLost, PortError: as everywhere.
+        """
+        exchange = self._exchange
+        self._block = block
+        mode = frames.TASK if block.task else frames.IN_THE_LOOP
+        sizes = (len(block.head) // 4, len(block.mem) // 2, len(block.task) // 2)
+        shape = (frames.RULES.index(block.rule), mode, block.n_sensors, block.n_actuators)
+        exchange.command(frames.OPEN, *shape, *sizes, deadman_ms)
+        exchange.reopen(block.n_sensors, block.n_actuators)
+        exchange.timeout_s = min(self._timeout_s, deadman_ms / 4000)
+        regions = (block.head, block.mem, block.task)
+        for region, data in enumerate(regions):
+            for offset in range(0, len(data), frames.CHUNK):
+                piece = data[offset : offset + frames.CHUNK]
+                exchange.command(frames.WRITE, region, offset, len(piece), piece)
+        exchange.command(frames.SEAL, *map(crc32, regions))
+        self._pack_step = struct.Struct(f"<BHIHi{block.n_sensors}h").pack
+        self._parse_act = struct.Struct(f"<BHIH{block.n_actuators}h").unpack_from
+        self._act_size = frames.wire_length(frames.body_lengths(False, block.n_sensors, block.n_actuators)[frames.ACT])
+        self._stream = TaskStream(exchange, block, deadman_ms)
+
+    # ------------------------------------------------------------------------------------------ plant in the loop
+
+    def begin(self, trial: int, evaluate: bool) -> None:
+        """Begin trial number `trial`; with `evaluate`, unperturbed. Raises as `act`."""
+        self._exchange.command(frames.BEGIN, trial, evaluate)
+        self._trial = trial
+        self._step = 0
+
+    def act(self, cost: int, x: Sequence[int]) -> Sequence[int]:
+        """Take the last step's cost (0 at first) and n_sensors int16 words; return n_actuators int16 words.
+
+        Raises:
+            PlantError: a word or the cost is out of its range, or there are too few or too many words.
+            BoardError: the board refused, or a kernel failed.
+            LinkLost: the board fell silent, or left because it heard nothing for the dead-man time.
+            PortError: the port vanished.
+        """
+        seq = self._exchange.next_seq()
+        try:
+            body = self._pack_step(frames.STEP, seq, self._trial, self._step, cost, *x)
+        except struct.error as error:
+            raise PlantError(self._bad_step(cost, x)) from error
+        body += _CRC(crc32(body))
+        # frames.stuff, in line: 3 us instead of 5. Longer bodies may have runs of 254 bytes without a zero.
+        if len(body) < 254:
+            wire = b"".join([_HEADS[len(part)] + part for part in body.split(b"\0")]) + b"\0"
+        else:
+            wire = frames.encode(frames.STEP, seq, body[3:-4])
+        trial, step, *u = self._exchange.ask_step(
+            wire, seq, (self._trial, self._step, cost, x), self._act_size, self._parse_act
+        )
+        if step != self._step or trial != self._trial:
+            raise LinkLost(
+                f"port {self._port.name}: the board answered step {step} of trial {trial}, asked was step "
+                f"{self._step} of trial {self._trial}; start the run again"
+            )
+        self._step += 1
+        return u
+
+    def _bad_step(self, cost: int, x: Sequence[int]) -> str:
+        n = self._block.n_sensors if self._block else 0
+        if len(x) != n:
+            return f"the plant sensed {len(x)} words, the network has {n} inputs; make network.layers[0] = {len(x)}"
+        return f"the plant's words are out of range: cost {cost} (int32), sensors {list(x)} (int16)"
+
+    def end(self, cost: int) -> TrialSummary:
+        """Take the last cost, let the board update, and return the trial's summary. Raises as `act`."""
+        trial, evaluate, *rest = self._exchange.command(frames.END, self._trial, cost, reply=frames.TRIAL)
+        summary = TrialSummary(trial, bool(evaluate), *rest)
+        self._exchange.counters.refused_by_board = summary.dropped
+        return summary
+
+    def state(self) -> tuple[bytes, bytes]:
+        """Return head (little-endian int32) and mem (little-endian uint16), read between trials."""
+        assert self._block is not None, "open() first"
+        sizes = (len(self._block.head), len(self._block.mem))
+        head, mem = (b"".join(self._read(region, size)) for region, size in enumerate(sizes))
+        return head, mem
+
+    def _read(self, region: int, size: int) -> Iterator[bytes]:
+        for offset in range(0, size, frames.CHUNK):
+            _, _, count, data = self._exchange.command(frames.READ, region, offset, reply=frames.DATA)
+            yield data[:count]
+
+    # ------------------------------------------------------------------------------------------ tasks on the board
+
+    def run_task(
+        self,
+        first: int,
+        trials: int,
+        steps: int,
+        evaluate: bool = False,
+        on_step: OnStep | None = None,
+        on_trial: OnTrial | None = None,
+        on_snapshot: OnSnapshot | None = None,
+        on_hole: OnHole | None = None,
+    ) -> TaskResult:
+        """Let the board run trials of its task, and take its telemetry.
+
+        Args:
+            first: number of the first trial.
+            trials: how many, unless `stop` is called from one of the functions below.
+            steps: of each trial.
+            evaluate: unperturbed, without learning.
+            on_step: called with (trial, step, cost that act saw, sensor words, actuator words).
+            on_trial: called with (TrialSummary, cost that end saw).
+            on_snapshot: called with (trial, head, mem): the state after that trial, sent because telemetry was lost.
+            on_hole: called with (number of the first telemetry frame lost, how many).
+
+        Raises:
+            BoardError: a kernel failed. LinkLost, PortError: as `act`.
+        """
+        assert self._stream is not None, "open() first"
+        return self._stream.run((first, trials, steps, evaluate), Listeners(on_step, on_trial, on_snapshot, on_hole))
+
+    def stop(self) -> None:
+        """End the task's run after the trial that is on."""
+        if self._stream is not None:
+            self._stream.stop()
+
+    # ------------------------------------------------------------------------------------------ closing
+
+    def close(self) -> bool:
+        """Let the board go back to its REPL; return whether it said that it does. Raises nothing."""
+        try:
+            self._exchange.command(frames.CLOSE)
+        except (LinkError, PortError, BoardError):
+            return False
+        finally:
+            self._exchange.flush_log()
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,68 @@
+"""What the board's refusals mean, in sentences that say what to do."""
+
+from subsong.errors import BoardError, FirmwareError, SchemaMismatch, SubsongError
+from subsong_device import faults, frames
+
+_STATES = {
+    faults.NEW: "before the first HELLO",
+    faults.GREETED: "before OPEN",
+    faults.OPENED: "before SEAL",
+    faults.READY: "between trials",
+    faults.IN_TRIAL: "within a trial",
+    faults.RUNNING: "while a run is on",
+    faults.FAILED: "after a kernel failed",
+}
+_ROWS = {kind: (name, names.split()) for kind, name, _, names in frames.TABLE}
+
+
+def redeploy(port: str) -> str:
+    """Return the words that end every message about firmware."""
+    return f"put this version's firmware on the board: subsong deploy --port {port}"
+
+
+def fault_error(port: str, command: int, values: tuple[object, ...], code: int, detail: int) -> SubsongError:
+    """Return the error for a refusal.
+
+    Args:
+        port: the port's name.
+        command: type of the refused frame, 0 if the board spoke by itself.
+        values: the command's fields.
+        code: of faults.
+        detail: see faults.
+    """
+    name, fields = _ROWS.get(command, ("", []))
+    asked = f"port {port}: the board refused {name}" if name else f"port {port}: the board stopped"
+    given = dict(zip(fields, values, strict=False))
+    if code == faults.SCHEMA:
+        return SchemaMismatch(f"{asked}: it speaks another version of the link; {redeploy(port)}")
+    if code == faults.NO_LEARNER:
+        rule = frames.RULES[detail] if detail < len(frames.RULES) else f"rule {detail}"
+        return FirmwareError(f"{asked}: the kernels of {rule} are not on it; {redeploy(port)}", code)
+    if code == faults.NO_MEMORY:
+        wanted = sum(
+            int(str(given.get(k, 0))) * size for k, size in (("head_words", 4), ("mem_words", 2), ("task_words", 2))
+        )
+        what = (
+            f"the learner does not fit: it takes {wanted} bytes, and {detail} bytes of heap are free; use fewer units "
+            "(node perturbation takes 4 bytes more a weight than weight perturbation)"
+        )
+    elif code == faults.FIELD:
+        field = fields[detail] if detail < len(fields) else f"field {detail}"
+        what = f"{field} = {given.get(field, '?')} is out of its range; docs/protocol.md has the ranges"
+    elif code == faults.SEQUENCE:
+        what = f"it expected command number {detail}; does another program use the port? Close that, and start again"
+    elif code == faults.STATE:
+        what = f"not allowed {_STATES.get(detail, f'in state {detail}')}; start the run again"
+    elif code == faults.CHECKSUM:
+        region = ("head", "mem", "task")[detail] if detail < 3 else f"region {detail}"
+        what = f"{region} did not arrive as it was sent; start the run again"
+    elif code == faults.BLOCK:
+        where = f"task word {detail - 0x10000}" if detail >= 0x10000 else f"head word {detail}"
+        what = f"the learner's block contradicts itself ({where}, subsong_device.layout); was it made by this version?"
+    elif code == faults.LEARNER:
+        what = "a kernel raised an exception; `subsong sim --engine cpython` shows where"
+    elif code == faults.NOT_RUNNING:
+        what = f"no run is on; it sent {detail} telemetry frames"
+    else:
+        what = f"fault {code}, detail {detail}; {redeploy(port)}"
+    return BoardError(f"{asked}: {what}", code)
