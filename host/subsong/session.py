@@ -1,7 +1,7 @@
-"""A run: trials that learn, evaluations between them, everything logged; in the simulator or on a board.
+"""A run: trials that learn, evaluations between them, everything logged.
 
-    simulate        learner and plant on this computer
-    run_on_board    learner on the board, the host plays the plant or, for a task, listens
+    learn           the schedule of any run
+    simulate        learner and plant on this computer (board_session.py has the learner on a board)
     evaluate        a frozen learner on the nominal or the mismatched plant
 
 Trials are numbered over the run, evaluations included. Learning trial n resets the plant with the stream "plant", index
@@ -10,7 +10,7 @@ index k.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from subsong_device.layout import ARITHMETIC_VERSION
 from subsong_sim.trials import CompiledCartPoleTrials, Ended, PlantTrials, StepHook, TaskTrials
 
 TASK_COST_LSB = 2.0**-24
+MAX_STRETCH = 100  # trials asked for at a time: how far progress and Ctrl-C may lag behind
 
 
 @dataclass
@@ -54,10 +55,10 @@ class RunResult:
 
 
 class Trials(Protocol):
-    """Whatever runs trials: see subsong_sim.trials, and BoardTask below."""
+    """Whatever runs trials: see subsong_sim.trials and board_session.BoardTask."""
 
-    def run(self, trial: int, seed: int, evaluate: bool) -> Ended:
-        """Run one trial."""
+    def run(self, first: int, seeds: Sequence[int], evaluate: bool) -> Iterator[Ended | None]:
+        """Run len(seeds) trials, numbered from `first`; None for a trial whose end the link lost."""
         ...
 
     def state(self) -> tuple[bytes, bytes]:
@@ -86,36 +87,46 @@ def learn(
     number = 0
     began = time.monotonic()
 
-    def one(seed: int, evaluating: bool) -> Ended:
+    def several(seeds: Sequence[int], evaluating: bool) -> Iterator[Ended | None]:
         nonlocal number
-        ended = trials.run(number, seed, evaluating)
-        number += 1
-        result.steps += ended.summary.steps
-        result.seconds = time.monotonic() - began
-        result.counters["saturated words"] = result.counters.get("saturated words", 0) + ended.summary.saturated
-        if on_end is not None:
-            on_end(ended)
-        return ended
+        for ended in trials.run(number, seeds, evaluating):
+            number += 1
+            result.seconds = time.monotonic() - began
+            if ended is not None:
+                result.steps += ended.summary.steps
+                result.counters["saturated words"] = result.counters.get("saturated words", 0) + ended.summary.saturated
+                if on_end is not None:
+                    on_end(ended)
+            yield ended
 
-    def assess() -> float:
-        totals = [one(stream_seed(experiment.seed, "evaluation", k), True).summary.total for k in range(episodes)]
-        mean = physical(experiment, sum(totals)) / episodes
-        result.evaluations.append((result.trials, mean))
-        result.final = mean
-        return mean
+    def assess() -> float | None:
+        seeds = [stream_seed(experiment.seed, "evaluation", k) for k in range(episodes)]
+        totals = [ended.summary.total for ended in several(seeds, True) if ended is not None]
+        if not totals:
+            return None
+        result.final = physical(experiment, sum(totals)) / len(totals)
+        result.evaluations.append((result.trials, result.final))
+        return result.final
 
     progress.start("learning", run.trials)
+    assessed = -1
     while result.trials < run.trials:
-        ended = one(stream_seed(experiment.seed, "plant", result.trials // paired), False)
-        result.trials += 1
-        result.costs.append(physical(experiment, ended.summary.total))
-        progress.advance()
+        stretch = min(run.evaluate_every or MAX_STRETCH, MAX_STRETCH, run.trials - result.trials)
+        if run.evaluate_every:
+            stretch = min(stretch, run.evaluate_every - result.trials % run.evaluate_every)
+        seeds = [stream_seed(experiment.seed, "plant", (result.trials + i) // paired) for i in range(stretch)]
+        for ended in several(seeds, False):
+            result.trials += 1
+            if ended is not None:
+                result.costs.append(physical(experiment, ended.summary.total))
+            progress.advance()
         if run.evaluate_every and result.trials % run.evaluate_every == 0:
             mean = assess()
-            if run.stop_cost is not None and mean <= run.stop_cost:
+            assessed = result.trials
+            if run.stop_cost is not None and mean is not None and mean <= run.stop_cost:
                 result.stopped = f"an evaluation reached {mean:.6g}"
                 break
-    if not result.evaluations or result.evaluations[-1][0] != result.trials:
+    if assessed != result.trials:
         assess()
     progress.finish()
 
@@ -159,12 +170,12 @@ def simulate(
         if out is None:
             learn(experiment, trials, result, progress)
             return result
-        with _recording(out, _header(experiment, block, "sim", mismatch, plant, _engine(engine), {})) as recorder:
+        with recording(out, run_header(experiment, block, "sim", mismatch, plant, _engine(engine), {})) as recorder:
             recorder.state("initial", block.head, block.mem)
             learn(experiment, trials, result, progress, on_end)
             recorder.state("final", *trials.state())
             progress.start("closing the log", 100)
-            recorder.close(_share(progress))
+            recorder.close(share(progress))
         progress.finish()
     finally:
         close(trials)
@@ -200,7 +211,8 @@ def evaluate(
     )
     trials, _plant = _local_trials(experiment, block, mismatch, "numba", None)
     try:
-        return [trials.run(k, stream_seed(0, "transfer", first_seed + k), True).summary.total for k in range(episodes)]
+        seeds = [stream_seed(0, "transfer", first_seed + k) for k in range(episodes)]
+        return [ended.summary.total for ended in trials.run(0, seeds, True) if ended is not None]
     finally:
         close(trials)
 
@@ -243,7 +255,7 @@ def close(trials: Trials) -> None:
         plant.close()
 
 
-def _header(
+def run_header(
     experiment: Experiment,
     block: Block,
     source: str,
@@ -252,6 +264,7 @@ def _header(
     engine: dict[str, Any],
     manifest: dict[str, Any],
 ) -> RunHeader:
+    """Return what a log says of its run before the first trial; `engine` is what executes the kernels."""
     return RunHeader(
         source=source,
         experiment_toml=experiment.to_toml(),
@@ -279,7 +292,7 @@ def _engine(name: str) -> dict[str, Any]:
     return found
 
 
-def _recording(path: Path, header: RunHeader) -> Recorder:
+def recording(path: Path, header: RunHeader) -> Recorder:
     """Return a recorder; makes the log's folder, where the default `runs/` may be missing."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -290,13 +303,13 @@ def _recording(path: Path, header: RunHeader) -> Recorder:
     return Recorder(path, header)
 
 
-def _share(progress: Progress) -> Callable[[float], None]:
+def share(progress: Progress) -> Callable[[float], None]:
     """Return a callback for 0..1 that moves a stage of 100."""
     done = 0
 
-    def move(share: float) -> None:
+    def move(part: float) -> None:
         nonlocal done
-        progress.advance(round(100 * share) - done)
-        done = round(100 * share)
+        progress.advance(round(100 * part) - done)
+        done = round(100 * part)
 
     return move

@@ -3,7 +3,7 @@
 Every way of running gives the same words; they differ in speed alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,9 +66,10 @@ class PlantTrials:
     def __init__(self, learner: Learner, plant: Plant, steps: int, hook: StepHook | None = None) -> None:
         self.learner, self.plant, self.steps, self.hook = learner, plant, steps, hook
 
-    def run(self, trial: int, seed: int, evaluate: bool) -> Ended:
-        """Run one trial."""
-        return plant_trial(self.learner, self.plant, trial, seed, self.steps, evaluate, self.hook)
+    def run(self, first: int, seeds: Sequence[int], evaluate: bool) -> Iterator[Ended]:
+        """Run a trial for each seed of the plant's reset, numbered from `first`."""
+        for trial, seed in enumerate(seeds, first):
+            yield plant_trial(self.learner, self.plant, trial, seed, self.steps, evaluate, self.hook)
 
     def state(self) -> tuple[bytes, bytes]:
         """Return the learner's head and mem."""
@@ -99,15 +100,17 @@ class TaskTrials:
             # Compile now, on copies: the first trial is then as fast as the second.
             self._compiled(learner.head.copy(), learner.mem.copy(), 0, 0)
 
-    def run(self, trial: int, seed: int, evaluate: bool) -> Ended:  # noqa: ARG002 - a task draws nothing
-        """Run one trial."""
-        learner, log = self.learner, self.log
-        if self.loops is None:
-            return self._interpreted(trial, evaluate)
-        cost = self._compiled(learner.head, learner.mem, self.steps, int(evaluate))
-        ended = Ended(summary(learner.head, trial), int(cost))
-        log.tell(trial, self.steps, self.hook)
-        return ended
+    def run(self, first: int, seeds: Sequence[int], evaluate: bool) -> Iterator[Ended]:
+        """Run len(seeds) trials, numbered from `first`; a task draws nothing from the seeds."""
+        learner = self.learner
+        for trial in range(first, first + len(seeds)):
+            if self.loops is None:
+                yield self._interpreted(trial, evaluate)
+                continue
+            cost = self._compiled(learner.head, learner.mem, self.steps, int(evaluate))
+            ended = Ended(summary(learner.head, trial), int(cost))
+            self.log.tell(trial, self.steps, self.hook)
+            yield ended
 
     def _compiled(self, head: Any, mem: Any, steps: int, evaluate: int) -> Any:
         learner, log = self.learner, self.log
@@ -153,16 +156,16 @@ class CompiledCartPoleTrials:
         # Compile now, on copies: the first trial is then as fast as the second.
         self._compiled(learner.head.copy(), learner.mem.copy(), np.zeros(4), 0, 0)
 
-    def run(self, trial: int, seed: int, evaluate: bool) -> Ended:
-        """Run one trial."""
+    def run(self, first: int, seeds: Sequence[int], evaluate: bool) -> Iterator[Ended]:
+        """Run a trial for each seed of the plant's reset, numbered from `first`."""
         from subsong_sim.plants.cartpole import cartpole_reset_states
 
         learner = self.learner
-        state = cartpole_reset_states([seed])[0]
-        cost = self._compiled(learner.head, learner.mem, state, self.steps, int(evaluate))
-        ended = Ended(summary(learner.head, trial), int(cost))
-        self.log.tell(trial, ended.summary.steps, self.hook)
-        return ended
+        for trial, state in enumerate(cartpole_reset_states(seeds), first):
+            cost = self._compiled(learner.head, learner.mem, state, self.steps, int(evaluate))
+            ended = Ended(summary(learner.head, trial), int(cost))
+            self.log.tell(trial, ended.summary.steps, self.hook)
+            yield ended
 
     def _compiled(self, head: Any, mem: Any, state: Any, steps: int, evaluate: int) -> Any:
         learner, plant, log = self.learner, self.plant, self.log
