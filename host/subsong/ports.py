@@ -195,6 +195,7 @@ class Port:
         self.serial = serial_port
         self.board = board
         self._closed = False
+        self._unread = b""
         self._fd = _descriptor(serial_port)
         self._readable: Callable[[float], list[tuple[int, int]]] | None = None
         if self._fd is not None:
@@ -214,6 +215,9 @@ class Port:
         Raises:
             PortError: the port vanished or is closed.
         """
+        if self._unread:
+            data, self._unread = self._unread, b""
+            return data
         readable = self._readable
         if readable is None:
             return self._read_serial(timeout_s)
@@ -228,6 +232,10 @@ class Port:
         if not data:
             raise self._vanished(None)
         return data
+
+    def unread(self, data: bytes) -> None:
+        """Put back what was read too far; the next read returns it."""
+        self._unread += data
 
     def _read_serial(self, timeout_s: float) -> bytes:
         port = self.serial
@@ -279,6 +287,7 @@ class Port:
 
     def reset_input(self) -> None:
         """Drop what has come and was not read."""
+        self._unread = b""
         try:
             self.serial.reset_input_buffer()
         except (OSError, serial.PortNotOpenError) as error:

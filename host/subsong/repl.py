@@ -28,9 +28,9 @@ FIRST_ANSWER_S = 1.0
 DISCARD_S = 0.2
 # Ends the frame that a session of the link waits for, greets it so that its numbers start anew, and closes it.
 LEAVE_LINK: bytes = (
-    bytes(frames.wire_length(frames.MAX_PAYLOAD + frames.OVERHEAD))  # type: ignore[no-untyped-call]
-    + frames.encode(frames.HELLO, 1, bytes(4))  # type: ignore[no-untyped-call]
-    + frames.encode(frames.CLOSE, 2, b"")  # type: ignore[no-untyped-call]
+    bytes(frames.wire_length(frames.MAX_PAYLOAD + frames.OVERHEAD))
+    + frames.encode(frames.HELLO, 1, bytes(4))
+    + frames.encode(frames.CLOSE, 2, b"")
 )
 HOSTED = ("linux", "darwin", "win32")  # sys.platform of a MicroPython that is a process: a soft reset would end it
 
@@ -102,9 +102,10 @@ class Repl:
             return bytes(self.transport.exec(code, data_consumer=output)).decode("utf-8", "replace")
 
     def launch(self, code: str) -> None:
-        """Start code and return at once: what it prints is the caller's to read. Afterwards the port is its own."""
+        """Start code and return at once: all that it prints is then read from the port."""
         with self.errors("starting code"):
             self.transport.exec_raw_no_follow(code)
+        self.port.unread(self.transport.serial.rest())
 
     @contextmanager
     def errors(self, doing: str) -> Iterator[None]:
@@ -203,6 +204,12 @@ class _Stream:
         n = at + len(ending) if at >= 0 else max(0, len(self._buffer) - len(ending) + 1)
         part = bytes(self._buffer[:n])
         del self._buffer[:n]
+        return part
+
+    def rest(self) -> bytes:
+        """Take all that was read ahead."""
+        part = bytes(self._buffer)
+        self._buffer.clear()
         return part
 
     def discard(self) -> None:

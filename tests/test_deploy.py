@@ -1,0 +1,328 @@
+"""Deploying to a real MicroPython: what is copied, what is refused, and what starts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from subsong import deploy as deploy_module
+from subsong.deploy import deploy, device_info, start_firmware, stop_firmware, verify_firmware
+from subsong.errors import BoardError, FirmwareError
+from subsong.firmware import Firmware, Manifest, load_firmware
+from subsong.ports import Port, open_port
+from subsong.repl import Repl
+from subsong_device import frames
+from subsong_device.layout import ARITHMETIC_VERSION
+
+pytest_plugins = ["subsong_hil.fixtures"]
+
+DEADLINE_S = 30.0
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Firmware:
+    """A firmware of three files, quicker to copy than the real one, that serves by printing."""
+    folder = tmp_path / "small"
+    (folder / "learners").mkdir(parents=True)
+    (folder / "__init__.py").write_bytes(b"")
+    (folder / "main.py").write_bytes(b"def serve():\n    print('serving')\n")
+    (folder / "learners" / "one.py").write_bytes(b"# " + b"x" * 3000 + b"\n")
+    (folder / "learners" / "notes.txt").write_bytes(b"not firmware")
+    return load_firmware(folder)
+
+
+def target(flash: Path) -> Path:
+    return flash / "lib" / "subsong_device"
+
+
+def held(flash: Path) -> dict[str, bytes]:
+    root = target(flash)
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def alter(firmware: Firmware, path: str, content: bytes | None, folder: Path) -> Firmware:
+    """Return the firmware with a file changed, or without it."""
+    for name, source in firmware.sources.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(source)
+    if content is None:
+        (folder / path).unlink()
+    else:
+        (folder / path).write_bytes(content)
+    return load_firmware(folder)
+
+
+# ------------------------------------------------------------------------------------------ manifest
+
+
+def test_the_firmware_of_this_installation() -> None:
+    firmware = load_firmware()
+    paths = [file.path for file in firmware.manifest.files]
+    assert paths == sorted(paths)
+    assert {"__init__.py", "main.py", "layout.py", "learners/weight_perturbation.py"} <= set(paths)
+    assert firmware.manifest.arithmetic == ARITHMETIC_VERSION
+    assert all(path.endswith(".py") for path in paths)
+    assert load_firmware().manifest == firmware.manifest
+
+
+def test_a_manifest_survives_the_board(small: Firmware) -> None:
+    text = small.manifest.to_json()
+    assert b"\n" not in text
+    assert Manifest.from_json(text) == small.manifest
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{}", b"[]", b"null", b"\xff", b'{"files": 3}', b'{"files": [{"path": "a"}]}'],
+)
+def test_a_damaged_manifest_is_none(text: bytes) -> None:
+    assert Manifest.from_json(text) is None
+
+
+def test_a_manifest_cut_or_contradicting_itself_is_none(small: Firmware) -> None:
+    text = small.manifest.to_json()
+    assert all(Manifest.from_json(text[:n]) is None for n in range(len(text)))
+    data = json.loads(text)
+    data["files"][0]["size"] += 1
+    assert Manifest.from_json(json.dumps(data).encode()) is None
+
+
+# ------------------------------------------------------------------------------------------ deploy
+
+
+def test_deploying_copies_exactly_the_firmware(board_flash: Path, unix_port: Port, small: Firmware) -> None:
+    seen: list[tuple[str, int, int]] = []
+    report = deploy(unix_port, small, lambda *done: seen.append(done))
+    assert held(board_flash) == {**small.sources, "manifest.json": small.manifest.to_json()}
+    assert report.copied == tuple(small.sources)
+    assert report.target == "lib/subsong_device"
+    total = sum(map(len, small.sources.values()))
+    assert report.copied_bytes == total
+    assert seen[-1] == (report.copied[-1], total, total)
+    assert verify_firmware(unix_port, small) == small.manifest
+
+
+def test_deploying_twice_copies_nothing(board_flash: Path, unix_port: Port, small: Firmware) -> None:
+    deploy(unix_port, small)
+    before = {path: path.stat().st_mtime_ns for path in target(board_flash).rglob("*")}
+    report = deploy(unix_port, small)
+    assert (report.copied, report.deleted, report.unchanged, report.copied_bytes) == ((), (), 3, 0)
+    assert {path: path.stat().st_mtime_ns for path in target(board_flash).rglob("*")} == before
+
+
+def test_what_was_deployed_serves_the_next_process(board_cache: Path, small: Firmware) -> None:
+    with open_port("unix") as port:
+        deploy(port, small)
+    with open_port("unix") as port:
+        verify_firmware(port, small)
+        assert deploy(port, small).copied == ()
+
+
+def test_an_update_copies_what_differs_and_deletes_what_is_stale(
+    board_flash: Path, unix_port: Port, small: Firmware, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    for name, source in {
+        **small.sources,
+        "gone/deep/er.py": b"pass\n",
+        "gone/a.py": b"",
+        "main.py": b"# old\n",
+    }.items():
+        (old / name).parent.mkdir(parents=True, exist_ok=True)
+        (old / name).write_bytes(source)
+    deploy(unix_port, load_firmware(old))
+    (target(board_flash) / "main.mpy").write_bytes(b"M")
+    report = deploy(unix_port, small)
+    assert report.copied == ("main.py",)
+    assert report.deleted == ("gone/a.py", "gone/deep/er.py", "main.mpy")
+    assert held(board_flash) == {**small.sources, "manifest.json": small.manifest.to_json()}
+    assert not (target(board_flash) / "gone").exists()
+
+
+def test_another_version_of_the_same_files_copies_nothing_but_the_manifest(unix_port: Port, small: Firmware) -> None:
+    renamed = Firmware(Manifest("9.9.9", small.manifest.arithmetic, small.manifest.files), small.sources)
+    deploy(unix_port, renamed)
+    verify_firmware(unix_port, small)  # the digest decides
+    assert deploy(unix_port, small).copied == ()
+
+
+def test_a_full_flash_is_one_error(unix_port: Port, small: Firmware) -> None:
+    with Repl(unix_port) as repl:  # whose flash refuses to write, as littlefs does when full
+        repl.run(
+            "import builtins\n_open = open\n"
+            "def full(p, m='r'):\n if 'w' in m:\n  raise OSError(28)\n return _open(p, m)"
+        )
+        repl.run("builtins.open = full")
+        with pytest.raises(BoardError, match=r"while writing lib/subsong_device/__init__\.py: its flash is full"):
+            deploy_module.deploy_over(repl, small)
+
+
+def test_a_deploy_killed_at_any_point_shows(board_cache: Path, board_flash: Path, small: Firmware) -> None:
+    """The host is killed after each file in turn; what is left is refused, and the next deploy mends it."""
+    code = (
+        "import os, sys, pathlib\n"
+        "from subsong.deploy import deploy\nfrom subsong.firmware import load_firmware\n"
+        "from subsong.ports import open_port\n"
+        "def die(path, done, total):\n    if path == sys.argv[2]:\n        os.kill(os.getpid(), 9)\n"
+        "deploy(open_port('unix'), load_firmware(pathlib.Path(sys.argv[1])), die)\n"
+    )
+    folder = board_cache.parent / "small"
+    for path in small.sources:
+        killed = subprocess.run(
+            [sys.executable, "-c", code, str(folder), path],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            check=False,
+        )
+        assert killed.returncode == -signal.SIGKILL
+        with open_port("unix") as port:
+            with pytest.raises(FirmwareError, match=r"incomplete.*subsong deploy --port unix"):
+                verify_firmware(port, small)
+            deploy(port, small)
+            verify_firmware(port, small)
+        (target(board_flash) / path).unlink()
+        for later in list(small.sources)[list(small.sources).index(path) + 1 :]:
+            (target(board_flash) / later).unlink()
+
+
+# ------------------------------------------------------------------------------------------ verify
+
+
+def test_a_board_without_the_firmware(unix_port: Port, small: Firmware) -> None:
+    with pytest.raises(
+        FirmwareError, match=r"port unix: the board is without the firmware: subsong deploy --port unix"
+    ):
+        verify_firmware(unix_port, small)
+
+
+@pytest.mark.parametrize("content", [b"# other\n", None])
+def test_firmware_of_another_version_names_both(
+    unix_port: Port, small: Firmware, tmp_path: Path, content: bytes | None
+) -> None:
+    other = alter(small, "learners/one.py", content, tmp_path / "other")
+    deploy(unix_port, other)
+    expected = f"holds firmware .*{other.manifest.digest[:8]}.*needs .*{small.manifest.digest[:8]}.*subsong deploy"
+    with pytest.raises(FirmwareError, match=expected):
+        verify_firmware(unix_port, small)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda root: (root / "main.py").write_bytes(b"# changed\n"),
+            "main.py of the firmware on the board is altered",
+        ),
+        (lambda root: (root / "main.py").unlink(), "main.py of the firmware on the board is missing"),
+        (lambda root: (root / "extra.py").write_bytes(b""), "extra.py of the firmware on the board does not belong"),
+        (lambda root: (root / "manifest.json").unlink(), "incomplete"),
+        (lambda root: (root / "manifest.json").write_bytes(b"{"), "manifest of the firmware on the board is damaged"),
+    ],
+    ids=["altered", "missing", "extra", "no-manifest", "bad-manifest"],
+)
+def test_altered_firmware_is_named_and_mended(
+    board_flash: Path, unix_port: Port, small: Firmware, change: object, message: str
+) -> None:
+    deploy(unix_port, small)
+    assert callable(change)
+    change(target(board_flash))
+    with pytest.raises(FirmwareError, match=f"{message}.*subsong deploy --port unix"):
+        verify_firmware(unix_port, small)
+    deploy(unix_port, small)
+    verify_firmware(unix_port, small)
+
+
+@pytest.mark.parametrize("shadow", ["subsong_device/__init__.py", "subsong_device.py", "subsong_device.mpy"])
+def test_a_copy_that_imports_would_take_first_is_refused(
+    board_flash: Path, unix_port: Port, small: Firmware, shadow: str
+) -> None:
+    deploy(unix_port, small)
+    path = board_flash / shadow
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"")
+    for attempt in (verify_firmware, deploy):
+        with pytest.raises(FirmwareError, match="would be imported instead of lib/subsong_device; remove it"):
+            attempt(unix_port, small)
+
+
+# ------------------------------------------------------------------------------------------ start and stop
+
+
+def read_frames(port: Port, wanted: int) -> list[tuple[int, bytes]]:
+    """Read frames until one of the wanted type came."""
+    deframer = frames.Deframer(frames.body_lengths(False))
+    found: list[tuple[int, bytes]] = []
+    until = time.monotonic() + DEADLINE_S
+    while not found or found[-1][0] != wanted:
+        assert time.monotonic() < until, found
+        found += [(kind, payload) for _, kind, _, payload in deframer.feed(port.read_available(1.0))]
+    return found
+
+
+def test_the_real_firmware_says_hello_and_leaves_on_close(deployed_port: Port) -> None:
+    verify_firmware(deployed_port)
+    for _ in range(2):  # a second session in the same process, where nothing was reset
+        start_firmware(deployed_port)
+        read_frames(deployed_port, frames.R_HELLO)
+        schema = frames.schema()
+        deployed_port.write(frames.encode(frames.HELLO, 1, schema.to_bytes(4, "little")))
+        read_frames(deployed_port, frames.R_HELLO)
+        deployed_port.write(frames.encode(frames.CLOSE, 2, b""))
+        read_frames(deployed_port, frames.ACK)
+        stop_firmware(deployed_port)
+        deployed_port.reset_input()
+        deployed_port.write(b"40+2\r")
+        text = b""
+        while b"42" not in text:
+            part = deployed_port.read_available(DEADLINE_S)
+            assert part
+            text += part
+
+
+def test_a_link_that_its_host_left_is_closed(deployed_port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next host finds a board that listens to frames, its Ctrl-C off, in the middle of one."""
+    monkeypatch.setattr("subsong.repl.FIRST_ANSWER_S", 0.1)
+    start_firmware(deployed_port)
+    read_frames(deployed_port, frames.R_HELLO)
+    deployed_port.write(frames.encode(frames.HELLO, 1, frames.schema().to_bytes(4, "little")))
+    read_frames(deployed_port, frames.R_HELLO)
+    deployed_port.write(frames.encode(frames.READ, 2, bytes(5))[:7])
+    info = device_info(deployed_port)
+    assert info.name == "micropython"
+
+
+def test_redeployed_firmware_is_the_one_that_starts(unix_port: Port, small: Firmware, tmp_path: Path) -> None:
+    deploy(unix_port, small)
+    start_firmware(unix_port)
+    stop_firmware(unix_port)
+    deploy(unix_port, alter(small, "main.py", b"def serve():\n    print('newer')\n", tmp_path / "new"))
+    start_firmware(unix_port)
+    text = b""
+    while b"newer" not in text:
+        part = unix_port.read_available(DEADLINE_S)
+        assert part, text
+        text += part
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [(b"raise MemoryError('no room')\n", "MemoryError: no room"), (b"def serve(:\n", "SyntaxError")],
+)
+def test_firmware_that_does_not_load_carries_the_boards_traceback(
+    unix_port: Port, small: Firmware, tmp_path: Path, source: bytes, message: str
+) -> None:
+    deploy(unix_port, alter(small, "main.py", source, tmp_path / "broken"))
+    with pytest.raises(FirmwareError, match=f"(?s){message}.*subsong deploy --port unix"):
+        start_firmware(unix_port)
+
+
+def test_a_board_says_what_it_is(unix_port: Port) -> None:
+    info = device_info(unix_port)
+    assert (info.name, info.platform, info.unique_id) == ("micropython", "linux", "")
+    assert info.version.split(".")[0] == "1"
+    assert info.heap_free > 100_000
+    assert json.loads(json.dumps(info.as_dict()))["machine"] == info.machine
