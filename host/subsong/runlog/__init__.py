@@ -1,0 +1,14 @@
+"""The run log: one MCAP file a run, that a killed host cannot lose and any MCAP viewer plots (docs/runlog.md).
+
+recorder.py    writes while the run goes on: sealed, unchunked, NAME.mcap.partial
+finish.py      closes: decodes, chunks, indexes, renames to NAME.mcap
+reader.py      reads either, holding the decoded channels against the raw frames
+recover.py     saves what a cut or damaged log still holds
+"""
+
+from subsong.runlog.reader import Run, read_run
+from subsong.runlog.recorder import Recorder
+from subsong.runlog.records import Disagreement, Event, Frame, RunHeader, Step, Trial
+from subsong.runlog.recover import recover
+
+__all__ = ["Disagreement", "Event", "Frame", "Recorder", "Run", "RunHeader", "Step", "Trial", "read_run", "recover"]

@@ -1,0 +1,47 @@
+"""Raw wire frames as the log reads them: the firmware's own frame table, compiled for one run's counts of words."""
+
+import struct
+from typing import Any
+
+from subsong_device import frames
+
+Parsed = tuple[int, int, bytes]  # type, seq, payload
+
+NAME: dict[int, str] = {kind: name for kind, name, _, _ in frames.TABLE}
+REPLY = {frames.STEP: frames.ACT, frames.END: frames.TRIAL, frames.READ: frames.DATA, frames.HELLO: frames.R_HELLO}
+TELEMETRY = {frames.T_STEP, frames.T_TRIAL, frames.T_SNAP, frames.T_DONE}
+_TRIAL_AT = {  # offset of the trial number in a payload
+    **dict.fromkeys((frames.BEGIN, frames.STEP, frames.END, frames.ACT, frames.TRIAL), 0),
+    **dict.fromkeys((frames.T_STEP, frames.T_TRIAL, frames.T_SNAP), 4),
+}
+
+
+class Formats:
+    """The payloads of a run with `n_sensors` and `n_actuators` words a step."""
+
+    def __init__(self, n_sensors: int, n_actuators: int) -> None:
+        self.n_sensors = n_sensors
+        self._lengths: dict[bool, dict[int, int]] = {
+            way: frames.body_lengths(way, n_sensors, n_actuators) for way in (True, False)
+        }
+        texts: dict[int, str] = frames.formats(n_sensors, n_actuators)
+        self._structs = {kind: struct.Struct(text) for kind, text in texts.items()}
+
+    def parse(self, wire: bytes, to_board: bool) -> Parsed | None:
+        """Return a frame's type, seq and payload; None where COBS, CRC-32, type or length is wrong."""
+        segment = wire[:-1] if wire[-1:] == b"\0" else wire
+        if 0 in segment:
+            return None
+        buf, lengths = bytearray(segment), self._lengths[to_board]
+        kind = frames.open_frame(buf, len(segment), lengths)
+        return (kind, buf[2] | buf[3] << 8, bytes(buf[frames.PAYLOAD_AT : lengths[kind] - 3])) if kind else None
+
+    def unpack(self, kind: int, payload: bytes) -> tuple[Any, ...]:
+        """Return the fields of a payload that `parse` accepted."""
+        return self._structs[kind].unpack(payload)
+
+    def trial_of(self, wire: bytes, to_board: bool) -> int | None:
+        """Return the trial that a frame speaks of, or None."""
+        parsed = self.parse(wire, to_board)
+        at = _TRIAL_AT.get(parsed[0]) if parsed else None
+        return None if parsed is None or at is None else int.from_bytes(parsed[2][at : at + 4], "little")

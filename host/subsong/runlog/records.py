@@ -1,0 +1,354 @@
+"""What a run log holds, as plain values, and its JSON.
+
+Channel    record       one message
+/step      Step         an act(): the cost it saw, the sensor words, the actuator words
+/trial     Ended        a trial's end: its summary and the cost that end() saw
+/state     State        the learner's two buffers under a label, base64 with a CRC-32
+/event     Event        retries, holes, exclusions, errors
+
+The JSON is compact and its keys stand in one order, so that equal records are equal bytes: the reader compares bytes
+first and parses only where they differ. Parsing is strict: a flipped bit must not pass as another spelling of the
+same value.
+"""
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
+
+from subsong_sim.learner import TrialSummary
+
+Json = dict[str, Any]
+
+_MOST_WORDS = 512  # int16, in a frame's payload of at most 1024 bytes
+
+
+class Step(NamedTuple):
+    """One act() of a trial.
+
+    Attributes:
+        trial: number of the trial.
+        step: number of the step in its trial, from 0.
+        cost: the cost word that act() saw, counts (0 at first).
+        x: sensor words, int16, `n_sensors` of them.
+        u: actuator words, int16, `n_actuators` of them.
+    """
+
+    trial: int
+    step: int
+    cost: int
+    x: tuple[int, ...]
+    u: tuple[int, ...]
+
+
+class Ended(NamedTuple):
+    """A trial's end: what end() returned, and the cost word that it saw (counts)."""
+
+    summary: TrialSummary
+    last_cost: int
+
+
+class State(NamedTuple):
+    """The learner's buffers at one moment.
+
+    Attributes:
+        label: "initial", "final", or "trial-000123": after the end of that trial.
+        head: little-endian int32 words.
+        mem: little-endian uint16 words.
+        derived: True where it was assembled from the raw frames of a snapshot, False where the host recorded it.
+    """
+
+    label: str
+    head: bytes
+    mem: bytes
+    derived: bool = False
+
+
+class Buffers(NamedTuple):
+    """A state without its label: `head, mem = run.states["final"]`."""
+
+    head: bytes
+    mem: bytes
+
+
+class Event(NamedTuple):
+    """Something that a reader of the log should know.
+
+    Attributes:
+        kind: a word: "retry", "hole", "damaged", "unfinished", "error", "recovered", ...
+        text: a sentence.
+        fields: what the sentence says, for programs; "trial" where one is concerned.
+        derived: True where it was read off the raw frames, False where the host recorded it.
+    """
+
+    kind: str
+    text: str
+    fields: Json
+    derived: bool = False
+
+
+Record = Step | Ended | State | Event
+
+
+class Frame(NamedTuple):
+    """A raw wire frame, as it was sent or received, damaged ones included.
+
+    Attributes:
+        number: of the frame in the log, from 0, both directions counted together.
+        to_board: True from host to board.
+        wire: COBS bytes.
+        t_ns: time, ns since the Unix epoch.
+    """
+
+    number: int
+    to_board: bool
+    wire: bytes
+    t_ns: int
+
+
+class Disagreement(NamedTuple):
+    """Two records of the same thing differ, or a frame that was intact when the log was closed is not any more.
+
+    Attributes:
+        trial: number of the trial concerned; None before the first and where no trial can be named.
+        step: number of the step in it, where it is one step.
+        text: a sentence that names both.
+    """
+
+    trial: int | None
+    step: int | None
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(slots=True)
+class Trial:
+    """One trial as the log has it.
+
+    Attributes:
+        number: the trial's number.
+        evaluate: True for an unperturbed trial; None where its end was lost and nothing says.
+        steps: its steps, in order.
+        summary: what end() returned; None for a trial without an end (cut log, hole in the telemetry).
+        last_cost: the cost word that end() saw; None with the summary.
+        disagreements: what of this trial the decoded channels and the raw frames have differently.
+    """
+
+    number: int
+    evaluate: bool | None = None
+    steps: list[Step] = field(default_factory=list)
+    summary: TrialSummary | None = None
+    last_cost: int | None = None
+    disagreements: list[Disagreement] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """True where nothing of the trial is missing: its end, and every step that the end counted."""
+        return (
+            self.summary is not None
+            and self.summary.steps == len(self.steps)
+            and all(step.step == at and step.trial == self.number for at, step in enumerate(self.steps))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunHeader:
+    """What a log says of its run before the first trial.
+
+    Attributes:
+        source: "sim" or "board".
+        experiment_toml: the experiment file's text.
+        experiment_digest: its digest (`Experiment.digest`).
+        seed: the run's seed.
+        rule: the learner's rule, "weight_perturbation" or "node_perturbation".
+        n_sensors: sensor words a step.
+        n_actuators: actuator words a step.
+        arithmetic: version of the kernels' arithmetic (`layout.ARITHMETIC_VERSION`).
+        mismatch: True where the plant differs from the nominal one.
+        plant: the plant's description.
+        engine: what executed the kernels: name and versions, or the board, its MicroPython and kernel tier.
+        manifest: hashes of the firmware's files; empty for a simulator.
+        started_ns: when recording began, ns since the Unix epoch; 0 asks the recorder to fill it in.
+    """
+
+    source: str
+    experiment_toml: str
+    experiment_digest: str
+    seed: int
+    rule: str
+    n_sensors: int
+    n_actuators: int
+    arithmetic: int
+    mismatch: bool
+    plant: str
+    engine: Json = field(default_factory=dict)
+    manifest: Json = field(default_factory=dict)
+    started_ns: int = 0
+
+    def to_metadata(self) -> dict[str, str]:
+        """Return the header as MCAP metadata: text as it is, everything else as JSON."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value if isinstance(value, str) else dump(value) for name, value in values.items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> "RunHeader":
+        """Read what `to_metadata` wrote.
+
+        Raises:
+            ValueError: a field is missing or of another type.
+        """
+        values: Json = {}
+        for f in fields(cls):
+            if f.name not in metadata:
+                raise ValueError(f"no {f.name}")
+            value: Any = metadata[f.name]
+            kind = f.type if f.type in {int, bool, str} else dict
+            if kind is not str:
+                value = json.loads(value)
+            if type(value) is not kind:
+                raise ValueError(f"{f.name} is {type(value).__name__} and not {kind}")
+            values[f.name] = value
+        if values["source"] not in {"sim", "board"}:
+            raise ValueError(f"source is {values['source']!r} and neither 'sim' nor 'board'")
+        if not (0 <= values["n_sensors"] <= _MOST_WORDS and 0 <= values["n_actuators"] <= _MOST_WORDS):
+            raise ValueError("a step cannot have so many words")
+        return cls(**values)
+
+
+def dump(value: Any) -> str:
+    """Return `value` as compact JSON, keys sorted; what JSON cannot hold becomes its text."""
+    try:
+        return json.dumps(value, separators=(",", ":"), sort_keys=True, allow_nan=False, default=str)
+    except ValueError:  # inf and nan, which other tools' parsers refuse
+        return json.dumps(_finite(value), separators=(",", ":"), sort_keys=True, default=str)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return str(value) if isinstance(value, float) and value - value != 0 else value
+
+
+def step_template(n_sensors: int, n_actuators: int) -> str:
+    """Return a step's JSON, to be %-formatted with (trial, step, cost, *x, *u): the fastest way measured."""
+    x, u = ",".join(["%d"] * n_sensors), ",".join(["%d"] * n_actuators)
+    return '{"trial":%d,"step":%d,"cost":%d,"x":[' + x + '],"u":[' + u + "]}"
+
+
+_ENDED = (
+    '{"trial":%d,"evaluate":%s,"steps":%d,"total":%d,"baseline":%d,"checksum":%d,"saturated":%d,"dropped":%d,'
+    '"last_cost":%d}'
+)
+
+
+def encode_ended(summary: TrialSummary, last_cost: int) -> bytes:
+    """Return a trial's end as JSON."""
+    trial, evaluate, *rest = summary
+    return (_ENDED % (trial, "true" if evaluate else "false", *rest, last_cost)).encode()
+
+
+def encode_state(state: State) -> bytes:
+    """Return a state as JSON: both buffers in base64, and a CRC-32 over them and the label."""
+    return dump(
+        {
+            "label": state.label,
+            "head": base64.b64encode(state.head).decode(),
+            "mem": base64.b64encode(state.mem).decode(),
+            "crc32": _crc(state.label, state.head, state.mem),
+            "derived": state.derived,
+        }
+    ).encode()
+
+
+def encode_event(event: Event) -> bytes:
+    """Return an event as JSON."""
+    kind, text, fields_, derived = event
+    return dump({"kind": kind, "text": text, "derived": derived, "fields": fields_}).encode()
+
+
+def parse_step(data: bytes, n_sensors: int, n_actuators: int) -> Step:
+    """Read a step.
+
+    Raises:
+        ValueError: it is not one, or has not the run's count of words.
+    """
+    json_ = _object(data, ("trial", "step", "cost", "x", "u"))
+    x, u = json_["x"], json_["u"]
+    if type(x) is not list or type(u) is not list or len(x) != n_sensors or len(u) != n_actuators:
+        raise ValueError(f"a step of this run has {n_sensors} sensor and {n_actuators} actuator words")
+    for value in (json_["trial"], json_["step"], json_["cost"], *x, *u):
+        if type(value) is not int:
+            raise ValueError(f"{value!r} is no integer")
+    return Step(json_["trial"], json_["step"], json_["cost"], tuple(x), tuple(u))
+
+
+_ENDED_KEYS = (*TrialSummary._fields, "last_cost")
+
+
+def parse_ended(data: bytes) -> Ended:
+    """Read a trial's end.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    json_ = _object(data, _ENDED_KEYS)
+    values = [json_[key] for key in _ENDED_KEYS]
+    for key, value in zip(_ENDED_KEYS, values, strict=True):
+        if type(value) is not (bool if key == "evaluate" else int):
+            raise ValueError(f"{key} is {value!r}")
+    return Ended(TrialSummary(*values[:-1]), values[-1])
+
+
+def parse_state(data: bytes) -> State:
+    """Read a state.
+
+    Raises:
+        ValueError: it is not one, or its CRC-32 does not match.
+    """
+    json_ = _object(data, ("label", "head", "mem", "crc32", "derived"))
+    label, derived = json_["label"], json_["derived"]
+    if type(label) is not str or type(derived) is not bool:
+        raise ValueError("label or derived is of another type")
+    head, mem = _base64(json_["head"]), _base64(json_["mem"])
+    if json_["crc32"] != _crc(label, head, mem):
+        raise ValueError(f"the CRC-32 of state {label!r} does not match its words")
+    return State(label, head, mem, derived)
+
+
+def parse_event(data: bytes) -> Event:
+    """Read an event.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    json_ = _object(data, ("kind", "text", "derived", "fields"))
+    kind, text, derived, fields_ = json_["kind"], json_["text"], json_["derived"], json_["fields"]
+    if type(kind) is not str or type(text) is not str or type(derived) is not bool or type(fields_) is not dict:
+        raise ValueError("a field of the event is of another type")
+    return Event(kind, text, fields_, derived)
+
+
+def _base64(text: Any) -> bytes:
+    if type(text) is not str:
+        raise ValueError("a buffer is no text")
+    data = base64.b64decode(text, validate=True)  # binascii.Error is a ValueError
+    if base64.b64encode(data).decode() != text:  # the unused bits of the last character
+        raise ValueError("a buffer is not in canonical base64")
+    return data
+
+
+def _crc(label: str, head: bytes, mem: bytes) -> int:
+    return zlib.crc32(mem, zlib.crc32(head, zlib.crc32(label.encode())))
+
+
+def _object(data: bytes, keys: tuple[str, ...]) -> Json:
+    value = json.loads(data)  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+    if type(value) is not dict or value.keys() != set(keys):
+        raise ValueError(f"not an object with the keys {', '.join(keys)}")
+    return value
