@@ -1,0 +1,151 @@
+"""The verdict on the scores of two sides: what they support, and no more.
+
+With one run on a side there is no spread over runs, and everything that leans on one is left out.
+"""
+
+from dataclasses import dataclass
+from math import comb
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from subsong.compare.statistics import (
+    LEVEL,
+    RESAMPLES,
+    Equivalence,
+    Floats,
+    Interval,
+    Welch,
+    equivalence,
+    interquartile_mean,
+    interval_of,
+    noncentrality,
+    probability_of_improvement,
+    welch,
+)
+
+Verdict = Literal["inconclusive", "alike", "equivalent", "different"]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All that the scores of two sides support.
+
+    Attributes:
+        runs: of software, of hardware.
+        verdict: "equivalent": within the margin at 1 - alpha. "different": the interval of the difference leaves out
+            zero. "alike": every run of both sides ended with the same cost. "inconclusive": none of these.
+        why: one of "one run", "no runs", "no margin", "wide", "no spread", "" ; what made it inconclusive.
+        software: interquartile mean of the software scores (None without any); `software_interval` over runs.
+        hardware: the same of the hardware scores.
+        improvement: probability that a hardware run ends with the lower cost; `improvement_interval` over runs.
+        difference: mean of the hardware scores minus mean of the software scores.
+        gap: difference of the interquartile means; `gap_interval` over runs.
+        welch: difference of means, None where t does not exist.
+        equivalence: against the margin, None where none was declared or t does not exist.
+        p: what "different" was judged by: Welch's, or the exact permutation test's where no side has any spread.
+        detectable: smallest true difference that runs like these would show with probability 0.8, physical cost.
+        unseen: "alike" only: share of further runs that may still end otherwise (upper limit at 1 - alpha).
+    """
+
+    runs: tuple[int, int]
+    verdict: Verdict
+    why: str
+    software: float | None = None
+    software_interval: Interval | None = None
+    hardware: float | None = None
+    hardware_interval: Interval | None = None
+    improvement: float | None = None
+    improvement_interval: Interval | None = None
+    difference: float | None = None
+    gap: float | None = None
+    gap_interval: Interval | None = None
+    welch: Welch | None = None
+    equivalence: Equivalence | None = None
+    p: float | None = None
+    detectable: float | None = None
+    unseen: float | None = None
+
+    @property
+    def better(self) -> str:
+        """Name the side with the lower mean cost; meant for the verdict "different"."""
+        return "hardware" if (self.difference or 0.0) < 0 else "software"
+
+
+def judge(
+    software: ArrayLike,
+    hardware: ArrayLike,
+    *,
+    margin: float | None = None,
+    alpha: float = 1.0 - LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Judgement:
+    """Say what the scores of two sides support, and no more.
+
+    Args:
+        software: one score a run, physical cost, shape (n,); n may be 0.
+        hardware: the same, shape (m,).
+        margin: the largest difference that does not matter, or None where none was declared.
+        alpha: 1 - the level of every interval and test.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: the margin is not positive, or a score is not finite.
+    """
+    one, two = np.asarray(software, dtype=np.float64), np.asarray(hardware, dtype=np.float64)
+    if not (np.isfinite(one).all() and np.isfinite(two).all()):
+        raise ValueError("every score must be finite")
+    n, m = len(one), len(two)
+    level = 1.0 - alpha
+    options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
+
+    def middle(values: Floats) -> Floats:
+        return interquartile_mean(values, axis=1)
+
+    def distance(left: Floats, right: Floats) -> Floats:
+        return middle(right) - middle(left)
+
+    found: dict[str, Any] = {"runs": (n, m)}
+    if n:
+        found.update(software=float(interquartile_mean(one)), software_interval=interval_of([one], middle, **options))
+    if m:
+        found.update(hardware=float(interquartile_mean(two)), hardware_interval=interval_of([two], middle, **options))
+    if not (n and m):
+        return Judgement(verdict="inconclusive", why="no runs", **found)
+    found.update(gap=found["hardware"] - found["software"], difference=float(two.mean() - one.mean()))
+    if min(n, m) < 2:
+        return Judgement(verdict="inconclusive", why="one run", **found)
+    t = welch(one, two, level=level)
+    tost = equivalence(one, two, margin, alpha=alpha) if margin is not None else None
+    found.update(
+        improvement=float(probability_of_improvement(one, two)),
+        improvement_interval=interval_of([one, two], probability_of_improvement, **options),
+        gap_interval=interval_of([one, two], distance, **options),
+        welch=t,
+        equivalence=tost,
+        detectable=t.error * noncentrality(t.freedom, alpha=alpha) if t else None,
+    )
+    if t is None:
+        return _without_spread(one, two, found, alpha)
+    if tost is not None and tost.equivalent:
+        return Judgement(verdict="equivalent", why="", p=t.p, **found)
+    if t.p < alpha:
+        return Judgement(verdict="different", why="", p=t.p, **found)
+    return Judgement(verdict="inconclusive", why="no margin" if margin is None else "wide", p=t.p, **found)
+
+
+def _without_spread(one: Floats, two: Floats, found: dict[str, Any], alpha: float) -> Judgement:
+    """Judge two sides neither of which has any spread: no t exists, but counting still does."""
+    n, m = found["runs"]
+    if np.ptp(np.concatenate([one, two])) == 0.0:
+        # None of n runs ended otherwise: the exact (Clopper-Pearson) upper limit on the share that would.
+        return Judgement(verdict="alike", why="", unseen=1.0 - alpha ** (1.0 / min(n, m)), **found)
+    # Where all of one side lie beyond all of the other: the two most extreme of comb(n + m, n) arrangements.
+    apart = one.max() < two.min() or two.max() < one.min()
+    p = min(1.0, 2.0 / comb(n + m, n)) if apart else None
+    if p is not None and p < alpha:
+        return Judgement(verdict="different", why="", p=p, **found)
+    return Judgement(verdict="inconclusive", why="no spread", p=p, **found)

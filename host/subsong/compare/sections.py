@@ -1,0 +1,220 @@
+"""The report's tables and texts, section by section."""
+
+from collections.abc import Sequence
+
+from subsong.compare.analysis import Analysis
+from subsong.compare.figures import Strip, strips
+from subsong.compare.judgement import Judgement
+from subsong.compare.markup import Child, Markup, number, pretty, tag
+from subsong.compare.statistics import FEW_RUNS, Interval
+from subsong.compare.transfer import WEIGHTS, Cell, PlantName, Weights
+from subsong.compare.words import PLACE, gap, pvalue, rounding
+
+NAMES: dict[str, str] = {
+    "untrained": "Untrained",
+    "software": "Software",
+    "hardware": "Hardware",
+    "nominal": "Nominal plant",
+    "mismatched": "Mismatched plant",
+}
+
+
+def subject(analysis: Analysis) -> str:
+    """Name the experiment: its plant and its rule."""
+    plant, rule = analysis.experiment.plant, analysis.experiment.learner.rule.replace("_", " ")
+    return f"{plant.id if plant.kind == 'gymnasium' else plant.name}, {rule}"
+
+
+def figure(value: float | None, digits: int = 4) -> str:
+    """Write a figure as the page shows it."""
+    return pretty(number(value, digits))
+
+
+def table(
+    headers: Sequence[Child],
+    rows: Sequence[Markup | None],
+    *,
+    caption: str = "",
+    class_: str | None = None,
+    label: str = "",
+) -> Markup:
+    """Build a table that scrolls inside itself on a narrow screen."""
+    top = tag(
+        "thead", tag("tr", [item if isinstance(item, Markup) else tag("th", item, scope="col") for item in headers])
+    )
+    whole = tag("table", tag("caption", caption) if caption else None, top, tag("tbody", rows), class_=class_)
+    return tag("div", whole, class_="scroll", tabindex="0", role="region", aria_label=label or caption)
+
+
+def right(text: Child) -> Markup:
+    """Head a column of figures."""
+    return tag("th", text, scope="col", class_="figure")
+
+
+def transfer(analysis: Analysis) -> Markup:
+    """Show every set of weights on every plant."""
+    grid, rows = analysis.table, []
+    for weights in WEIGHTS:
+        cells = [_cell(analysis, weights, plant) for plant in grid.plants]
+        label = f"{NAMES[weights]} weights"
+        rows.append(tag("tr", tag("th", label, scope="row", class_=f"{weights}-ink"), cells))
+    groups = [
+        (NAMES[plant], [strip for weights in WEIGHTS if (strip := _strip(analysis, weights, plant))])
+        for plant in grid.plants
+    ]
+    groups = [(heading, strips_) for heading, strips_ in groups if strips_]
+    where = "on either plant" if len(grid.plants) > 1 else "on the plant"
+    count = f"{grid.episodes} evaluation {'episode' if grid.episodes == 1 else 'episodes'}"
+    lead = (
+        f"What each set of weights costs {where}, without perturbation or learning, under the firmware's own "
+        f"arithmetic. Every cell is the mean of the same {count} a run; ± is the standard deviation over the "
+        "episodes of one run, which says nothing about other runs. Shaded: the plant that the weights were learned "
+        "on."
+    )
+    chart = strips(
+        "Mean cost of each run (markers), and the 10th to 90th percentile of all episodes (bars)", groups, "cost"
+    )
+    headers: list[Child] = ["Weights", *(tag("th", NAMES[plant], scope="col") for plant in grid.plants)]
+    return tag(
+        "section",
+        tag("h2", "Transfer"),
+        tag("p", lead, class_="note"),
+        table(headers, rows, class_="transfer", label="Transfer table"),
+        chart if groups else None,
+    )
+
+
+def _cell(analysis: Analysis, weights: Weights, plant: PlantName) -> Markup:
+    cell = analysis.table.cell(weights, plant)
+    if cell is None:
+        why = analysis.table.missing.get((weights, plant), "")
+        return tag("td", tag("span", f"not evaluated: {why}", class_="missing"))
+    own = weights != "untrained" and analysis.own_plant(weights) == plant
+    over = "" if cell.over_episodes is None else f"± {figure(cell.over_episodes, 2)}"
+    several = f"{len(cell.costs)} {'starts' if weights == 'untrained' else 'runs'}" if len(cell.costs) > 1 else ""
+    below = ", ".join(filter(None, (over, several)))
+    return tag("td", figure(cell.mean), tag("small", below), class_="big own" if own else "big")
+
+
+def _strip(analysis: Analysis, weights: Weights, plant: PlantName) -> Strip | None:
+    cell: Cell | None = analysis.table.cell(weights, plant)
+    if cell is None:
+        return None
+    low, high = cell.quantiles(0.1, 0.9)
+    return Strip(weights, NAMES[weights], cell.scores.tolist(), (low, high) if cell.costs.shape[1] > 1 else None)
+
+
+def gap_table(analysis: Analysis) -> Markup:
+    """Split the gap between software and hardware into its parts."""
+    rows = [
+        tag(
+            "tr",
+            tag("th", part.name, scope="row"),
+            tag("td", tag("span", pretty(part.finding), class_=None if part.state == "open" else part.state)),
+            tag("td", pretty(part.text)),
+        )
+        for part in gap(analysis)
+    ]
+    return tag(
+        "section",
+        tag("h2", "The gap, part by part"),
+        table(["Part", "Found", "How it is known"], rows, class_="gap", label="The gap"),
+    )
+
+
+def statistics(analysis: Analysis) -> Markup:
+    """Show what the scores of both sides support."""
+    bases = list(analysis.judgements)
+    found = [analysis.judgements[basis] for basis in bases]
+    rows: list[Markup | None] = [
+        _row("Software runs, hardware runs", [f"{j.runs[0]}, {j.runs[1]}" for j in found]),
+        _row("Software, interquartile mean", [_with(j.software, j.software_interval) for j in found]),
+        _row("Hardware, interquartile mean", [_with(j.hardware, j.hardware_interval) for j in found]),
+        _row("Difference of interquartile means", [_with(j.gap, j.gap_interval, sign=True) for j in found]),
+        _row(
+            "Difference of means (Welch)",
+            [_with(j.difference, j.welch.interval, sign=True) if j.welch else "" for j in found],
+        ),
+        _row("p, no difference", [pvalue(j.p) for j in found]),
+        _row("Probability of improvement", [_improvement(j) for j in found]),
+        _row(
+            f"Equivalence within ±{number(analysis.margin)} (TOST)"
+            if analysis.margin is not None
+            else "Equivalence (TOST)",
+            [
+                f"p {pvalue(j.equivalence.p, '= ')}"
+                if j.equivalence
+                else "no margin declared"
+                if j.welch and not analysis.margin
+                else ""
+                for j in found
+            ],
+        ),
+        _row(
+            "Smallest detectable difference",
+            [figure(j.detectable, 2) if j.detectable else "" for j in found],
+        ),
+        _row("Verdict", [tag("strong", j.verdict) for j in found]),
+    ]
+    lead = (
+        "One score a run: the mean cost of its final weights in the transfer table. Differences are hardware minus "
+        "software; intervals in brackets are 95% over runs. The probability of improvement is that of a hardware "
+        "run ending with the lower cost."
+    )
+    warning = _warning(*found[0].runs)
+    headers: list[Child] = ["", *(tag("th", PLACE[basis], scope="col") for basis in bases)]
+    return tag(
+        "section",
+        tag("h2", "Statistics"),
+        tag("p", tag("strong", warning)) if warning else None,
+        tag("p", lead, class_="note"),
+        table(headers, rows, label="Statistics"),
+    )
+
+
+def _warning(n: int, m: int) -> str:
+    """Say what so few runs cannot tell."""
+    if min(n, m) == 0:
+        return "A side has no run that counts: there is nothing to compare."
+    if n == m == 1:
+        return (
+            "One run a side: nothing can be said about other runs, so there are no intervals here and the verdict "
+            "is inconclusive."
+        )
+    if min(n, m) == 1:
+        side = "software" if n == 1 else "hardware"
+        return f"One {side} run: nothing can be said about other {side} runs, so the verdict is inconclusive."
+    if min(n, m) < FEW_RUNS:
+        return (
+            f"Fewer than {FEW_RUNS} runs a side: bootstrap intervals are narrower than they say (docs/compare.md has "
+            "the measurement). Trust Welch's interval before them."
+        )
+    return ""
+
+
+def _row(name: str, cells: Sequence[Child]) -> Markup | None:
+    """Build a row, or nothing where no cell says anything."""
+    if not any(cells):
+        return None
+    return tag("tr", tag("th", name, scope="row"), [tag("td", cell) for cell in cells])
+
+
+def _with(value: float | None, interval: Interval | None, *, sign: bool = False) -> str:
+    """Write a figure and its interval, no finer than the interval warrants."""
+    if value is None:
+        return ""
+    places = None if interval is None else rounding(interval)
+    text = pretty(("+" if sign and value > 0 else "") + number(value, places=places))
+    if interval is None:
+        return text
+    if places is None:
+        return f"{text} [no spread]"
+    return pretty(f"{text} [{number(interval.low, places=places)}, {number(interval.high, places=places)}]")
+
+
+def _improvement(judgement: Judgement) -> str:
+    """Write a probability, saying so where it is 0 or 1: resampling cannot tell how far from certain that is."""
+    if judgement.improvement in {0.0, 1.0}:
+        n, m = judgement.runs
+        return f"{judgement.improvement:.0f} [{'none' if judgement.improvement == 0.0 else 'all'} of the {n * m} pairs]"
+    return _with(judgement.improvement, judgement.improvement_interval)
