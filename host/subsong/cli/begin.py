@@ -1,0 +1,60 @@
+"""The verbs to begin with: new and demo."""
+
+from pathlib import Path
+
+import click
+
+from subsong import console
+from subsong.cli.app import Verb
+
+
+@click.command(
+    cls=Verb,
+    short_help="Write a commented experiment file.",
+    examples=[
+        ("subsong new mine", "balance a pole, on a plant with friction, delay and drop-outs"),
+        (
+            "subsong new mine --kind xor --learner node_perturbation",
+            "a task that runs wholly on the board, by the other rule",
+        ),
+    ],
+)
+@click.argument("name")
+@click.option(
+    "--kind",
+    type=click.Choice(["cartpole", "xor"]),
+    help="The example to start from.  [default: NAME's, else cartpole]",
+)
+@click.option(
+    "--learner",
+    type=click.Choice(["weight_perturbation", "node_perturbation"]),
+    default="weight_perturbation",
+    show_default=True,
+    help="The rule, with numbers that suit it.",
+)
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+def new(name: str, kind: str | None, learner: str, force: bool) -> None:
+    """Write an experiment file to start from, every key explained in it.
+
+    NAME is the file's; .toml is added where it is missing.
+    """
+    from subsong.experiment_text import write_example
+
+    path = write_example(Path(name), kind, learner, force)
+    console.show([f"wrote {path}: read it, change it, then `subsong sim {path}`"])
+
+
+@click.command(
+    cls=Verb,
+    short_help="See it all, in about three minutes.",
+    examples=[("subsong demo", "nothing has to be plugged in")],
+)
+def demo() -> int | None:
+    """Learn on an embedded board and in the simulator, replay the log bit for bit, and compare the two.
+
+    The board is genuine MicroPython in a process of its own, behind a serial port. Logs and report go to runs/.
+    """
+    from subsong.demo import main
+
+    code: int | None = main()
+    return code

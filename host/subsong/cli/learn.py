@@ -1,0 +1,109 @@
+"""The verbs that learn: sim and run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from subsong import console
+from subsong.cli.app import Verb
+from subsong.cli.options import experiment_options, load, log_path, port_option, show_json, telling_where
+
+if TYPE_CHECKING:
+    from subsong.experiment import Experiment
+    from subsong.session import RunResult
+
+
+@click.command(
+    cls=Verb,
+    short_help="Learn in the simulator.",
+    examples=[
+        ("subsong sim cartpole", "the example that ships with Subsong"),
+        ("subsong sim mine.toml --mismatch", "what would a board meet? the plant as [plant.mismatch] has it"),
+        ("subsong sim mine.toml --seed 7 -o runs/seed7.mcap", "another seed, for a comparison of many runs"),
+    ],
+)
+@experiment_options
+@click.option("--mismatch", is_flag=True, help="Apply [plant.mismatch]: learn on the plant that the board will meet.")
+@click.option(
+    "--engine",
+    type=click.Choice(["numba", "cpython"]),
+    default="numba",
+    show_default=True,
+    help="What executes the firmware's kernels: cpython is slow and good for debugging them.",
+)
+@click.option("--no-log", is_flag=True, help="Write no run log.")
+def sim(
+    experiment: str, out: Path | None, seed: int | None, as_json: bool, mismatch: bool, engine: str, no_log: bool
+) -> None:
+    """Learn in the simulator, with the firmware's own arithmetic, and log the run.
+
+    The simulator runs the firmware's kernels, not a model of them, on the nominal plant: what a board learns
+    differently, it learns because its plant differs. EXPERIMENT is a file, or the name of an example: xor, cartpole.
+    """
+    if no_log and out:
+        raise click.UsageError("--no-log and --out exclude each other")
+    loaded, name = load(experiment, seed)
+    # After the file is known to be good: this brings Numba.
+    from subsong.session import simulate
+
+    path = None if no_log else out or log_path(name, "sim")
+    with console.progress(quiet=as_json) as progress, telling_where(path):
+        result = simulate(loaded, out=path, mismatch=mismatch, engine=engine, progress=progress)
+    _show(
+        result,
+        loaded,
+        f"{name}: learned in the simulator, on the {'mismatched' if mismatch else 'nominal'} plant",
+        as_json,
+    )
+
+
+@click.command(
+    cls=Verb,
+    short_help="Learn on a board.",
+    examples=[
+        ("subsong run cartpole --port unix", "nothing plugged in: an embedded board, a MicroPython process of its own"),
+        ("subsong deploy --port a0 && subsong run mine.toml --port a0", "a real board; the firmware goes there once"),
+    ],
+)
+@experiment_options
+@port_option
+def run(experiment: str, out: Path | None, seed: int | None, as_json: bool, port: str) -> None:
+    """Learn on a board, every frame of the link logged.
+
+    The board draws the perturbations and updates the weights; the host plays the plant, mismatch included, or, for a
+    task, only listens. EXPERIMENT is a file, or the name of an example: xor, cartpole.
+    """
+    loaded, name = load(experiment, seed)
+    from subsong.board_session import run_on_board
+
+    path = out or log_path(name, "run")
+    with console.progress(quiet=as_json) as progress, telling_where(path):
+        result = run_on_board(loaded, port=port, out=path, progress=progress)
+    _show(result, loaded, f"{name}: learned on the board at {port}", as_json)
+
+
+def _evaluations(evaluations: "list[tuple[int, float]]") -> str:
+    means = [f"{mean:.6g} after {trials:,} trials" for trials, mean in evaluations]
+    return f"mean cost {', '.join(means[:1] + means[1:][-1:])}" if means else ""
+
+
+def _show(result: "RunResult", experiment: "Experiment", title: str, as_json: bool) -> None:
+    if as_json:
+        show_json({"experiment": experiment.digest, "seed": experiment.seed, **vars(result)})
+        return
+    rate = f", {result.steps / result.seconds:,.0f} steps a second" if result.seconds else ""
+    counters = ", ".join(f"{value} {name}" for name, value in result.counters.items() if value)
+    console.last_screen(
+        title,
+        [
+            ("rule", f"{experiment.learner.rule}, {experiment.learner.estimator}, seed {experiment.seed}"),
+            ("trials", f"{result.trials:,} of at most {experiment.run.trials:,}: {result.stopped}"),
+            ("steps", f"{result.steps:,} in {result.seconds:.1f} s{rate}"),
+            ("cost, trial by trial", console.sparkline(result.costs)),
+            ("evaluated", _evaluations(result.evaluations)),
+            ("counted", counters),
+            ("log", str(result.path or "")),
+        ],
+        then=f"subsong replay {result.path}" if result.path else "",
+    )

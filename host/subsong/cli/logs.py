@@ -1,0 +1,158 @@
+"""The verbs that read run logs: replay, compare, recover and export."""
+
+from pathlib import Path
+
+import click
+
+from subsong import console
+from subsong.cli.app import DIFFERENT, OK, Verb
+from subsong.cli.options import json_option, show_json
+
+_LOG = click.Path(path_type=Path)
+
+
+@click.command(
+    cls=Verb,
+    short_help="Re-execute a run bit for bit.",
+    examples=[
+        (
+            "subsong replay runs/cartpole-run-20260101-120000.mcap",
+            "the first difference is named: trial, word, both values",
+        ),
+        ("subsong replay run.mcap --json && echo equal", "in a script: exit code 1 says that something differs"),
+    ],
+)
+@click.argument("log", type=_LOG)
+@json_option
+def replay(log: Path, as_json: bool) -> int:
+    """Feed a log's sensor and cost words to the simulator and check the state after every trial.
+
+    No difference means that the board computed what the simulator computes, every bit of it: whatever learning did
+    differently on hardware, the plant did. Exit code 1 where something differs.
+    """
+    from subsong.replay import replay as re_execute
+
+    with console.progress(quiet=as_json) as progress:
+        result = re_execute(log, progress=progress)
+    if as_json:
+        show_json(vars(result))
+    else:
+        holes = f"{result.holes}, each bridged by the board's next snapshot" if result.holes else ""
+        console.last_screen(
+            f"{log}: {'equal, bit for bit' if result.difference is None else 'DIFFERENT'}",
+            [
+                ("trials", f"{result.checked:,} of {result.trials:,} checked"),
+                ("holes", holes),
+                ("skipped", f"{result.skipped:,} trials that the log does not hold whole" if result.skipped else ""),
+                ("difference", result.difference or ""),
+            ],
+        )
+    return OK if result.difference is None else DIFFERENT
+
+
+@click.command(
+    cls=Verb,
+    short_help="Compare software with hardware learning.",
+    examples=[
+        ("subsong compare sim.mcap run.mcap -o report.html", "one run a side; the report says that it is only one"),
+        (
+            "subsong compare runs/cartpole-*.mcap -o report.html",
+            "many seeds: intervals, and a verdict that means something",
+        ),
+    ],
+)
+@click.argument("logs", type=_LOG, nargs=-1, required=True)
+@click.option(
+    "-o", "--out", type=_LOG, default=Path("report.html"), show_default=True, help="The report: one HTML file."
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(min=0, min_open=True),
+    help="The largest difference in mean cost that does not matter, chosen before looking: tests equivalence.",
+)
+@click.option(
+    "--episodes",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Evaluation episodes in every cell of the transfer table.",
+)
+@json_option
+def compare(logs: tuple[Path, ...], out: Path, margin: float | None, episodes: int, as_json: bool) -> int:
+    """Set software learning against hardware learning, in one self-contained HTML page.
+
+    Each log says by itself whether it comes from the simulator or from a board; name any number of both. Exit code 1
+    where a board computed something else than the simulator, or where learning is different despite a --margin.
+    """
+    from subsong.compare import compare as set_against
+
+    with console.progress(quiet=as_json) as progress:
+        result = set_against(logs, out, margin=margin, episodes=episodes, progress=progress)
+    if as_json:
+        show_json(result.to_json())
+    else:
+        console.show([*result.verdict, f"report: {result.path}"])
+    negative = result.arithmetic_equal is False or (margin is not None and result.learning == "different")
+    return DIFFERENT if negative else OK
+
+
+@click.command(
+    cls=Verb,
+    short_help="Repair a log that was cut off.",
+    examples=[("subsong recover runs/cartpole-run-20260101-120000.mcap.partial", "after a crash or a power cut")],
+)
+@click.argument("log", type=_LOG)
+@click.option("-o", "--out", type=_LOG, help="The repaired log.  [default: NAME.mcap for NAME.mcap.partial]")
+@json_option
+def recover(log: Path, out: Path | None, as_json: bool) -> None:
+    """Read a log that was cut at any byte and write a whole one, indexed, from what is there.
+
+    LOG itself is left as it is. Every record that reached the disk whole is kept; the new log says what was lost.
+    """
+    from subsong.runlog import read_run
+    from subsong.runlog import recover as repair
+
+    with console.progress(quiet=as_json) as progress:
+        progress.start("recovering", 100)
+        done = 0
+
+        def move(share: float) -> None:
+            nonlocal done
+            progress.advance(round(100 * share) - done)
+            done = round(100 * share)
+
+        path = repair(log, out, progress=move)
+        run = read_run(path)
+        trials = len(run.summaries())
+    lost = [event.text for event in run.events if event.kind == "recovered"]
+    if as_json:
+        show_json({"path": path, "written": path != log, "trials": trials, "lost": lost})
+    elif path == log:
+        console.show([f"{log}: is whole, {trials:,} trials; nothing to recover"])
+    else:
+        console.show([f"recovered {trials:,} trials: {path}", *lost])
+
+
+@click.command(
+    cls=Verb,
+    short_help="Write the learned policy.",
+    examples=[
+        ("subsong export run.mcap -o policy.json", "the weights that the run ended with"),
+        ("subsong deploy --port a0 --policy policy.json", "and a board that runs them without a host"),
+    ],
+)
+@click.argument("log", type=_LOG)
+@click.option("-o", "--out", type=_LOG, help="The policy.  [default: beside LOG]")
+@json_option
+def export(log: Path, out: Path | None, as_json: bool) -> None:
+    """Write the policy that a run learned: its weights, and what they mean.
+
+    `subsong deploy --policy` puts it on a board, to run without a host.
+    """
+    from subsong.policy import export_policy
+
+    path = export_policy(log, out)
+    if as_json:
+        show_json({"path": path})
+    else:
+        console.show([f"policy: {path}"])
