@@ -43,22 +43,29 @@ class Silence(Exception):
 
 
 class Console:
-    """The wire of a real board: standard input and output, whatever serial port lies behind them."""
+    """The wire of a real board: standard input and output, whatever serial port lies behind them.
+
+    Attributes:
+        arrived: arrived(ms) waits at most so long, and is an iterable that is empty if nothing came.
+        readinto: readinto(buffer) fills it, however long that takes; returns how many bytes.
+        write: write(buffer) returns how many bytes the driver took.
+    """
 
     def __init__(self):
         from select import POLLIN, POLLOUT, poll
 
         # The binary streams: the text streams translate line ends.
-        self._arrived = poll()
-        self._arrived.register(sys.stdin.buffer, POLLIN)
+        arrived = poll()
+        arrived.register(sys.stdin.buffer, POLLIN)
         self._room = poll()
         self._room.register(sys.stdout.buffer, POLLOUT)
+        self.arrived = arrived.ipoll
         self.readinto = sys.stdin.buffer.readinto
         self.write = sys.stdout.buffer.write
 
     def wait(self, ms):
         """Return whether a byte is there, waiting at most so long."""
-        for _ in self._arrived.ipoll(ms):
+        for _ in self.arrived(ms):
             return True
         return False
 

@@ -28,21 +28,29 @@ class LoopTrial:
         learner: module with begin, act, end. Whatever these raise is a Fault, LEARNER: the link lives on.
         block: the learner's block.Block.
         rx: link.Receiver, its lengths set for the block's words.
+        wire: link.Console.
 
     Attributes:
         number: of the trial; step: of the next step.
     """
 
-    def __init__(self, learner, block, rx):
+    def __init__(self, learner, block, rx, wire):
         self._learner = learner
         self._head = block.head
         self._mem = block.mem
         self._rx = rx
-        self._box = Outbox(6 + 2 * block.n_actuators)
+        self._wire = wire
+        self._box = box = Outbox(6 + 2 * block.n_actuators)
         # Kernels read sensors where the console put them and write actuators where it takes them: nothing is copied.
         self._x = memoryview(rx.words)[_X_AT : _X_AT + block.n_sensors]
-        self._u = memoryview(self._box.words)[_U_AT : _U_AT + block.n_actuators]
+        self._u = memoryview(box.words)[_U_AT : _U_AT + block.n_actuators]
         self.number = self.step = 0
+        # What steps() works on; longer frames have another COBS, and act() for them.
+        self._size = frames.wire_length(rx.lengths[STEP])
+        self._reply = box.view[: frames.wire_length(box.body)]
+        self._short = self._size <= _ONE_COBS_BLOCK and len(self._reply) <= _ONE_COBS_BLOCK
+        self._first, self._rest = rx.view[:SHORTEST], rx.view[SHORTEST : self._size]
+        self._body, self._reply_body = rx.view[1 : self._size - 1], box.view[1 : box.body - 3]
 
     def begin(self, trial, evaluate):
         """Begin a trial."""
@@ -79,39 +87,42 @@ class LoopTrial:
         self.step += 1
         return self._box.view[: frames.seal_frame(self._box.buf, self._box.body)]
 
-    def steps(self, session):
+    def steps(self, session):  # noqa: C901, PLR0912, PLR0915 - one loop: every call in it would be a tenth of its time
         """Serve STEPs while each is whole, the next one, and in range; leave all else to the session.
 
-        It does what the session and act() do, in one loop over locals and without allocating: @@ us a step beside the
-        kernel and the system calls, instead of @@ (unix board).
+        This does what the session and act() do, over locals and without allocating, and tells the session about it on
+        leaving: @@ us a step beside the kernel and the system calls, instead of @@ (unix board).
 
         Returns:
             STEP, if one lies decoded in the receiver that the session must judge; 0 if the receiver must go on.
         """
         rx = self._rx
-        box = self._box
-        size = frames.wire_length(rx.lengths[STEP])
-        reply_size = frames.wire_length(box.body)
-        if size > _ONE_COBS_BLOCK or reply_size > _ONE_COBS_BLOCK or not rx.idle:
+        if not self._short or not rx.idle:
             return 0
-        ticks_ms = time.ticks_ms
-        wait, readinto, deadman = session.wire.wait, session.wire.readinto, session.deadman
-        buf, words, first, rest = rx.buf, rx.words, rx.view[:SHORTEST], rx.view[SHORTEST:size]
-        find, last, body = buf.find, size - 1, rx.view[1 : size - 1]
-        out, out_words, out_body, out_wire = box.buf, box.words, box.view[1 : box.body - 3], box.view[:reply_size]
-        out_find, out_end, crc_at = out.find, reply_size - 1, box.body - 3
+        arrived, readinto, write, deadman = self._wire.arrived, self._wire.readinto, self._wire.write, session.deadman
+        buf, words, find, first, rest, body = rx.buf, rx.words, rx.buf.find, self._first, self._rest, self._body
+        out, out_words, out_find, out_body = self._box.buf, self._box.words, self._box.buf.find, self._reply_body
+        reply, crc_at = self._reply, self._box.body - 3
+        last, reply_last = self._size - 1, len(reply) - 1
         act, head, mem, x, u = self._learner.act, self._head, self._mem, self._x, self._u
         low, high, step, seq = self.number & 0xFFFF, self.number >> 16, self.step, session.expected
-        while wait(deadman):
+        judge = fault = 0
+        heard = 0  # how long ago, once this has ended
+        while True:
+            for _ in arrived(deadman):
+                break
+            else:
+                heard = deadman
+                break
             if readinto(first) != SHORTEST:
                 raise OSError("the wire is gone")
             if buf[1] != STEP:
                 rx.resume(SHORTEST)
-                return 0
+                break
             readinto(rest)
             if find(_ZERO) != last:
-                rx.resume(size)
-                return 0
+                rx.resume(last + 1)
+                break
             p = 0  # as frames.unstuff
             while p < last:
                 code = buf[p]
@@ -119,34 +130,43 @@ class LoopTrial:
                 p += code
             if p != last or crc32(body) != RESIDUE:
                 rx.damaged += 1
-                continue
-            rx.heard = ticks_ms()
+                break
             cost = words[5] | ((words[6] ^ 0x8000) - 0x8000) << 16
-            if words[1] != seq or words[2] != low or words[3] != high or words[4] != step or step >= MAX_STEPS:
-                return STEP
+            if words[1] != seq or words[4] != step or words[2] != low or words[3] != high or step >= MAX_STEPS:
+                judge = STEP
+                break
             if cost > MAX_COST or cost < -MAX_COST:
-                return STEP
-            session.accept(STEP, seq)
+                judge = STEP
+                break
             head[COST] = cost
             try:
                 act(head, mem, x, u)
             except Exception:  # noqa: BLE001
-                session.fail(LEARNER)
-                return 0
+                fault = LEARNER
+                break
             out_words[0] = ACT << 8
             out_words[1] = seq
             out_words[2] = low
             out_words[3] = high
             out_words[4] = step
             pack_into("<I", out, crc_at, crc32(out_body))
-            out[out_end] = 0
+            out[reply_last] = 0
             p = 0  # as frames.stuff
-            while p < out_end:
+            while p < reply_last:
                 q = out_find(_ZERO, p + 1)
                 out[p] = q - p
                 p = q
-            session.answer(out_wire)
+            if write(reply) <= reply_last:
+                write(_ZERO)  # as Session.write
             step += 1
+            seq = seq + 1 if seq != 0xFFFF else 1
+        if step > self.step:
             self.step = step
-            seq = session.expected
-        return 0
+            session.served(STEP, seq, reply)
+            rx.heard = time.ticks_add(time.ticks_ms(), -heard)
+        elif judge:
+            rx.heard = time.ticks_ms()
+        if fault:
+            session.accept(STEP, seq)
+            session.fail(fault)
+        return judge

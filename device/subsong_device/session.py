@@ -167,6 +167,19 @@ class Session:
             # The driver gave up (USB, after 500 ms). The frame is lost; a delimiter saves the one after it.
             self.wire.write(b"\0")
 
+    def served(self, kind, expected, reply):
+        """Take note of commands that were executed and answered elsewhere.
+
+        Args:
+            kind: of the last one.
+            expected: the number after its own.
+            reply: its reply.
+        """
+        self._kind = kind
+        self.seq = expected - 1 if expected != 1 else 0xFFFF
+        self.expected = expected
+        self._reply = reply
+
     def answer(self, wire):
         """Send a reply, and keep it for a host that asks again."""
         self._reply = wire
@@ -238,7 +251,7 @@ class Session:
             if mode == frames.TASK:
                 self._run = TaskRun(learner, tasks, self._block)
             else:
-                self._trial = LoopTrial(learner, self._block, self.rx)
+                self._trial = LoopTrial(learner, self._block, self.rx, self.wire)
         except MemoryError:
             self._release()
             raise Fault(faults.NO_MEMORY, heap_free())

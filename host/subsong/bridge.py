@@ -203,7 +203,7 @@ class Bridge:
                 exchange.command(frames.WRITE, region, offset, len(piece), piece)
         exchange.command(frames.SEAL, *map(crc32, regions))
         self._pack_step = struct.Struct(f"<BHIHi{block.n_sensors}h").pack
-        self._parse_act = struct.Struct(f"<BHIH{block.n_actuators}h").unpack_from
+        self._parse_act = struct.Struct(f"<IH{block.n_actuators}h").unpack_from
         self._act_size = frames.wire_length(frames.body_lengths(False, block.n_sensors, block.n_actuators)[frames.ACT])
         self._stream = TaskStream(exchange, block, deadman_ms)
 
@@ -235,16 +235,15 @@ class Bridge:
             wire = b"".join([_HEADS[len(part)] + part for part in body.split(b"\0")]) + b"\0"
         else:
             wire = frames.encode(frames.STEP, seq, body[3:-4])
-        trial, step, *u = self._exchange.ask_step(
-            wire, seq, (self._trial, self._step, cost, x), self._act_size, self._parse_act
-        )
-        if step != self._step or trial != self._trial:
+        values = (self._trial, self._step, cost, x)
+        fields = self._exchange.ask_step(wire, seq, values, self._act_size, self._parse_act)
+        if fields[1] != self._step or fields[0] != self._trial:
             raise LinkLost(
-                f"port {self._port.name}: the board answered step {step} of trial {trial}, asked was step "
+                f"port {self._port.name}: the board answered step {fields[1]} of trial {fields[0]}, asked was step "
                 f"{self._step} of trial {self._trial}; start the run again"
             )
         self._step += 1
-        return u
+        return fields[2:]
 
     def _bad_step(self, cost: int, x: Sequence[int]) -> str:
         n = self._block.n_sensors if self._block else 0

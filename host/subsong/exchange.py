@@ -13,7 +13,7 @@ from subsong.link_faults import fault_error
 from subsong_device import faults, frames
 
 OnFrame = Callable[[bool, bytes, int], None]
-ParseStep = Callable[[bytearray, int], tuple[Any, ...]]
+ParseAct = Callable[[bytearray, int], tuple[Any, ...]]
 SETTLE_S = 0.02  # after a damaged frame the rest of what broke it may still come; then the command is sent again
 TELEMETRY = frozenset((frames.T_STEP, frames.T_TRIAL, frames.T_SNAP, frames.T_DONE))
 
@@ -85,7 +85,7 @@ class Exchange:
         self.formats: dict[int, str] = frames.formats()
         self._on_frame = on_frame
         self._frames: deque[Frame] = deque()
-        self._unlogged: tuple[bytes, int] | None = None
+        self._unlogged: tuple[bool, bytes, int] | None = None
         self._seq = 0
         self.heard = time.monotonic()
 
@@ -192,7 +192,7 @@ class Exchange:
         """Cut what came into frames."""
         t_ns = time.time_ns()
         for wire, kind, seq, payload in self.deframer.feed(data):
-            self.log_received(wire, t_ns)
+            self._log_received(wire, t_ns)
             self.counters.damaged += not kind
             self._frames.append(Frame(kind, seq, payload))
 
@@ -233,14 +233,14 @@ class Exchange:
     def write(self, wire: bytes) -> None:
         """Send a frame's bytes."""
         t_ns = time.time_ns()
-        self.port.write(wire)
-        # The board works now; what waited to be logged is logged meanwhile.
+        try:
+            self.port.write(wire)
+        finally:
+            self.flush_log()  # after the write: the board works meanwhile
         if self._on_frame is not None:
-            self.flush_log()
             self._on_frame(True, wire, t_ns)
 
-    def log_received(self, wire: bytes, t_ns: int) -> None:
-        """Hand a received frame to the log."""
+    def _log_received(self, wire: bytes, t_ns: int) -> None:
         if self._on_frame is not None:
             self.flush_log()
             self._on_frame(False, wire, t_ns)
@@ -248,14 +248,14 @@ class Exchange:
     def flush_log(self) -> None:
         """Hand on the reply whose logging waits for the next command."""
         if self._unlogged is not None and self._on_frame is not None:
-            wire, t_ns = self._unlogged
+            unlogged = self._unlogged
             self._unlogged = None
-            self._on_frame(False, wire, t_ns)
+            self._on_frame(*unlogged)
 
     # ------------------------------------------------------------------------------------------ the path of a step
 
     def ask_step(
-        self, wire: bytes, seq: int, values: tuple[object, ...], size: int, parse: ParseStep
+        self, wire: bytes, seq: int, values: tuple[object, ...], size: int, parse: ParseAct
     ) -> tuple[Any, ...]:
         """As `command`, for STEP: one write and one read where nothing goes wrong.
 
@@ -264,7 +264,7 @@ class Exchange:
             seq: its number.
             values: its fields, for an error's message.
             size: bytes on the wire of the ACT that answers it.
-            parse: unpacks an ACT's body from its type on, out of a buffer and an offset.
+            parse: unpacks an ACT's payload, out of a buffer and an offset.
 
         Returns:
             ACT's fields.
@@ -280,10 +280,9 @@ class Exchange:
                 code = buf[p]
                 buf[p] = 0
                 p += code
-            if p == end and crc32(memoryview(buf)[1:end]) == frames.RESIDUE:
-                kind, answered, *fields = parse(buf, 1)
-                if kind == frames.ACT and answered == seq:
-                    self._unlogged = (data, time.time_ns())
-                    return tuple(fields)
+            if p == end and crc32(memoryview(buf)[1:end]) == frames.RESIDUE and buf[1] == frames.ACT:
+                if buf[2] | buf[3] << 8 == seq:
+                    self._unlogged = (False, data, time.time_ns())
+                    return parse(buf, frames.PAYLOAD_AT)
         self.take(data)
         return self.await_reply(wire, frames.STEP, seq, values, frames.ACT)
