@@ -20,6 +20,7 @@ from subsong.cli.options import load, log_path, show_json, telling_where
 from subsong.experiment import load_experiment
 from subsong.experiment_text import example_text, parse_toml, to_toml
 from subsong.runlog import Recorder, read_run
+from subsong_sim.loader import cache_folder
 
 ROOT = Path(__file__).parents[1]
 VERBS = sorted(subsong.commands)
@@ -136,6 +137,10 @@ def test_nothing_heavy_is_imported_before_a_verb_runs(args: list[str]) -> None:
         (["sim"], ["error: Missing argument 'EXPERIMENT'.", "try `subsong sim --help`"]),
         (["replay"], ["error: Missing argument 'LOG'.", "try `subsong replay --help`"]),
         (["compare"], ["error: Missing argument 'LOGS...'.", "try `subsong compare --help`"]),
+        (
+            ["deploy", "--port", "unix", "--learn"],
+            ["error: --learn, --skip-pin and --replace-main go with --policy", "try `subsong deploy --help`"],
+        ),
         (
             ["sim", "xor", "--no-log", "-o", "x.mcap"],
             ["error: --no-log and --out exclude each other", "try `subsong sim --help`"],
@@ -339,7 +344,7 @@ def test_a_run_that_ends_early_says_where_its_log_is(here: Path, capsys: pytest.
 # ------------------------------------------------------------------------------------------------ logs
 
 
-@pytest.mark.parametrize("args", [["replay", "x"], ["recover", "x"], ["compare", "x"]])
+@pytest.mark.parametrize("args", [["replay", "x"], ["recover", "x"], ["compare", "x"], ["export", "x"]])
 @pytest.mark.parametrize(
     "content", [None, b"", b"\x89MCAP0\r\n", b"seed = 1\n" * 99], ids=["none", "empty", "cut", "text"]
 )
@@ -567,14 +572,48 @@ def test_the_environment_may_name_the_port(here: Path, monkeypatch: pytest.Monke
     assert "a250" in result.stderr or "ttyACM250" in result.stderr
 
 
-def test_a_board_learns_and_its_log_replays(here: Path, short: str) -> None:
-    result = invoke("deploy", "--port", "unix", "--json")
+@pytest.fixture
+def board(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An embedded board of this test's own, beside the kernels that are compiled already."""
+    cache = tmp_path_factory.mktemp("cache")
+    kernels = cache_folder() / "kernels"
+    kernels.mkdir(parents=True, exist_ok=True)
+    (cache / "kernels").symlink_to(kernels)
+    monkeypatch.setenv("SUBSONG_CACHE", str(cache))
+    return "unix"
+
+
+def test_a_board_learns_and_its_log_replays(here: Path, short: str, board: str) -> None:
+    result = invoke("run", short, "--port", board, "-o", "x.mcap")
+    assert result.exit_code == NO_BOARD
+    assert "subsong deploy" in result.stderr, "what to do about a board without firmware"
+    result = invoke("deploy", "--port", board, "--json")
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
     assert told["manifest"]["files"]
-    result = invoke("deploy", "--port", "unix")
+    result = invoke("deploy", "--port", board)
     assert "nothing: all was there" in result.stdout
-    result = invoke("run", short, "--port", "unix", "-o", "x.mcap", "--json")
+    result = invoke("run", short, "--port", board, "-o", "x.mcap", "--json")
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["trials"] == 20
     assert invoke("replay", "x.mcap").exit_code == 0
+
+
+def test_a_learned_policy_goes_to_a_board(here: Path, short: str, board: str) -> None:
+    invoke("sim", short, "-o", "x.mcap")
+    result = invoke("export", "x.mcap", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout) == {"path": "x.policy.json"}
+    result = invoke("export", "x.mcap", "-o", "y.json")
+    assert result.stdout == "policy: y.json\n"
+    assert Path("x.policy.json").read_bytes() == Path("y.json").read_bytes()
+    result = invoke("deploy", "--port", board, "--policy", "y.json", "--learn", "--skip-pin", "7", "--json")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)["policy"]
+    assert (told["learn"], told["skip_pin"], told["drives"]) == (True, 7, True)
+    result = invoke("deploy", "--port", board, "--policy", "y.json")
+    assert result.exit_code == 0, result.stderr
+    assert "policy y.json: starts at the next power-on, frozen\n" in result.stdout
+    Path("y.json").write_text("{}")
+    result = invoke("deploy", "--port", board, "--policy", "y.json")
+    assert result.exit_code == BAD_FILE

@@ -137,17 +137,17 @@ def recover(log: Path, out: Path | None, as_json: bool) -> None:
     cls=Verb,
     short_help="Write the learned policy.",
     examples=[
-        ("subsong export run.mcap -o policy.json", "the weights that the run ended with"),
-        ("subsong deploy --port a0 --policy policy.json", "and a board that runs them without a host"),
+        ("subsong export run.mcap", "run.policy.json: the weights that the run ended with"),
+        ("subsong deploy --port a0 --policy run.policy.json", "and a board that runs them without a host"),
     ],
 )
 @click.argument("log", type=_LOG)
-@click.option("-o", "--out", type=_LOG, help="The policy.  [default: beside LOG]")
+@click.option("-o", "--out", type=_LOG, help="The policy, JSON.  [default: NAME.policy.json]")
 @json_option
 def export(log: Path, out: Path | None, as_json: bool) -> None:
     """Write the policy that a run learned: its weights, and what they mean.
 
-    `subsong deploy --policy` puts it on a board, to run without a host.
+    `subsong deploy --policy` puts it on a board, to run without a host. LOG may come from a board or the simulator.
     """
     from subsong.policy import export_policy
 
