@@ -3,7 +3,8 @@
     python benchmarks/bench_startup.py           QUICK=1 for fewer repetitions
 
 Figures to hold: help under 0.3 s; a second sim, its kernels compiled by the first, starts in under 2 s. The sim is
-the shipped xor, cut to two trials: what remains is starting.
+the shipped xor, cut to two trials: what remains is starting. The limits are held against the best repetition, since
+whatever else the machine does only adds to it.
 """
 
 import os
@@ -76,9 +77,9 @@ def main() -> int:
         print(f"\n{'':<20}{'median s':>9}{'best s':>9}{'ratio':>8}{'limit s':>9}")
         late = []
         for row, (_, limit) in rows.items():
-            typical = median(times[row])
-            print(f"{row:<20}{typical:>9.3f}{min(times[row]):>9.3f}{typical / bare:>8.1f}{limit or '':>9}")
-            if limit is not None and typical >= limit:
+            typical, best = median(times[row]), min(times[row])
+            print(f"{row:<20}{typical:>9.3f}{best:>9.3f}{typical / bare:>8.1f}{limit or '':>9}")
+            if limit is not None and best >= limit:
                 late.append(row)
         print(f"{'the first sim':<20}{first:>9.3f}")
         for row in ("subsong --help", "subsong sim, again"):
