@@ -71,9 +71,9 @@ def main() -> int:
             for row, (command, _) in rows.items():
                 times[row].append(seconds(command, folder))
         bare = median(times["python -c pass"])
-        print(
-            f"python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, {REPEATS} repetitions"
-        )
+        load = f"load average {os.getloadavg()[0]:.1f}"
+        machine = f"python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, {load}"
+        print(f"{machine}, {REPEATS} repetitions")
         print(f"\n{'':<20}{'median s':>9}{'best s':>9}{'ratio':>8}{'limit s':>9}")
         late = []
         for row, (_, limit) in rows.items():
