@@ -3,6 +3,7 @@
 Each board has a flash and a cache of its own, so that tests run side by side.
 """
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,8 +45,23 @@ def unix_port(board_flash: Path) -> Iterator[Port]:  # noqa: ARG001  # opens the
         yield port
 
 
+@pytest.fixture(scope="session")
+def firmware_flash(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A flash with this installation's firmware, for copying: deploying takes longer than most tests."""
+    flash = tmp_path_factory.mktemp("firmware") / "flash"
+    with UnixBoard(flash) as board, open_port(board.path) as port:
+        deploy(port)
+    return flash
+
+
 @pytest.fixture
-def deployed_port(unix_port: Port) -> Port:
+def deployed_flash(board_flash: Path, firmware_flash: Path) -> Path:
+    """`board_flash` with the firmware on it; the board is off."""
+    shutil.copytree(firmware_flash, board_flash, dirs_exist_ok=True)
+    return board_flash
+
+
+@pytest.fixture
+def deployed_port(deployed_flash: Path, unix_port: Port) -> Port:  # noqa: ARG001  # the flash that unix_port's board has
     """An open port to a board that holds this installation's firmware, at its prompt."""
-    deploy(unix_port)
     return unix_port

@@ -10,7 +10,6 @@ What differs from a board on USB: there is no soft reset (Ctrl-D at the friendly
 reaches a running program as SIGINT (`interrupt`), not as the byte 0x03. Small integers have 63 bits.
 """
 
-import errno
 import fcntl
 import os
 import select
@@ -48,6 +47,17 @@ def cache_folder() -> Path:
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "subsong"
+
+
+def _is_gone(pid: str) -> bool:
+    """Return whether a process is known to have ended."""
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, PermissionError):
+        return False
+    return False
 
 
 class UnixBoard:
@@ -181,18 +191,25 @@ class UnixBoard:
         """Take the flash folder's lock. The child inherits it, so that a dying board still counts as busy."""
         path = self.flash.with_name(self.flash.name + ".lock")
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(lock, 32).decode("ascii", "replace").strip()
-            os.close(lock)
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
+        until = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+                # Of a host that was killed, the board follows in a moment.
+                if not _is_gone(holder) or time.monotonic() > until:
+                    os.close(lock)
+                    who = f" by process {holder}" if holder else ""
+                    raise PortError(
+                        f"the unix board is busy: its flash {self.flash} is in use{who}. "
+                        "Stop that one, or set SUBSONG_CACHE to another folder for a second board"
+                    ) from None
+                time.sleep(0.01)
+            except OSError as error:
+                os.close(lock)
                 raise PortError(f"the unix board cannot lock {path}: {error.strerror}") from error
-            who = f" by process {holder}" if holder else ""
-            raise PortError(
-                f"the unix board is busy: its flash {self.flash} is in use{who}. "
-                "Stop that one, or set SUBSONG_CACHE to another folder for a second board"
-            ) from None
         os.truncate(lock, 0)
         os.pwrite(lock, b"%d\n" % os.getpid(), 0)
         return lock

@@ -3,6 +3,7 @@
 The manifest is written last and removed first, so that an interrupted deploy shows.
 """
 
+import errno
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,17 +11,23 @@ from typing import Any
 
 from subsong.errors import BoardError, FirmwareError
 from subsong.firmware import PACKAGE, Firmware, Manifest, load_firmware
+from subsong.policy import Policy
 from subsong.ports import Port
 from subsong.repl import Repl
 from subsong.verify import MANIFEST, Found, check, refuse_shadows, scan, verify_firmware
+from subsong_device.policy_file import PATH as POLICY
 
 CHUNK = 1024  # bytes of a file in one statement: the board holds two copies while it compiles it
 ENTRY = "subsong_device.main"
+MAIN = "main.py"
+MAIN_MARK = b"# Written by `subsong deploy --policy`"
 
 __all__ = [
     "DeployReport",
     "DeviceInfo",
+    "PolicyReport",
     "deploy",
+    "deploy_policy",
     "device_info",
     "start_firmware",
     "stop_firmware",
@@ -49,6 +56,23 @@ class DeployReport:
     copied_bytes: int
     target: str
     manifest: Manifest
+
+
+@dataclass(frozen=True)
+class PolicyReport:
+    """What deploying a policy did.
+
+    Attributes:
+        firmware: what deploying the firmware did.
+        copied: which of policy.bin and main.py were written.
+        drives: whether there is something to drive: the policy's own task, or a plant.py on the board.
+        skip_pin: the pin that keeps the policy from starting; None without one.
+    """
+
+    firmware: DeployReport
+    copied: tuple[str, ...]
+    drives: bool
+    skip_pin: int | str | None
 
 
 @dataclass(frozen=True)
@@ -151,6 +175,80 @@ def _make_folders(repl: Repl, root: str, paths: list[str]) -> None:
         f"import os\nfor p in {sorted(folders)!r}:\n try:\n  os.mkdir(p)\n except OSError as e:\n  "
         "if e.errno != 17:\n   raise\n"
     )
+
+
+def deploy_policy(
+    port: Port,
+    policy: Policy,
+    learn: bool = False,
+    *,
+    skip_pin: int | str | None = None,
+    save_every: int = 100,
+    save_s: int = 60,
+    replace_main: bool = False,
+    progress: Progress | None = None,
+) -> PolicyReport:
+    """Put a policy on the board, to start at power-on without a host: policy.bin, and a thin main.py.
+
+    The firmware is deployed first if it is not there. A policy.bin that the board has learned on since is replaced.
+
+    Args:
+        port: an open port.
+        policy: what to run.
+        learn: whether the board goes on learning; else the policy is frozen.
+        skip_pin: held low at power-on, the policy does not start: what machine.Pin takes on that board. None: GP22 on
+            an RP2, no pin elsewhere.
+        save_every: trials between two saves of what was learned; 0 never saves.
+        save_s: seconds between two saves at least.
+        replace_main: replace a main.py that is the user's own.
+        progress: as for `deploy`.
+
+    Raises:
+        BoardError: no MicroPython answers, the board cannot keep the files, or has a main.py of its own.
+        FirmwareError, PortError: as for `deploy`.
+    """
+    with Repl(port) as repl:
+        if skip_pin is None and repl.platform == "rp2":
+            skip_pin = "GP22"
+        start = _main_of_policy(learn, skip_pin, save_every, save_s)
+        present = read_file(repl, MAIN)
+        if present is not None and not present.startswith(MAIN_MARK) and not replace_main:
+            raise BoardError(
+                f"port {port.name}: the board has a main.py of its own, which starting a policy would replace; save it "
+                f"(mpremote cp :main.py .) and remove it (mpremote rm :main.py), then deploy the policy again"
+            )
+        firmware = deploy_over(repl, load_firmware(), progress)
+        copied = []
+        for path, content in ((POLICY, policy.to_binary()), (MAIN, start)):
+            if read_file(repl, path) != content:
+                write_file(repl, path, content)
+                copied.append(path)
+        has_plant = read_file(repl, "plant.py") is not None
+    return PolicyReport(firmware, tuple(copied), bool(policy.task) or has_plant, skip_pin)
+
+
+def _main_of_policy(learn: bool, skip_pin: int | str | None, save_every: int, save_s: int) -> bytes:
+    hold = f"hold pin {skip_pin} low at power-on, or " if skip_pin is not None else ""
+    call = f"learn={learn}, skip_pin={skip_pin!r}, save_every={save_every}, save_s={save_s}"
+    return (
+        MAIN_MARK
+        + (
+            "; it starts the policy at power-on. Ctrl-C stops it.\n"
+            f"# To keep it from starting: {hold}put a file named SKIP beside this one.\n"
+            f"import subsong_device.policy_main\n\nsubsong_device.policy_main.main({call})\n"
+        ).encode()
+    )
+
+
+def read_file(repl: Repl, path: str) -> bytes | None:
+    """Return a file on the board; None if there is none."""
+    with repl.errors(f"reading {path}"):
+        try:
+            return bytes(repl.transport.fs_readfile(path, chunk_size=CHUNK))
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
 
 
 def start_firmware(port: Port) -> None:

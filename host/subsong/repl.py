@@ -18,7 +18,7 @@ from typing import Any, Self
 from mpremote.transport import TransportError, TransportExecError
 from mpremote.transport_serial import SerialTransport
 
-from subsong.errors import BoardError
+from subsong.errors import BoardError, PortError
 from subsong.ports import Port
 from subsong_device import frames
 
@@ -69,9 +69,10 @@ class Repl:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # After an error the board may be anywhere, or gone: the next entry sorts that out.
-        if kind is None:
+        if kind is None or not issubclass(kind, PortError):
             self.transport.exit_raw_repl()
+        # After an error the board may be anywhere: the next entry sorts that out.
+        if kind is None:
             self.transport.read_until(1, b">>> ", timeout=FIRST_ANSWER_S)
 
     def _enter(self) -> None:
