@@ -9,7 +9,7 @@ import numpy as np
 
 from subsong.errors import PlantError
 from subsong.experiment import Experiment, parse_experiment
-from subsong.runlog.records import Disagreement, Event, Frame, RunHeader, Trial
+from subsong.runlog.records import Event, Frame, RunHeader
 from subsong_sim.learner import TrialSummary
 
 CARTPOLE = """
@@ -61,18 +61,14 @@ class FakeRun:
     """What `read_run` would return."""
 
     header: RunHeader
-    trials: list[Trial]
+    trials: list[TrialSummary]
     states: dict[str, tuple[bytes, bytes]]
     events: list[Event] = field(default_factory=list)
     wire: list[Frame] = field(default_factory=list)
     complete: bool = True
-    altered: list[Disagreement] = field(default_factory=list)
 
-    def iter_trials(self) -> Iterator[Trial]:
-        return iter(self.trials)
-
-    def disagreements(self) -> list[Disagreement]:
-        return self.altered
+    def summaries(self) -> list[TrialSummary]:
+        return self.trials
 
     def frames(self) -> Iterator[Frame]:
         return iter(self.wire)
@@ -128,13 +124,11 @@ def make_run(
     mismatched = board if mismatch is None else mismatch
     rng = np.random.default_rng((seed, board))
     goal = final[mismatched]
-    made: list[Trial] = []
+    made: list[TrialSummary] = []
 
     def add(evaluating: bool, total: int, steps: int) -> None:
-        summary = TrialSummary(
-            len(made), evaluating, steps, total, 0, len(made) * 7919 % (1 << 28), board * (total % 3), 0
-        )
-        made.append(Trial(len(made), evaluating, [], summary, -1))
+        checksum = len(made) * 7919 % (1 << 28)
+        made.append(TrialSummary(len(made), evaluating, steps, total, 0, checksum, board * (total % 3), 0))
 
     for k in range(trials):
         reached = goal + (-40 - goal) * np.exp(-4.0 * k / trials)
@@ -155,7 +149,9 @@ def make_run(
         arithmetic=1,
         mismatch=mismatched,
         plant=plant,
-        engine={"board": "unix", "micropython": "1.29.0", "tier": 0} if board else {"name": "numba", "numba": "0.68.1"},
+        engine={"board": "unix", "micropython": "1.29.0", "tier": "bytecode"}
+        if board
+        else {"name": "numba", "numba": "0.68.1"},
         manifest={"link.py": "a" * 64, "learner.py": "b" * 64} if board else {},
         started_ns=1_760_000_000_000_000_000 + seed * 60_000_000_000,
     )

@@ -1,7 +1,6 @@
 """Comparing logs: which may stand beside one another, what counts, what is said of the gap."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ from subsong.compare.curves import at, middle, read_curve, thin, trailing_mean
 from subsong.compare.gap import read_link
 from subsong.compare.records import read_record
 from subsong.errors import ExperimentError, LogError, ReplayError
-from subsong.runlog.records import Disagreement, Event, Frame
+from subsong.runlog.records import Event, Frame
 
 
 @pytest.fixture
@@ -238,7 +237,6 @@ def test_a_seed_used_twice_is_told(run):
     [
         (lambda found: setattr(found, "complete", False), "is incomplete"),
         (lambda found: found.states.pop("final"), "holds no final state"),
-        (lambda found: found.altered.append(Disagreement(3, 1, "trial 3 differs")), "contradicts itself"),
     ],
 )
 def test_a_log_that_is_not_whole_is_drawn_but_counts_in_no_statistic(run, spoil, word):
@@ -248,6 +246,13 @@ def test_a_log_that_is_not_whole_is_drawn_but_counts_in_no_statistic(run, spoil,
     assert result.details["statistics"]["own"]["runs"] == {"software": 1, "hardware": 1}
     assert any("broken.mcap" in note and word in note for note in result.details["notes"])
     assert [each["counts"] for each in result.details["runs"]] == [True, True, False]
+
+
+def test_trials_without_an_end_are_told(run):
+    cut = make_run("board")
+    cut.events += [Event("unfinished", "", {})] * 2
+    result = run({"sim.mcap": make_run("sim"), "run.mcap": cut})
+    assert any("2 trials without an end, on no curve" in note for note in result.details["notes"])
 
 
 def test_another_arithmetic_is_told(run):
@@ -297,19 +302,12 @@ def test_the_same_logs_give_the_same_bytes(run):
 
 
 def test_a_curve_counts_learning_trials_and_gathers_evaluations():
-    curve = read_curve(make_run("sim", trials=40, evaluate_every=20).iter_trials(), 0.5)
+    curve = read_curve(make_run("sim", trials=40, evaluate_every=20).summaries(), 0.5)
     assert len(curve.cost) == len(curve.step) == 40
     assert [point.trial for point in curve.evaluations] == [20, 40]
     assert [len(point.costs) for point in curve.evaluations] == [5, 5]
     assert curve.evaluations[0].step == curve.step[19]
     assert curve.last == curve.evaluations[-1].mean
-
-
-def test_a_trial_without_an_end_is_on_no_curve():
-    found = make_run("sim", trials=10)
-    found.trials[3] = replace(found.trials[3], summary=None)
-    curve = read_curve(found.iter_trials(), 0.5)
-    assert (len(curve.cost), curve.lost) == (9, 1)
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=40), st.integers(1, 12))

@@ -1,6 +1,7 @@
 """The comparison's statistics against closed forms, scipy, and what must hold for any scores."""
 
 from math import comb, sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from subsong.compare.coverage import COSTS, measure
 from subsong.compare.judgement import judge
 from subsong.compare.statistics import (
     bootstrap,
@@ -266,3 +268,17 @@ def test_spread_that_float64_cannot_square_is_no_spread():
     assert welch([0.0, 0.0], [0.0, 3e-200]) is None
     found = judge([0.0, 0.0], [0.0, 3e-200])
     assert (found.verdict, found.why, found.p) == ("inconclusive", "no spread", None)
+
+
+def test_the_docs_state_what_runs_can_show():
+    text = (Path(__file__).parents[1] / "docs" / "compare.md").read_text(encoding="utf-8")
+    head, *_, row = text[text.index("| runs a side | 2 | 3 |") :].split("\n\n", 1)[0].splitlines()
+    runs, shown = ([cell.strip() for cell in line.split("|")[2:-1]] for line in (head, row))
+    assert shown == [f"{smallest_detectable_effect(int(n), int(n)):.2f}" for n in runs]
+
+
+def test_welchs_interval_holds_the_truth_as_often_as_promised_and_few_bootstraps_do_not():
+    draw = COSTS["normal costs"]
+    few, many = (measure(draw, n, experiments=300) for n in (3, 20))
+    assert few[0] < 0.85 < many[0]  # why the page warns below ten runs a side
+    assert min(few[1], many[1]) > 0.92

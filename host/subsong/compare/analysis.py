@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from subsong.compare.gap import Arithmetic, Replay, check_arithmetic
 from subsong.compare.judgement import Judgement, judge
-from subsong.compare.records import SIDES, Record, Side, check_comparable, cost_lsb
+from subsong.compare.records import SIDES, Record, Side, check_comparable, cost_lsb, declares_mismatch
 from subsong.compare.transfer import Evaluate, State, Table, Weights, fill
 from subsong.console import Progress
 from subsong.experiment import Experiment
@@ -54,7 +54,7 @@ class Analysis:
     def own_plant(self, side: Side) -> Literal["nominal", "mismatched"] | None:
         """Return the plant that a side learned on, None where it has no run."""
         records = self.of(side)
-        return _column(records[0]) if records else None
+        return records[0].own_plant if records else None
 
 
 def analyse(
@@ -114,7 +114,7 @@ def analyse(
         states,
         evaluate,
         cost_lsb=cost_lsb(experiment),
-        has_mismatch=experiment.plant.kind == "gymnasium" and experiment.plant.mismatch is not None,
+        has_mismatch=declares_mismatch(experiment),
         episodes=episodes,
         first_seed=first_seed,
         progress=progress,
@@ -133,17 +133,11 @@ def analyse(
     return Analysis(experiment, tuple(kept), counted, arithmetic, table, judgements, margin, tuple(notes))
 
 
-def _column(record: Record) -> Literal["nominal", "mismatched"]:
-    """Return the transfer table's column that stands for the plant on which a run learned."""
-    declared = record.experiment.plant.kind == "gymnasium" and record.experiment.plant.mismatch is not None
-    return record.own_plant if declared else "nominal"
-
-
 def _scores(table: Table, records: Sequence[Record], basis: Basis) -> list[float]:
     """Return one score a run; from the log's own last evaluation where the plant cannot be simulated here."""
     if not records:
         return []
-    cell = table.cell(records[0].side, _column(records[0]) if basis == "own" else basis)
+    cell = table.cell(records[0].side, records[0].own_plant if basis == "own" else basis)
     if cell is not None:
         return [float(score) for score in cell.scores]
     logged = [record.curve.evaluations[-1].mean for record in records if record.curve.evaluations]
@@ -168,15 +162,11 @@ def _warnings(records: Sequence[Record]) -> list[str]:
             notes.append(
                 f"{record.path} is incomplete (cut or recovered): its curve is drawn, but it counts in no statistic."
             )
-        elif record.altered:
-            notes.append(f"{record.path} contradicts itself, so it counts in no statistic: {record.altered}")
         elif record.final is None:
             notes.append(f"{record.path} holds no final state: its curve is drawn, but it counts in no statistic.")
-        if record.curve.lost:
-            lost = record.curve.lost
-            notes.append(
-                f"{record.path}: {lost} {plural(lost, 'trial')} without an end {plural(lost, 'is', 'are')} on no curve."
-            )
+        if record.unfinished:
+            count = record.unfinished
+            notes.append(f"{record.path}: {count} {plural(count, 'trial')} without an end, on no curve.")
     for side in SIDES:
         seeds = Counter(record.header.seed for record in records if record.side == side)
         notes += [

@@ -6,7 +6,6 @@ curve; the unperturbed evaluation trials between them are gathered into points o
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +18,6 @@ Floats = NDArray[np.float64]
 POINTS = 400  # a drawn curve has at most this many: more than a screen can show
 BAND_POINTS = 200
 BAND_RESAMPLES = 1000
-
-
-class HasSummary(Protocol):
-    """A trial of a run log, as far as curves need it."""
-
-    @property
-    def summary(self) -> TrialSummary | None:
-        """What the trial left behind; None where the log lost its end."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -60,7 +50,6 @@ class Curve:
         evaluations: in order.
         saturated: words clipped at their limits, over all trials.
         dropped: frames the board had refused by the last trial.
-        lost: trials without an end: they are on no curve.
     """
 
     cost: Floats
@@ -68,7 +57,6 @@ class Curve:
     evaluations: tuple[Evaluation, ...]
     saturated: int
     dropped: int
-    lost: int
 
     @property
     def last(self) -> float:
@@ -76,29 +64,25 @@ class Curve:
         return self.evaluations[-1].mean if self.evaluations else float(self.cost[-1])
 
 
-def read_curve(trials: Iterable[HasSummary], cost_lsb: float) -> Curve:
+def read_curve(summaries: Iterable[TrialSummary], cost_lsb: float) -> Curve:
     """Collect a run's trials.
 
     Args:
-        trials: in the order of the log.
+        summaries: of the trials that ended, in the order of the log.
         cost_lsb: physical cost of one count.
     """
     cost: list[float] = []
     step: list[int] = []
     evaluations: list[Evaluation] = []
     episode: list[float] = []
-    saturated = dropped = steps = lost = 0
+    saturated = dropped = steps = 0
 
     def finish() -> None:
         if episode:
             evaluations.append(Evaluation(len(cost), steps, np.array(episode)))
             episode.clear()
 
-    for trial in trials:
-        summary = trial.summary
-        if summary is None:
-            lost += 1
-            continue
+    for summary in summaries:
         saturated += summary.saturated
         dropped = max(dropped, summary.dropped)
         if summary.evaluate:
@@ -109,7 +93,7 @@ def read_curve(trials: Iterable[HasSummary], cost_lsb: float) -> Curve:
         cost.append(summary.total * cost_lsb)
         step.append(steps)
     finish()
-    return Curve(np.array(cost, float), np.array(step, float), tuple(evaluations), saturated, dropped, lost)
+    return Curve(np.array(cost, float), np.array(step, float), tuple(evaluations), saturated, dropped)
 
 
 def window_of(curves: Iterable[Curve]) -> int:

@@ -79,13 +79,13 @@ def scale(low: float, high: float, *, count: int = 5, tight: bool = False) -> Sc
 
     Args:
         low: the least value that it must show.
-        high: the largest; equal ends are widened.
+        high: the largest; ends that are all but equal are widened.
         count: of steps, about.
         tight: end where the values end, not at the next tick.
     """
-    if not high > low:
-        # An axis of one value: at least wide enough that its ticks differ in float64.
-        half = max(abs(low) * 0.05, 0.5)
+    if high - low <= 1e-9 * max(abs(low), abs(high)) + 1e-300:
+        # One value, or what float64 can hardly tell from one: make room around it.
+        half = abs(high) * 0.05 if abs(high) > 1e-300 else 0.5
         low, high = low - half, high + half
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))

@@ -8,7 +8,7 @@ from subsong.compare.markup import Child, Markup, join, tag
 from subsong.compare.records import SIDES, Record, flatten
 from subsong.compare.sections import NAMES, figure, right, table
 
-_TIERS = {0: "bytecode", 1: "viper", 2: "machine code"}
+_SHOWN = 3  # different values of one key, before the rest are only counted
 
 
 def runs(analysis: Analysis) -> Markup:
@@ -66,7 +66,7 @@ def _plants(analysis: Analysis) -> Markup:
         tag(
             "tr",
             tag("th", key, scope="row"),
-            tag("td", nominal.get(key, "")),
+            tag("td", nominal.get(key, "the environment's own" if key.startswith("parameters.") else "none")),
             tag("td", mismatch.get(key, "as nominal")),
         )
         for key in [*nominal, *(key for key in mismatch if key not in nominal)]
@@ -83,35 +83,28 @@ def _machine(analysis: Analysis, side: str) -> Markup:
     if not records:
         return Markup()
     dates = [_date(time) for time in sorted({record.header.started_ns for record in records})]
-    recorded = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
-    facts: dict[str, list[str]] = {"recorded": [recorded]}
-    for record in records:
-        for key, value in _facts(record).items():
-            facts.setdefault(key, [])
-            if value not in facts[key]:
-                facts[key].append(value)
-    manifests: dict[str, str] = {}
-    for record in records:
-        manifests.update(flatten(record.header.manifest))
-    more = (
-        tag("details", tag("summary", f"Firmware manifest, {len(manifests)} entries"), _list(manifests))
-        if manifests
-        else None
-    )
+    facts = {"recorded": dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"}
+    facts |= _gather([{"arithmetic version": str(record.header.arithmetic)} for record in records])
+    facts |= _gather([flatten(record.header.engine) for record in records])
+    manifest = _gather([flatten(record.header.manifest) for record in records])
+    more = tag("details", tag("summary", f"Firmware manifest, {len(manifest)} entries"), _list(manifest))
     title = "Software runs" if side == "software" else "Hardware runs"
-    return join(
-        (tag("h3", title, class_=f"{side}-ink"), _list({key: "; ".join(values) for key, values in facts.items()}), more)
-    )
+    return join((tag("h3", title, class_=f"{side}-ink"), _list(facts), more if manifest else None))
 
 
-def _facts(record: Record) -> dict[str, str]:
-    header = record.header
-    facts = {"arithmetic version": str(header.arithmetic)}
-    for key, value in flatten(header.engine).items():
-        facts[key.replace("_", " ")] = (
-            _TIERS.get(int(value), value) if key == "tier" and value in {"0", "1", "2"} else value
-        )
-    return facts
+def _gather(tables: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Join the values that runs have under each key, each value once."""
+    found: dict[str, list[str]] = {}
+    for each in tables:
+        for key, value in each.items():
+            values = found.setdefault(key.replace("_", " "), [])
+            if value and value not in values:
+                values.append(value)
+    shown = {
+        key: values[:_SHOWN] + [f"and {len(values) - _SHOWN} more"] * (len(values) > _SHOWN)
+        for key, values in found.items()
+    }
+    return {key: "; ".join(values) for key, values in shown.items() if values}
 
 
 def _date(time_ns: int) -> str:
@@ -151,10 +144,7 @@ def notes(analysis: Analysis) -> Markup:
 
 def reproduce(commands: Sequence[str], analysis: Analysis) -> Markup:
     """Say how to make the page again, and the runs behind it."""
-    again = [
-        "subsong sim experiment.toml" if analysis.of("software") else "",
-        "subsong run experiment.toml --port PORT" if analysis.of("hardware") else "",
-    ]
+    again = dict.fromkeys(_again(record) for record in analysis.records)
     return tag(
         "section",
         tag("h2", "How to reproduce"),
@@ -162,8 +152,15 @@ def reproduce(commands: Sequence[str], analysis: Analysis) -> Markup:
         tag("pre", "\n".join(commands)),
         tag(
             "p",
-            "From the experiment: save the file above as experiment.toml; a simulated run comes out the same, bit "
-            "for bit.",
+            "From the experiment: save the file above as experiment.toml. A simulated run comes out the same, bit for "
+            "bit; a board's run does on a plant that does.",
         ),
-        tag("pre", "\n".join(filter(None, again))),
+        tag("pre", "\n".join(again)),
     )
+
+
+def _again(record: Record) -> str:
+    seed = f"--seed {record.header.seed}"
+    if record.side == "hardware":
+        return f"subsong run experiment.toml {seed} --port PORT"
+    return f"subsong sim experiment.toml {seed}" + " --mismatch" * (record.own_plant == "mismatched")

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from subsong.compare.curves import Curve, HasSummary, read_curve
+from subsong.compare.curves import Curve, read_curve
 from subsong.compare.gap import Link, read_link
 from subsong.compare.transfer import State
 from subsong.errors import ExperimentError, LogError
 from subsong.experiment import Experiment, parse_experiment
+from subsong_sim.learner import TrialSummary
 
 if TYPE_CHECKING:
-    from subsong.runlog.records import Disagreement, Event, Frame, RunHeader
+    from subsong.runlog.records import Event, Frame, RunHeader
 
 Side = Literal["software", "hardware"]
 SIDES: tuple[Side, ...] = ("software", "hardware")
@@ -42,12 +43,8 @@ class LoggedRun(Protocol):
         """True where the log was closed by the run that wrote it."""
         ...
 
-    def iter_trials(self) -> Iterable[HasSummary]:
-        """Yield the trials in order."""
-        ...
-
-    def disagreements(self) -> "Sequence[Disagreement]":
-        """Return what the log's two accounts have differently; empty for a log that nobody altered."""
+    def summaries(self) -> Sequence[TrialSummary]:
+        """Return what end() returned for every trial that has an end."""
         ...
 
     def frames(self) -> "Iterable[Frame]":
@@ -66,7 +63,7 @@ class Record:
         experiment: as recorded, validated.
         curve: how it learned.
         initial, final: (head, mem), or None where the log lacks them.
-        altered: the first contradiction inside the log, "" in a log that nobody altered.
+        unfinished: trials without an end: they are on no curve.
         complete: False for a log that was recovered or cut.
         link: what the link did; None for a simulator's log.
         identity: equal for logs of the same run.
@@ -79,20 +76,20 @@ class Record:
     curve: Curve
     initial: State | None
     final: State | None
-    altered: str
+    unfinished: int
     complete: bool
     link: Link | None
     identity: str
 
     @property
     def usable(self) -> bool:
-        """True where the run may count in the statistics: ended, unaltered, with its final weights."""
-        return self.complete and not self.altered and self.final is not None
+        """True where the run may count in the statistics: it ended, and its final weights are there."""
+        return self.complete and self.final is not None
 
     @property
     def own_plant(self) -> Literal["nominal", "mismatched"]:
-        """The plant that it learned on."""
-        return "mismatched" if self.header.mismatch else "nominal"
+        """The plant that it learned on: the nominal one, too, where the experiment declares no other."""
+        return "mismatched" if self.header.mismatch and declares_mismatch(self.experiment) else "nominal"
 
 
 def cost_lsb(experiment: Experiment) -> float:
@@ -100,6 +97,11 @@ def cost_lsb(experiment: Experiment) -> float:
     from subsong.session import physical
 
     return physical(experiment, 1)
+
+
+def declares_mismatch(experiment: Experiment) -> bool:
+    """Tell whether the experiment has a plant besides the nominal one."""
+    return experiment.plant.kind == "gymnasium" and experiment.plant.mismatch is not None
 
 
 def read_record(path: Path, run: LoggedRun) -> Record:
@@ -118,9 +120,8 @@ def read_record(path: Path, run: LoggedRun) -> Record:
         ) from error
     if experiment.digest != header.experiment_digest:
         raise LogError(f"{path}: its experiment is not the one that its header's digest names: the log was altered.")
-    curve = read_curve(run.iter_trials(), cost_lsb(experiment))
+    curve = read_curve(run.summaries(), cost_lsb(experiment))
     states = run.states
-    altered = run.disagreements()
     link = read_link(run.frames(), run.events, curve.dropped) if header.source == "board" else None
     # Not the time: bit for bit the same run twice, copied or repeated on a plant without chance, says nothing new.
     identity = hashlib.sha256(repr((header.source, header.seed, header.mismatch)).encode())
@@ -134,7 +135,7 @@ def read_record(path: Path, run: LoggedRun) -> Record:
         curve=curve,
         initial=states.get("initial"),
         final=states.get("final"),
-        altered=altered[0].text if altered else "",
+        unfinished=sum(event.kind == "unfinished" for event in run.events),
         complete=run.complete,
         link=link,
         identity=identity.hexdigest(),

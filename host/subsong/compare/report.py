@@ -105,9 +105,9 @@ def _curves(analysis: Analysis) -> Markup:
     smooth = f"the mean of the last {window} trials" if window > 1 else "each trial's cost"
     words = (
         f"Markers are evaluations without perturbation. Lines show learning trials, perturbation included: {smooth}. "
-        "Where a side has several runs, the bold line is their interquartile mean with its pointwise 95% interval "
-        "over runs and each thin line is one run; with a single run the thin line is every trial as it was. Dotted, "
-        "some run had stopped and is carried forward at its last evaluation."
+        "Where a side has several runs, the bold line is their interquartile mean, the band its pointwise 95% interval "
+        "over runs, and each thin line one run; with a single run the thin line is every trial as it was. Dotted, and "
+        "without a band: some run has stopped, and is carried forward at its last evaluation."
     )
     if len(lengths) == 1:
         figures = by_trial
@@ -141,8 +141,8 @@ def _series(records: Sequence[Record], window: int, *, steps: bool) -> list[Seri
             series.bold = Line(*thin(x, y))
         else:
             series.thin = [Line(*thin(x, y)) for x, y, _ in lines]
-            series.band = Band(together.x, together.low, together.high)
             reached = max(1, int((together.x <= together.all_until).sum()))
+            series.band = Band(together.x[:reached], together.low[:reached], together.high[:reached])
             series.bold = Line(together.x[:reached], together.mean[:reached])
             if reached < len(together.x):
                 series.carried = Line(together.x[reached - 1 :], together.mean[reached - 1 :])

@@ -199,11 +199,12 @@ def _row(name: str, cells: Sequence[Child]) -> Markup | None:
     return tag("tr", tag("th", name, scope="row"), [tag("td", cell) for cell in cells])
 
 
-def _with(value: float | None, interval: Interval | None, *, sign: bool = False) -> str:
+def _with(value: float | None, interval: Interval | None, *, sign: bool = False, places: int | None = None) -> str:
     """Write a figure and its interval, no finer than the interval warrants."""
     if value is None:
         return ""
-    places = None if interval is None else rounding(interval)
+    if places is None and interval is not None:
+        places = rounding(interval)
     text = pretty(("+" if sign and value > 0 else "") + number(value, places=places))
     if interval is None:
         return text
@@ -217,4 +218,4 @@ def _improvement(judgement: Judgement) -> str:
     if judgement.improvement in {0.0, 1.0}:
         n, m = judgement.runs
         return f"{judgement.improvement:.0f} [{'none' if judgement.improvement == 0.0 else 'all'} of the {n * m} pairs]"
-    return _with(judgement.improvement, judgement.improvement_interval)
+    return _with(judgement.improvement, judgement.improvement_interval, places=2)

@@ -279,9 +279,9 @@ def between(value: float, interval: Interval | None) -> str:
 
 
 def rounding(interval: Interval) -> int | None:
-    """Return the decimals that show three digits of an interval's width; None for an interval without width."""
+    """Return the decimals that show two digits of an interval's width; None for an interval without width."""
     width = interval.high - interval.low
-    return max(0, 2 - math.floor(math.log10(width))) if width > 0 else None
+    return max(0, 1 - math.floor(math.log10(width))) if width > 0 else None
 
 
 def pvalue(value: float | None, relation: str = "") -> str:
