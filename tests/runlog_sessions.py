@@ -38,13 +38,17 @@ def header(source: str = "board", n_sensors: int = 2, n_actuators: int = 1) -> R
 
 @dataclass
 class Session:
-    """Frames as they pass, in order: (to_board, wire). `records` is what must be read from them."""
+    """Frames as they pass, in order: (to_board, wire).
+
+    `records` is what must be read from them; `places` has the frame that completes each.
+    """
 
     n_sensors: int = 2
     n_actuators: int = 1
     seed: int = 1
     wire: list[tuple[bool, bytes]] = field(default_factory=list)
     records: list[Step | Ended] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -56,6 +60,10 @@ class Session:
         wire = frames.encode(kind, self.seq, struct.pack(self.formats[kind], *values))
         self.wire.append((to_board, wire))
         return wire
+
+    def note(self, record: Step | Ended) -> None:
+        self.records.append(record)
+        self.places.append(len(self.wire) - 1)
 
     def ask(self, kind: int, *values: object) -> None:
         self.seq = (self.seq + 1) & 0xFFFF
@@ -92,13 +100,13 @@ class Session:
         step = Step(trial, at, 0 if at == 0 else self.cost(), self.words(self.n_sensors), self.words(self.n_actuators))
         self.ask(frames.STEP, trial, at, step.cost, *step.x)
         self.send(False, frames.ACT, trial, at, *step.u)
-        self.records.append(step)
+        self.note(step)
 
     def end(self, trial: int, steps: int, evaluate: bool = False) -> None:
         ended = Ended(self.summary(trial, evaluate, steps), self.cost())
         self.ask(frames.END, trial, ended.last_cost)
         self.send(False, frames.TRIAL, *ended.summary)
-        self.records.append(ended)
+        self.note(ended)
 
     # Telemetry of a task on the board.
 
@@ -117,10 +125,10 @@ class Session:
                 trial, at, 0 if at == 0 else self.cost(), self.words(self.n_sensors), self.words(self.n_actuators)
             )
             self.tell(frames.T_STEP, trial, at, step.cost, *step.x, *step.u)
-            self.records.append(step)
+            self.note(step)
         ended = Ended(self.summary(trial, evaluate, steps), self.cost())
         self.tell(frames.T_TRIAL, *ended.summary, ended.last_cost)
-        self.records.append(ended)
+        self.note(ended)
         return self
 
     def snapshot(self, trial: int, head: bytes, mem: bytes) -> "Session":

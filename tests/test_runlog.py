@@ -150,12 +150,15 @@ def test_mcaps_own_reader_finds_summary_statistics_indexes_and_schemas(tmp_path:
         wire = {"/wire/to_board", "/wire/from_board"}
         assert set(channels) == {"/step", "/trial", "/state", "/event"} | (set() if source == "sim" else wire)
         for _, channel, message in messages:
+            schema = summary.schemas[channel.schema_id]  # PlotJuggler stops at a channel without one
             if channel.topic in wire:
-                assert channel.message_encoding == "subsong-link"
+                assert (channel.message_encoding, schema.encoding) == ("subsong-link", "subsong-link")
                 continue
-            schema = summary.schemas[channel.schema_id]
             assert (channel.message_encoding, schema.encoding) == ("json", "jsonschema")
             properties = json.loads(schema.data)["properties"]
+            # Foxglove and Lichtblick cannot read an object without properties, or an array without items.
+            assert all("properties" in each for each in properties.values() if each["type"] == "object")
+            assert all("items" in each for each in properties.values() if each["type"] == "array")
             value = json.loads(message.data)
             assert set(value) == set(properties) == set(json.loads(schema.data)["required"])
             types = {"integer": int, "array": list, "string": str, "boolean": bool, "object": dict}
@@ -307,18 +310,24 @@ def full_disk(after: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("room", [0, 100, 1500, 3200, 3201, 3300])
+@pytest.mark.parametrize("room", [-9999, -3000, -1, 0, 1, 100, 101, 500])
 def test_a_disk_that_fills_up_while_recording_ends_in_one_clear_error(tmp_path: Path, room: int) -> None:
+    """`room` counts from the first message on; less, and not even the header finds room."""
     session = loop_session()
     path = tmp_path / "run.mcap"
-    with full_disk(room), pytest.raises(LogError, match=r"Cannot write the run log .*run\.mcap\.partial"):
+    first = Recorder(tmp_path / "empty.mcap", session.header()).partial.stat().st_size
+    with (
+        full_disk(max(0, first + room)),
+        pytest.raises(LogError, match=r"Cannot write the run log .*run\.mcap\.partial"),
+    ):
         record(path, session).abort()
     assert not path.exists()
     partial = path.with_name("run.mcap.partial")
-    if room < 2000:
-        assert not partial.exists()  # there is nothing in it worth keeping
-    else:
-        assert records_of(read_run(recover(partial))) == session.records[: len(records_of(read_run(partial)))]
+    assert partial.exists() == (room >= 0)  # a file without its header is not worth keeping
+    if room >= 0:
+        assert partial.stat().st_size == first + room
+        recovered = records_of(read_run(recover(partial)))
+        assert recovered == session.records[: len(recovered)]
 
 
 def test_after_a_full_disk_nothing_more_is_taken(tmp_path: Path) -> None:

@@ -197,11 +197,11 @@ def test_a_flipped_bit_anywhere_in_the_file_is_one_clear_error(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["closed", "sim", "partial"])
-def test_each_single_bit_of_the_file_is_one_clear_error(
+def test_a_flipped_bit_in_each_byte_of_the_file_is_one_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     path = small(tmp_path, kind, monkeypatch)
-    check_flips(path, tmp_path / f"flip{path.suffix}", stride=1)
+    check_flips(path, tmp_path / f"flip{path.suffix}", stride=5)
 
 
 def test_damage_in_a_chunk_names_the_trials_and_costs_no_others(

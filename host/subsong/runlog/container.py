@@ -165,17 +165,19 @@ class LogFile:
     def _parse_header(self, metadata: dict[str, str]) -> tuple[str, RunHeader]:
         """Check format and CRC-32 first: a newer format may have other fields."""
         format_, stage = metadata.get("format", ""), metadata.get("stage", "")
-        if not format_.isdecimal() or int(format_) > FORMAT:
+        useless = f"{self.where} has a run header that makes no sense: it is damaged, or was not written by Subsong"
+        if not format_.isdecimal():
+            raise LogError(f"{useless} (its format is {format_[:9]!r}).")
+        if int(format_[:9]) > FORMAT:
             raise LogError(
-                f"{self.where} has run log format {format_}, and this Subsong reads up to {FORMAT}:"
+                f"{self.where} has run log format {format_[:9]}, and this Subsong reads up to {FORMAT}:"
                 " a newer Subsong wrote it; upgrade with `pip install -U subsong`."
             )
         if metadata.get("crc32") != str(_metadata_crc(metadata)):
             text = "damage in the run's header (its CRC-32 does not match)"
             self.problems.append(Problem(8, 8, False, text, harmless=True))
-        useless = f"{self.where} has a run header that makes no sense: it is damaged, or was not written by Subsong"
         if stage not in {RECORDING, CLOSED, RECOVERED}:
-            raise LogError(f"{useless} (its stage is {stage!r}).")
+            raise LogError(f"{useless} (its stage is {stage[:9]!r}).")
         try:
             return stage, RunHeader.from_metadata(metadata)
         except ValueError as error:

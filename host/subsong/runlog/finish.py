@@ -37,6 +37,7 @@ from subsong.runlog.records import (
     parse_state,
     step_template,
 )
+from subsong_device import frames
 
 try:
     LIBRARY = f"subsong {version('subsong')}"
@@ -51,30 +52,35 @@ _INTEGER = {"type": "integer"}
 _WORDS = {"type": "array", "items": _INTEGER}
 _TEXT = {"type": "string"}
 _FLAG = {"type": "boolean"}
+_ANY: dict[str, object] = {"type": "object", "properties": {}}  # viewers insist on `properties`
 _BASE64 = {"type": "string", "contentEncoding": "base64"}
 _COUNTS = ("trial", "steps", "total", "baseline", "checksum", "saturated", "dropped", "last_cost")
 _SCHEMAS: dict[str, tuple[str, dict[str, object]]] = {
     STEP: ("subsong.Step", {"trial": _INTEGER, "step": _INTEGER, "cost": _INTEGER, "x": _WORDS, "u": _WORDS}),
     TRIAL: ("subsong.Trial", {**dict.fromkeys(_COUNTS, _INTEGER), "evaluate": _FLAG}),
     STATE: ("subsong.State", {"label": _TEXT, "head": _BASE64, "mem": _BASE64, "crc32": _INTEGER, "derived": _FLAG}),
-    EVENT: ("subsong.Event", {"kind": _TEXT, "text": _TEXT, "derived": _FLAG, "fields": {"type": "object"}}),
+    EVENT: ("subsong.Event", {"kind": _TEXT, "text": _TEXT, "derived": _FLAG, "fields": _ANY}),
 }
+# The raw channels have a schema, too, since some viewers stop at a channel without one; this one is for people to read.
+_WIRE_SCHEMA = (
+    "COBS(type u8 | seq u16 | payload | crc32 u32) 0x00, little-endian; type, name, payload (struct; S and A: the run's"
+    " sensor and actuator words, int16; D: 128 bytes), fields:\n"
+) + "\n".join(f"{kind:02x} {name} {payload} {names}" for kind, name, payload, names in frames.TABLE)
 
 Progress = Callable[[float], None]
 
 
 def register(writer: Writer, source: str) -> dict[str, int]:
     """Declare the channels of a board's log (all), or of a simulator's (no wire); return their numbers."""
-    channels = (
-        {topic: writer.register_channel(topic, "subsong-link", 0) for topic in (TO_BOARD, FROM_BOARD)}
-        if source == "board"
-        else {}
-    )
+    channels: dict[str, int] = {}
+    if source == "board":
+        schema_id = writer.register_schema("subsong.Frame", "subsong-link", _WIRE_SCHEMA.encode())
+        for topic in (TO_BOARD, FROM_BOARD):
+            channels[topic] = writer.register_channel(topic, "subsong-link", schema_id)
     for topic, (name, properties) in _SCHEMAS.items():
         schema = {"type": "object", "properties": properties, "required": sorted(properties)}
-        channels[topic] = writer.register_channel(
-            topic, "json", writer.register_schema(name, "jsonschema", dump(schema).encode())
-        )
+        schema_id = writer.register_schema(name, "jsonschema", dump(schema).encode())
+        channels[topic] = writer.register_channel(topic, "json", schema_id)
     return channels
 
 
