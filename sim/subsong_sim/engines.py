@@ -94,6 +94,11 @@ class LocalLearner:
         self.kernels.end(self.head, self.mem)
         return summary(self.head, self._trial)
 
+    @property
+    def buffers(self) -> tuple[Any, Any, Any, Any]:
+        """Return head, mem, x and u, as every kernel loop takes them."""
+        return self.head, self.mem, self.x, self.u
+
     def state(self) -> tuple[bytes, bytes]:
         """Return head and mem as little-endian bytes."""
         return buffer_bytes(self.head), buffer_bytes(self.mem)

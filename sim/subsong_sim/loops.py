@@ -8,7 +8,7 @@ names are the chosen rule's.
 import numpy as np
 from numba import int32
 
-from subsong_device.layout import COST, COST_LIMIT, EVALUATE, TOTAL
+from subsong_device.layout import BASELINE, CHECK, COST, COST_LIMIT, EVALUATE, SATURATED, STEPS, TOTAL
 from subsong_device.learners.weight_perturbation import act, begin, end
 from subsong_device.tasks import task_begin, task_cost, task_sense
 from subsong_sim.plants.cartpole import cartpole_sense, cartpole_step
@@ -47,6 +47,29 @@ def task_trial(head, mem, task, x, u, steps, evaluate, xs, us, costs):
     head[COST] = cost
     end(head, mem)
     return cost
+
+
+def task_stretch(head, mem, task, x, u, steps, evaluate, xs, us, costs, ends):
+    """Run one trial for each row of `ends`, int32[n, 6]: STEPS, TOTAL, BASELINE, CHECK, SATURATED, last cost; written.
+
+    The other arguments are task_trial's, the logs with n * steps rows or none.
+    """
+    keep = steps if xs.shape[0] > 0 else 0
+    for n in range(ends.shape[0]):
+        a = n * keep
+        b = a + keep
+        ends[n, 5] = task_trial(head, mem, task, x, u, steps, evaluate, xs[a:b], us[a:b], costs[a:b])
+        summarise(head, ends[n])
+    return 0
+
+
+def summarise(head, end):
+    """Copy what a trial left in head to int32[6]."""
+    end[0] = head[STEPS]
+    end[1] = head[TOTAL]
+    end[2] = head[BASELINE]
+    end[3] = head[CHECK]
+    end[4] = head[SATURATED]
 
 
 def task_trials(head, mem, task, x, u, steps, trials, every, stop):
@@ -104,6 +127,19 @@ def cartpole_trial(head, mem, x, u, state, scale, params, steps, cost_per_step, 
     head[COST] = cost
     end(head, mem)
     return cost
+
+
+def cartpole_stretch(head, mem, x, u, starts, scale, params, steps, cost_per_step, evaluate, xs, us, costs, ends):
+    """Run one trial from each row of `starts`, float64[n, 4]; `ends` as in task_stretch, else cartpole_trial's."""
+    keep = steps if xs.shape[0] > 0 else 0
+    for n in range(ends.shape[0]):
+        a = n * keep
+        b = a + keep
+        ends[n, 5] = cartpole_trial(
+            head, mem, x, u, starts[n], scale, params, steps, cost_per_step, evaluate, xs[a:b], us[a:b], costs[a:b]
+        )
+        summarise(head, ends[n])
+    return 0
 
 
 def cartpole_trials(head, mem, x, u, starts, pair, tests, scale, params, steps, every, stop):

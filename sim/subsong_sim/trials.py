@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from subsong_sim import loader
-from subsong_sim.engines import LocalLearner, make_buffer, summary, task_kernels
+from subsong_sim.engines import LocalLearner, make_buffer, task_kernels
 from subsong_sim.learner import Learner, TrialSummary
 from subsong_sim.plants.base import Plant
 
@@ -95,28 +95,23 @@ class TaskTrials:
         self.task = make_buffer(task, "H", engine)
         self.kernels = task_kernels(engine)
         self.loops: Any = loader.load_loops(rule) if engine == "numba" else None
-        self.log = _Log(steps if hook else 0, learner)
         if self.loops is not None:
-            # Compile now, on copies: the first trial is then as fast as the second.
-            self._compiled(learner.head.copy(), learner.mem.copy(), 0, 0)
+            # Compile now, for no trial: the first one is then as fast as the second.
+            self._compiled(_Stretch(0, steps, learner, logged=False), False)
 
     def run(self, first: int, seeds: Sequence[int], evaluate: bool) -> Iterator[Ended]:
         """Run len(seeds) trials, numbered from `first`; a task draws nothing from the seeds."""
-        learner = self.learner
-        for trial in range(first, first + len(seeds)):
-            if self.loops is None:
+        if self.loops is None:
+            for trial in range(first, first + len(seeds)):
                 yield self._interpreted(trial, evaluate)
-                continue
-            cost = self._compiled(learner.head, learner.mem, self.steps, int(evaluate))
-            ended = Ended(summary(learner.head, trial), int(cost))
-            self.log.tell(trial, self.steps, self.hook)
-            yield ended
+            return
+        stretch = _Stretch(len(seeds), self.steps, self.learner, logged=self.hook is not None)
+        self._compiled(stretch, evaluate)
+        yield from stretch.tell(first, evaluate, self.hook)
 
-    def _compiled(self, head: Any, mem: Any, steps: int, evaluate: int) -> Any:
-        learner, log = self.learner, self.log
-        return self.loops.task_trial(
-            head, mem, self.task, learner.x, learner.u, steps, evaluate, log.xs, log.us, log.costs
-        )
+    def _compiled(self, stretch: "_Stretch", evaluate: bool) -> None:
+        head, mem, x, u = self.learner.buffers
+        self.loops.task_stretch(head, mem, self.task, x, u, self.steps, int(evaluate), *stretch.arrays)
 
     def _interpreted(self, trial: int, evaluate: bool) -> Ended:
         learner = self.learner
@@ -138,7 +133,7 @@ class TaskTrials:
 
 
 class CompiledCartPoleTrials:
-    """Trials on the compiled CartPole, each one call.
+    """Trials on the compiled CartPole, a stretch of them in one call.
 
     Args:
         learner: the learner's block, engine "numba".
@@ -152,37 +147,21 @@ class CompiledCartPoleTrials:
         self.learner, self.plant, self.hook = learner, plant, hook
         self.steps = min(steps, plant.episode_steps)
         self.loops: Any = loader.load_loops(rule)
-        self.log = _Log(self.steps if hook else 0, learner)
-        # Compile now, on copies: the first trial is then as fast as the second.
-        self._compiled(learner.head.copy(), learner.mem.copy(), np.zeros(4), 0, 0)
+        # Compile now, for no trial: the first one is then as fast as the second.
+        self._compiled(_Stretch(0, self.steps, learner, logged=False), np.empty((0, 4)), False)
 
     def run(self, first: int, seeds: Sequence[int], evaluate: bool) -> Iterator[Ended]:
         """Run a trial for each seed of the plant's reset, numbered from `first`."""
         from subsong_sim.plants.cartpole import cartpole_reset_states
 
-        learner = self.learner
-        for trial, state in enumerate(cartpole_reset_states(seeds), first):
-            cost = self._compiled(learner.head, learner.mem, state, self.steps, int(evaluate))
-            ended = Ended(summary(learner.head, trial), int(cost))
-            self.log.tell(trial, ended.summary.steps, self.hook)
-            yield ended
+        stretch = _Stretch(len(seeds), self.steps, self.learner, logged=self.hook is not None)
+        self._compiled(stretch, cartpole_reset_states(seeds), evaluate)
+        yield from stretch.tell(first, evaluate, self.hook)
 
-    def _compiled(self, head: Any, mem: Any, state: Any, steps: int, evaluate: int) -> Any:
-        learner, plant, log = self.learner, self.plant, self.log
-        return self.loops.cartpole_trial(
-            head,
-            mem,
-            learner.x,
-            learner.u,
-            state,
-            plant.scale,
-            plant.params,
-            steps,
-            plant.cost_per_step,
-            evaluate,
-            log.xs,
-            log.us,
-            log.costs,
+    def _compiled(self, stretch: "_Stretch", starts: Any, evaluate: bool) -> None:
+        plant, buffers = self.plant, self.learner.buffers
+        self.loops.cartpole_stretch(
+            *buffers, starts, plant.scale, plant.params, self.steps, plant.cost_per_step, int(evaluate), *stretch.arrays
         )
 
     def state(self) -> tuple[bytes, bytes]:
@@ -190,21 +169,29 @@ class CompiledCartPoleTrials:
         return self.learner.state()
 
 
-class _Log:
-    """What a compiled trial writes down for the hook."""
+class _Stretch:
+    """What n compiled trials write down: their steps, if anybody wants them, and their ends."""
 
-    def __init__(self, steps: int, learner: LocalLearner) -> None:
-        self.xs = np.empty((steps, learner.n_sensors), np.uint16)
-        self.us = np.empty((steps, learner.n_actuators), np.uint16)
-        self.costs = np.empty(steps, np.int32)
+    def __init__(self, n: int, steps: int, learner: LocalLearner, *, logged: bool) -> None:
+        rows = n * steps if logged else 0
+        self.steps = steps
+        self.xs = np.empty((rows, learner.n_sensors), np.uint16)
+        self.us = np.empty((rows, learner.n_actuators), np.uint16)
+        self.costs = np.empty(rows, np.int32)
+        self.ends = np.empty((n, 6), np.int32)
+        self.arrays = (self.xs, self.us, self.costs, self.ends)
 
-    def tell(self, trial: int, steps: int, hook: StepHook | None) -> None:
-        if hook is None:
-            return
-        xs = self.xs[:steps].view(np.int16).tolist()
-        us = self.us[:steps].view(np.int16).tolist()
-        for step, (cost, x, u) in enumerate(zip(self.costs[:steps].tolist(), xs, us, strict=True)):
-            hook(trial, step, cost, x, u)
+    def tell(self, first: int, evaluate: bool, hook: StepHook | None) -> Iterator[Ended]:
+        """Tell the hook of every step, and yield the ends."""
+        for n, (steps, total, baseline, check, saturated, last_cost) in enumerate(self.ends.tolist()):
+            trial = first + n
+            if hook is not None:
+                at = slice(n * self.steps, n * self.steps + steps)
+                xs = self.xs[at].view(np.int16).tolist()
+                us = self.us[at].view(np.int16).tolist()
+                for step, (cost, x, u) in enumerate(zip(self.costs[at].tolist(), xs, us, strict=True)):
+                    hook(trial, step, cost, x, u)
+            yield Ended(TrialSummary(trial, evaluate, steps, total, baseline, check, saturated, 0), last_cost)
 
 
 def _signed(word: int) -> int:
