@@ -31,7 +31,7 @@ def tanh_word(mem: ptr16, table: int, g: int) -> int:
         g: drive, int16, 1 LSB = 2**-12.
 
     Returns:
-        int16, 1 LSB = 2**-15, in +-32767; within 4.0e-4 of tanh (the interpolation's own bound is 3.8e-4).
+        int16, 1 LSB = 2**-15, in +-32767; within 4.2e-4 of tanh (the interpolation's own bound is 3.8e-4).
 
     Scaling and overflow: (difference of neighbours < 2**12) * (fraction < 2**8) < 2**20.
     """

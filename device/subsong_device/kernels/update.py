@@ -8,6 +8,7 @@ from subsong_device.layout import (
     PERTURBATION,
     RATE,
     SATURATED,
+    STOCHASTIC,
     WEIGHTS_AT,
 )
 
@@ -81,7 +82,7 @@ def rounded_step(head: ptr32, shift: int, r: int) -> int:
 
     Args:
         head: RATE in 1..16383, DELTA in +-2**29.
-        shift: of the rate (and of the estimator's halving), 0..29.
+        shift: of the rate (and of the estimator's halving), 0..30.
         r: uniform in 0..2**29 - 1 (kernels.random.threshold).
 
     Returns:
@@ -89,11 +90,15 @@ def rounded_step(head: ptr32, shift: int, r: int) -> int:
 
     Scaling and overflow: delta is cut to a mantissa below 2**15 and an exponent; mantissa * rate < 2**29, plus
     r >> (29 - shift) < 2**29: below 2**30. Where the exponent exceeds the shift the step is capped, not wrapped.
+    Thresholds have 29 bits: a shift of 30 (two-sided at RATE_SHIFT 29) cuts one bit towards zero first.
     """
     delta = head[DELTA]
     s = magnitude_shift(absolute(delta), 0x8000)
     p = shift_to_zero(delta, s) * head[RATE]
     shift -= s
+    if shift > 29:
+        p = shift_to_zero(p, shift - 29)
+        shift = 29
     if shift > 0:
         p = (p + (r >> (29 - shift))) >> shift
     if p > 65535:
@@ -119,10 +124,11 @@ def move_along_eligibility(
     """Subtract q * (eligibility >> e_shift) * 2**-shift from n weights, rounded stochastically.
 
     Weight k rounds by r + k * 331804471 modulo 2**29 (a golden-section sequence with a random start): each threshold
-    is uniform, so every weight's update is unbiased, at one draw for all.
+    is uniform, so every weight's update is unbiased, at one draw for all. With head[STOCHASTIC] == 0 every weight
+    rounds by the same r, one half: a sequence would be dither, and no control.
 
     Args:
-        head: eligibility, int32, at head[e]; LIMIT.
+        head: eligibility, int32, at head[e]; LIMIT, STOCHASTIC.
         mem: weights at mem[w] (changed).
         e: offset of the eligibility.
         w: offset of the weights.
@@ -139,6 +145,7 @@ def move_along_eligibility(
     """
     limit = head[LIMIT]
     saturated = head[SATURATED]
+    stride = 331804471 * head[STOCHASTIC]
     for k in range(n):
         d = shift_to_zero(head[e + k], e_shift) * q
         if shift > 0:
@@ -151,6 +158,6 @@ def move_along_eligibility(
             d = 0 - limit
             saturated += 1
         mem[w + k] = d & 0xFFFF
-        r = (r + 331804471) & 0x1FFFFFFF
+        r = (r + stride) & 0x1FFFFFFF
     head[SATURATED] = saturated
     return r
