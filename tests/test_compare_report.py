@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from importlib.resources import files
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from compare_logs import FakeReplay, evaluate, make_run, reader, replay_equal
@@ -248,6 +248,8 @@ def test_escaped_text_comes_back_as_it_was_cleaned(text):
     assert parsed.all("p")[0]["title"] == clean(text)
 
 
+@example(HOSTILE)
+@example({"<!--<script>": "</ScRiPt >", "]]>": "&lt;"})
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
