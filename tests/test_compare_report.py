@@ -257,7 +257,9 @@ def test_escaped_text_comes_back_as_it_was_cleaned(text):
     )
 )
 def test_embedded_data_cannot_leave_its_element(value):
-    parsed = Strict(data("x", value))
+    markup = data("x", value)
+    assert markup.count("<") == markup.count(">") == 2  # its own tags: browsers end a script at less than Python does
+    parsed = Strict(markup)
     assert json.loads("".join(parsed.texts["script"])) == value
     assert len(parsed.tags) == 1
 
