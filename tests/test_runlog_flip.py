@@ -153,6 +153,18 @@ def test_a_simulators_log_checks_its_numbers_and_its_states(tmp_path: Path) -> N
             assert trial in {each.trial for each in run.disagreements()}
 
 
+def test_a_step_of_a_simulators_log_that_cannot_be_read_names_its_trial(tmp_path: Path) -> None:
+    copier = Copier(record_sim(tmp_path / "sim.mcap", trials=3, steps=2)[0].close())
+    for number, (topic, data) in enumerate(copier.messages):
+        if topic in {"/step", "/trial"}:
+            run = read_run(copier.flip(tmp_path / "copy.mcap", number, 8))  # the quote of the first key
+            trial = json.loads(data)["trial"]
+            found = [each for each in run.disagreements() if "cannot be read" in each.text]
+            assert [each.trial for each in found] == [trial]
+            assert str(found[0]) == f"In trial {trial}: a record in channel {topic} cannot be read."
+            assert trial in {each.number for each in run.iter_trials() if found[0] in each.disagreements}
+
+
 # ---------------------------------------------------------------------------------------- bytes of the file
 
 

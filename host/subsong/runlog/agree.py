@@ -116,11 +116,11 @@ class Agreement:
         for _ in range(n_raw - n_logged):
             record = raw.popleft()
             yield self._settled(
-                record, _note(record, f"the raw frames hold {_name(record)}, and channel {_topic(record)} does not")
+                record, _note(record, f"the raw frames hold it, and channel {_topic(record)} does not")
             )
         for _ in range(n_logged - n_raw):
             entry = logged.popleft()
-            what = "a record that cannot be read" if entry.record is None else _name(entry.record)
+            what = "a record that cannot be read" if entry.record is None else "it"
             note = _note(entry.record, f"channel {entry.topic} has {what}, and no intact raw frames say so")
             yield self._settled(entry.record if self._fills_a_gap(entry.record) else None, note)
 

@@ -110,7 +110,8 @@ class Run:
                     trial = parse_ended(message.data).summary.trial
             except ValueError as error:
                 if message.topic != TRIAL:  # iter_trials tells of that
-                    what = f"A record in channel {message.topic}, after trial {trial}, cannot be trusted: {error}."
+                    where = "before the first trial ends" if trial is None else f"after trial {trial}"
+                    what = f"A record in channel {message.topic}, {where}, cannot be trusted: {error}."
                     self._sparse_disagreements.append(Disagreement(trial, None, what))
         return states, events
 

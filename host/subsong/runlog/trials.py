@@ -18,7 +18,8 @@ def group(settled: Iterable[Settled], trust: bool, found: list[Disagreement]) ->
         found: takes every disagreement, those of no trial included.
     """
     current: Trial | None = None
-    number: int | None = None
+    last: int | None = None
+    nameless: list[Disagreement] = []  # between two trials: they belong to the next
     for record, note in settled:
         if record is not None:
             if current is not None and _begins_another(current, record, trust):
@@ -26,18 +27,35 @@ def group(settled: Iterable[Settled], trust: bool, found: list[Disagreement]) ->
                 current = None
             if current is None:
                 current = Trial(_trial(record))
-                number = current.number
+                last = current.number
+                _take(current, [_named(each, last) for each in nameless], found)
+                nameless.clear()
             if isinstance(record, Step):
                 current.steps.append(record)
             else:
                 current.evaluate, current.summary, current.last_cost = record.summary.evaluate, *record
-        if note is not None:
-            named = note if note.trial is not None else note._replace(trial=number)
-            found.append(named)
-            if current is not None and named.trial == current.number:
-                current.disagreements.append(named)
+        if note is None:
+            continue
+        if note.trial is None and (current is None or current.summary is not None):
+            nameless.append(note)
+        else:
+            _take(current, [_named(note, last)], found)
+    found += [_named(each, last) for each in nameless]
     if current is not None:
         yield _checked(current, trust, found)
+
+
+def _named(note: Disagreement, trial: int | None) -> Disagreement:
+    """Return a disagreement that names its trial."""
+    if note.trial is not None or trial is None:
+        return note
+    return Disagreement(trial, None, f"In trial {trial}: {note.text[0].lower()}{note.text[1:]}")
+
+
+def _take(trial: Trial | None, notes: list[Disagreement], found: list[Disagreement]) -> None:
+    found += notes
+    if trial is not None:
+        trial.disagreements += [note for note in notes if note.trial == trial.number]
 
 
 def _trial(record: Step | Ended) -> int:
