@@ -19,6 +19,7 @@ from subsong_device.policy_file import PATH as POLICY
 
 CHUNK = 1024  # bytes of a file in one statement: the board holds two copies while it compiles it
 ENTRY = "subsong_device.main"
+IMPORT_S = 60.0  # a board compiles what it imports
 MAIN = "main.py"
 MAIN_MARK = b"# Written by `subsong deploy --policy`"
 
@@ -104,6 +105,7 @@ def deploy(port: Port, firmware: Firmware | None = None, progress: Progress | No
     Raises:
         BoardError: no MicroPython answers, or the board cannot keep the files.
         FirmwareError: after copying, the board's hashes are not the firmware's.
+        EngineError: a kernel is outside the dialect; nothing was copied.
         PortError: the port failed.
     """
     wanted = firmware if firmware is not None else load_firmware()
@@ -113,6 +115,10 @@ def deploy(port: Port, firmware: Firmware | None = None, progress: Progress | No
 
 def deploy_over(repl: Repl, wanted: Firmware, progress: Progress | None = None) -> DeployReport:
     """Do `deploy` in a REPL that is open."""
+    from subsong_sim.engines import check_kernels
+
+    # A kernel outside the dialect would run here and compute something else there.
+    check_kernels()
     manifest = wanted.manifest
     found = scan(repl)
     refuse_shadows(repl.port, found)
@@ -263,7 +269,7 @@ def start_firmware(port: Port) -> None:
     try:
         # A process has had no soft reset: what an earlier session imported may be an earlier firmware.
         repl.run(f"import sys, gc\nfor k in list(sys.modules):\n if k.startswith({PACKAGE!r}):\n  del sys.modules[k]")
-        repl.run(f"gc.collect()\nimport {ENTRY}")
+        repl.run(f"gc.collect()\nimport {ENTRY}", IMPORT_S)
     except BoardError as error:
         raise FirmwareError(
             f"{error}\nthe firmware does not start; redeploy: subsong deploy --port {port.name}"

@@ -32,6 +32,17 @@ def task_kernels(engine: str) -> Any:
     return loader.load(f"{loader.PACKAGE}.tasks", TASK_KERNELS, engine)
 
 
+def check_kernels() -> None:
+    """Hold every kernel of the firmware against the dialect.
+
+    Raises:
+        EngineError: names file, line and rule of every violation in the first learner that has any.
+    """
+    for rule in RULES:
+        loader.gather(f"{loader.PACKAGE}.learners.{rule}", LEARNER_KERNELS)
+    loader.gather(f"{loader.PACKAGE}.tasks", TASK_KERNELS)
+
+
 def make_buffer(words: bytes, code: str, engine: str) -> Any:
     """Return a buffer for kernels: array(code) for CPython, a NumPy array over the same bytes for Numba.
 
