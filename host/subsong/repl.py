@@ -88,19 +88,22 @@ class Repl:
                 "If it is, reset the board (hold its skip pin if a policy starts by itself), then start again"
             )
 
-    def run(self, code: str, output: Callable[[bytes], None] | None = None) -> str:
+    def run(self, code: str, timeout_s: float = PATIENCE_S) -> str:
         """Run code and return what it printed.
 
         Args:
             code: MicroPython source.
-            output: called with the bytes as they come; they are then not returned.
+            timeout_s: the longest silence, seconds.
 
         Raises:
             BoardError: the code raised; the message ends in the board's traceback.
             PortError: the port failed.
         """
         with self.errors("running code"):
-            return bytes(self.transport.exec(code, data_consumer=output)).decode("utf-8", "replace")
+            output, error = self.transport.exec_raw(code, timeout=timeout_s)
+            if error:
+                raise TransportExecError(output, error.decode("utf-8", "replace"))
+            return bytes(output).decode("utf-8", "replace")
 
     def launch(self, code: str) -> None:
         """Start code and return at once: all that it prints is then read from the port."""
