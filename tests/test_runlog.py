@@ -24,6 +24,7 @@ from subsong.errors import LinkLost, LogError
 from subsong.runlog import Event, Recorder, RunHeader, Step, read_run, recover
 from subsong.runlog import container as container_module
 from subsong.runlog import finish as finish_module
+from subsong.runlog import logfile as logfile_module
 from subsong_sim.learner import TrialSummary
 
 SESSIONS = {"loop": loop_session, "task": task_session}
@@ -96,7 +97,8 @@ def test_steps_that_are_recorded_read_back_as_plain_integers(tmp_path: Path) -> 
 def test_any_state_and_event_survives_its_json(
     head: bytes, mem: bytes, label: str, text: str, fields: dict[str, object]
 ) -> None:
-    from subsong.runlog.records import State, encode_event, encode_state, parse_event, parse_state
+    from subsong.runlog.codec import encode_event, encode_state, parse_event, parse_state
+    from subsong.runlog.records import State
 
     state, event = State(label, head, mem), Event("kind", text, fields)
     assert parse_state(encode_state(state)) == state
@@ -224,7 +226,8 @@ def test_json_in_another_spelling_is_the_same_record(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(container_module, "FORMAT", 2)
+    for module in (container_module, logfile_module):
+        monkeypatch.setattr(module, "FORMAT", 2)
     path = close(tmp_path)
     partial = record(tmp_path / "other.mcap", loop_session()).partial
     monkeypatch.undo()
@@ -389,14 +392,22 @@ def test_when_the_disk_is_full_too_the_first_error_is_shown_and_the_second_noted
 
 
 def test_an_aborted_recording_is_readable_and_takes_nothing_more(tmp_path: Path) -> None:
-    recorder = record(tmp_path / "run.mcap", loop_session())
-    recorder.abort()
-    recorder.abort()
-    with pytest.raises(LogError, match="is closed"):
-        recorder.event("late", "too late")
+    with record(tmp_path / "run.mcap", loop_session()) as recorder:
+        assert recorder.abort() == recorder.partial
+        with pytest.raises(LogError, match="is closed"):
+            recorder.event("late", "too late")
+    assert recorder.abort() == recorder.close() == recorder.partial
     run = read_run(recorder.partial)
     assert (run.complete, run.lost) == (False, "")
     assert not recorder.path.exists()
+
+
+def test_a_run_that_goes_on_is_not_recovered(tmp_path: Path) -> None:
+    recorder = record(tmp_path / "run.mcap", loop_session())
+    with pytest.raises(LogError, match="is being recorded right now"):
+        recover(recorder.partial)
+    recorder.abort()
+    assert records_of(read_run(recover(recorder.partial))) == loop_session().records
 
 
 def test_a_long_log_has_chunks_that_end_with_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

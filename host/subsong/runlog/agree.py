@@ -10,19 +10,10 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import NamedTuple
 
+from subsong.runlog.codec import parse_ended, parse_event, parse_step
 from subsong.runlog.container import EVENT, STEP, TRIAL, Message
 from subsong.runlog.finish import Encoder
-from subsong.runlog.records import (
-    Disagreement,
-    Ended,
-    Event,
-    Record,
-    RunHeader,
-    Step,
-    parse_ended,
-    parse_event,
-    parse_step,
-)
+from subsong.runlog.records import Disagreement, Ended, Event, Record, RunHeader, Step
 
 _AHEAD = 16  # records that the search looks ahead
 
@@ -115,9 +106,7 @@ class Agreement:
             yield self._settled(record, _note(record, _difference(record, logged.popleft())))
         for _ in range(n_raw - n_logged):
             record = raw.popleft()
-            yield self._settled(
-                record, _note(record, f"the raw frames hold it, and channel {_topic(record)} does not")
-            )
+            yield self._settled(record, _note(record, f"the raw frames hold it, and channel {_topic(record)} does not"))
         for _ in range(n_logged - n_raw):
             entry = logged.popleft()
             what = "a record that cannot be read" if entry.record is None else "it"

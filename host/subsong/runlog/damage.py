@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from subsong.runlog.agree import parse_message
-from subsong.runlog.container import FROM_BOARD, STEP, TO_BOARD, TRIAL, Block, LogFile, Problem
+from subsong.runlog.container import FROM_BOARD, STEP, TO_BOARD, TRIAL
 from subsong.runlog.formats import Formats
+from subsong.runlog.logfile import Block, LogFile, Problem
 from subsong.runlog.records import Ended, Step
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from mcap.writer import CompressionType, Writer
 
 from subsong.errors import LogError
+from subsong.runlog.codec import encode_ended, encode_event, encode_state, parse_event, parse_state, step_template
 from subsong.runlog.container import (
     EVENT,
     FROM_BOARD,
@@ -21,22 +22,7 @@ from subsong.runlog.container import (
     header_metadata,
 )
 from subsong.runlog.decode import Decoder
-from subsong.runlog.records import (
-    Ended,
-    Event,
-    Frame,
-    Record,
-    RunHeader,
-    State,
-    Step,
-    dump,
-    encode_ended,
-    encode_event,
-    encode_state,
-    parse_event,
-    parse_state,
-    step_template,
-)
+from subsong.runlog.records import Ended, Event, Frame, Record, RunHeader, State, Step, dump
 from subsong_device import frames
 
 try:

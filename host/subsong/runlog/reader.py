@@ -6,34 +6,13 @@ from pathlib import Path
 
 from subsong.errors import LogError
 from subsong.runlog.agree import Agreement, Settled, parse_message
-from subsong.runlog.container import (
-    CLOSED,
-    EVENT,
-    FROM_BOARD,
-    RECORDING,
-    STATE,
-    STEP,
-    TO_BOARD,
-    TRIAL,
-    LogFile,
-    Message,
-)
+from subsong.runlog.codec import parse_ended, parse_event, parse_state
+from subsong.runlog.container import CLOSED, EVENT, FROM_BOARD, RECORDING, STATE, STEP, TO_BOARD, TRIAL, Message
 from subsong.runlog.damage import name_trials
 from subsong.runlog.decode import Decoder
 from subsong.runlog.finish import derive
-from subsong.runlog.records import (
-    Buffers,
-    Disagreement,
-    Ended,
-    Event,
-    Frame,
-    RunHeader,
-    Step,
-    Trial,
-    parse_ended,
-    parse_event,
-    parse_state,
-)
+from subsong.runlog.logfile import LogFile
+from subsong.runlog.records import Buffers, Disagreement, Ended, Event, Frame, RunHeader, Step, Trial
 from subsong.runlog.trials import group
 from subsong_sim.learner import TrialSummary
 

@@ -15,6 +15,7 @@ from typing import Any, Self
 from mcap.writer import Writer
 
 from subsong.errors import LogError
+from subsong.runlog.codec import encode_ended, encode_event, encode_state, step_template
 from subsong.runlog.container import (
     CHANNEL,
     CLOSED,
@@ -28,21 +29,13 @@ from subsong.runlog.container import (
     STEP,
     TO_BOARD,
     TRIAL,
-    LogFile,
     header_metadata,
     seal,
 )
 from subsong.runlog.finish import LIBRARY, Progress, derive, register, write_closed
-from subsong.runlog.records import (
-    Event,
-    RunHeader,
-    State,
-    Step,
-    encode_ended,
-    encode_event,
-    encode_state,
-    step_template,
-)
+from subsong.runlog.lock import hold
+from subsong.runlog.logfile import LogFile
+from subsong.runlog.records import Event, RunHeader, State, Step
 from subsong_sim.learner import TrialSummary
 
 _SEAL_NS = 250_000_000
@@ -89,7 +82,8 @@ class Recorder:
         self._sequence = self._steps = 0
         self._crc = self._covered = 0
         self._due = time.monotonic_ns() + _SEAL_NS
-        self._broken = ""
+        self._broken = ""  # why nothing can be written any more
+        self._outcome: Path | None = None  # what is left on the disk, once this recorder is done
         if self.path.exists():
             raise LogError(f"Cannot record to {self.path}: it exists already. Choose another name or move it away.")
         try:
@@ -103,11 +97,11 @@ class Recorder:
             raise LogError(
                 f"Cannot record to {self.path}: {error.strerror or error}. Is the folder there and writable?"
             ) from error
+        hold(self._file)
         try:
             self._write(_preamble(self.header))
             self._seal()
         except LogError:
-            os.close(self._file)
             with contextlib.suppress(OSError):
                 self.partial.unlink()
             raise
@@ -184,39 +178,41 @@ class Recorder:
         Raises:
             LogError: the disk is full; the partial file keeps the run, and `subsong recover` finishes the work.
         """
-        if self._file < 0:
-            return self.path
-        self.abort()
+        if self._outcome is not None:
+            return self._outcome
+        self._stop()
         if self._broken:
             raise LogError(self._broken)
         try:
             data = self.partial.read_bytes()
-            log = LogFile(data, str(self.partial))
-            write_closed(
-                self.path,
-                self.header,
-                CLOSED,
-                derive(self.header, log.messages()),
-                bytes_in=2 * len(data),
-                progress=progress,
-            )
+            messages = derive(self.header, LogFile(data, str(self.partial)).messages())
+            write_closed(self.path, self.header, CLOSED, messages, bytes_in=2 * len(data), progress=progress)
         except (LogError, OSError) as error:
             raise LogError(
-                f"{error} The run is safe in {self.partial}: make room, then `subsong recover {self.partial}`."
+                f"{error} The run is safe in {self.partial}: put that right, then `subsong recover {self.partial}`."
             ) from error
         self.partial.unlink(missing_ok=True)
+        self._outcome = self.path
         return self.path
 
-    def abort(self) -> None:
-        """Stop recording and leave the partial file, which can be read and recovered. After close(), nothing."""
+    def abort(self) -> Path:
+        """Stop recording and leave the partial file, which can be read and recovered; return its name.
+
+        After close(), nothing happens; and close() after abort() does nothing either.
+        """
+        self._stop()
+        self._outcome = self._outcome or self.partial
+        return self._outcome
+
+    def _stop(self) -> None:
         with self._lock:
-            if self._file < 0:
-                return
-            with contextlib.suppress(LogError):  # `_broken` remembers it, and close() says it
-                self._flush()
-                self._seal()
-            os.close(self._file)
-            self._file = -1
+            if self._file >= 0:
+                with contextlib.suppress(LogError):  # `_broken` remembers it, and close() says it
+                    self._flush()
+                    self._seal()
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
 
     def __enter__(self) -> Self:
         return self
@@ -232,7 +228,6 @@ class Recorder:
                 self.event("error", f"{type(error).__name__}: {error}".removesuffix(": "))
             self.close()
         except LogError as second:  # the first error is the one to show
-            self.abort()
             if str(second) != str(error):
                 error.add_note(str(second))
 
@@ -269,7 +264,7 @@ class Recorder:
 
     def _write(self, data: bytes) -> None:
         """Hand bytes to the operating system, all of them."""
-        if self._broken or self._file < 0:  # behind a half-written record nothing may follow
+        if self._file < 0:
             raise LogError(self._broken or f"The run log {self.path} is closed: nothing can be recorded any more.")
         try:
             written = os.write(self._file, data)
@@ -280,6 +275,8 @@ class Recorder:
                 f"Cannot write the run log {self.partial}: {error.strerror or error}. What was recorded before is in"
                 f" it: make room, then `subsong recover {self.partial}`."
             )
+            os.close(self._file)  # behind a half-written record nothing may follow
+            self._file = -1
             raise LogError(self._broken) from error
         self._crc = zlib.crc32(data, self._crc)
         self._covered += len(data)

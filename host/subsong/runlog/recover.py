@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from subsong.errors import LogError
-from subsong.runlog.container import EVENT, RECORDING, RECOVERED, LogFile, Message
+from subsong.runlog.codec import encode_event
+from subsong.runlog.container import EVENT, RECORDING, RECOVERED, Message
 from subsong.runlog.damage import name_trials
 from subsong.runlog.finish import Progress, derive, write_closed
-from subsong.runlog.records import Event, encode_event
+from subsong.runlog.lock import is_held
+from subsong.runlog.logfile import LogFile
+from subsong.runlog.records import Event
 
 
 def recover(path: Path | str, out: Path | str | None = None, *, progress: Progress | None = None) -> Path:
@@ -25,13 +28,17 @@ def recover(path: Path | str, out: Path | str | None = None, *, progress: Progre
         The new log's name.
 
     Raises:
-        LogError: not even the run's header survives, the file cannot be read, or the new log cannot be written.
+        LogError: not even the run's header survives, the file cannot be read or is still recorded, or the new log
+            cannot be written.
     """
     path = Path(path)
     try:
+        busy = is_held(path)
         data = path.read_bytes()
     except OSError as error:
         raise LogError(f"Cannot read the run log {path}: {error.strerror or error}.") from error
+    if busy:
+        raise LogError(f"{path} is being recorded right now: there is nothing to recover while its run goes on.")
     log = LogFile(data, str(path))
     if log.stage != RECORDING and not log.problems:
         return path
