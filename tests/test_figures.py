@@ -1,4 +1,4 @@
-"""Learning itself, held to its figures over fixed seeds, beside a control that cannot learn. `make bench-figures` prints them."""
+"""Learning itself, held to its figures over fixed seeds, beside a control that cannot learn (`make bench-figures`)."""
 
 import figures
 import pytest

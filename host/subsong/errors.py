@@ -9,7 +9,7 @@
     |   |-- LinkLost          the board fell silent
     |   `-- SchemaMismatch    the board speaks another schema: redeploy
     |-- LogError              a run log cannot be written or read
-    |-- ReplayError           a run log cannot be replayed (another arithmetic, no states)
+    |-- ReplayError           a run log cannot be replayed: another arithmetic
     |-- PlantError            the plant (subsong_sim)
     `-- EngineError           a kernel engine (subsong_sim)
 
@@ -75,4 +75,4 @@ class LogError(SubsongError):
 
 
 class ReplayError(SubsongError):
-    """A run log cannot be replayed: another arithmetic, or the states that replay starts from are missing."""
+    """A run log cannot be replayed: it was recorded with another version of the arithmetic."""

@@ -54,7 +54,7 @@ def replay(path: Path, progress: Progress | None = None) -> ReplayResult:
 
     Raises:
         LogError: the log cannot be read.
-        ReplayError: another arithmetic, or nothing to start from.
+        ReplayError: the log is of another arithmetic.
         ExperimentError: the log's experiment is damaged.
     """
     progress = progress or SilentProgress()
@@ -67,27 +67,27 @@ def replay(path: Path, progress: Progress | None = None) -> ReplayResult:
     experiment = parse_experiment(run.header.experiment_toml, str(path))
     result = ReplayResult()
     states: Mapping[str, State] = run.states
-    if "initial" not in states:
-        raise ReplayError(f"{path} has no initial state to start from. If it was cut off: subsong recover {path}")
     damaged = run.disagreements()
     block = build_block(experiment)
+    # What the experiment's block is, the learner began with: a log that lost its first state is still replayed from it.
+    initial = states.get("initial", (block.head, block.mem))
     if experiment.digest != run.header.experiment_digest:
         result.difference = "the experiment in the log does not have the digest that the log gives it"
-    elif tuple(states["initial"]) != (block.head, block.mem):
-        result.difference = _first_state_difference("initial state", (block.head, block.mem), states["initial"])
+    else:
+        result.difference = _first_state_difference("initial state", (block.head, block.mem), initial)
     if result.difference is None and damaged and damaged[0].trial is None:
         result.difference = str(damaged[0])
     if result.difference is None:
-        _execute(run, states, result, progress)
+        _execute(run, initial, states, result, progress)
     if result.difference is None and damaged:
         # Every trial replays, so what is damaged is a copy that replay does not read.
         result.difference = str(damaged[0])
     return result
 
 
-def _execute(run: "Run", states: Mapping[str, State], result: ReplayResult, progress: Progress) -> None:
+def _execute(run: "Run", initial: State, states: Mapping[str, State], result: ReplayResult, progress: Progress) -> None:
     """Execute trial after trial until the first difference."""
-    player = _Player(run.header.rule, states["initial"])
+    player = _Player(run.header.rule, initial)
     lost = False
     expected = 0
     progress.start("replaying", len(run.summaries()))

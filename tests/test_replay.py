@@ -1,0 +1,133 @@
+"""Replay: nothing differs in an honest log, and one flipped bit names its trial."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from learning import RULES, flip_bits, shortened
+from runlog_sessions import Copier, Message, rewrite
+from subsong.board_session import run_on_board
+from subsong.errors import LogError, ReplayError
+from subsong.replay import replay
+from subsong.runlog import read_run, recover
+from subsong.session import simulate
+from subsong_device import layout
+
+pytest_plugins = ["subsong_hil.fixtures"]
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory, firmware_flash: Path) -> dict[str, Path]:
+    """A log of the simulator, of a board with the plant in the loop, and of a board with a task of its own."""
+    folder = tmp_path_factory.mktemp("logs")
+    for rule in RULES:
+        simulate(shortened("xor", rule), out=folder / f"sim-{rule}.mcap")
+        replay(folder / f"sim-{rule}.mcap")  # compiles into the user's cache
+    with pytest.MonkeyPatch.context() as patch:
+        cache = folder / "cache"
+        shutil.copytree(firmware_flash, cache / "boards" / "unix")
+        patch.setenv("SUBSONG_CACHE", str(cache))
+        run_on_board(shortened("cartpole", trials=4, evaluate_every=0), port="unix", out=folder / "loop.mcap")
+        run_on_board(shortened("xor", RULES[1], trials=4, evaluate_every=0), port="unix", out=folder / "task.mcap")
+    simulate(shortened("cartpole", trials=4, evaluate_every=0), out=folder / "sim.mcap")
+    return {name: folder / f"{name}.mcap" for name in ("sim", "loop", "task")}
+
+
+@pytest.mark.parametrize("name", ["sim", "loop", "task"])
+def test_an_honest_log_replays_whole(logs: dict[str, Path], name: str) -> None:
+    result = replay(logs[name])
+    assert result.difference is None
+    assert result.checked == result.trials == len(read_run(logs[name]).summaries()) > 4
+    assert result.holes == 0
+
+
+def _flip(message: Message, what: str, bits: random.Random) -> Message:
+    """Flip one bit of one sensor, actuator or cost word of a step."""
+    step = json.loads(message[1])
+    if what == "cost":
+        step["cost"] ^= 1 << bits.randrange(28)
+    else:
+        i = bits.randrange(len(step[what]))
+        word = (step[what][i] & 0xFFFF) ^ 1 << bits.randrange(16)
+        step[what][i] = (word ^ 0x8000) - 0x8000
+    return message[0], json.dumps(step, separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize("what", ["x", "u", "cost"])
+@pytest.mark.parametrize("name", ["sim", "loop", "task"])
+def test_one_flipped_bit_of_any_recorded_word_names_its_trial(
+    logs: dict[str, Path], tmp_path: Path, name: str, what: str
+) -> None:
+    bits = random.Random(f"{name} {what}")
+    copier = Copier(logs[name])
+    steps = [i for i, (topic, _) in enumerate(copier.messages) if topic == "/step"]
+    for number in bits.sample(steps, min(12, len(steps))):
+        altered = list(copier.messages)
+        altered[number] = _flip(altered[number], what, bits)
+        trial = json.loads(altered[number][1])["trial"]
+        copy = rewrite(logs[name], tmp_path / "copy.mcap", lambda _, altered=altered: altered)
+        difference = replay(copy).difference
+        assert difference is not None
+        assert f"trial {trial}" in difference, (difference, altered[number])
+
+
+@pytest.mark.parametrize("name", ["loop", "task"])
+def test_one_flipped_bit_of_a_raw_frame_is_a_difference(logs: dict[str, Path], tmp_path: Path, name: str) -> None:
+    bits = random.Random(3)
+    copier = Copier(logs[name])
+    frames = [i for i, (topic, _) in enumerate(copier.messages) if topic.startswith("/wire")]
+    for number in bits.sample(frames, 12):
+        copy = copier.flip(tmp_path / "copy.mcap", number, bits.randrange(8 * len(copier.messages[number][1])))
+        difference = replay(copy).difference
+        assert difference is not None
+        assert "trial" in difference
+
+
+def test_a_log_of_another_arithmetic_is_refused(logs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subsong.replay.ARITHMETIC_VERSION", layout.ARITHMETIC_VERSION + 1)
+    with pytest.raises(ReplayError, match=r"arithmetic version 1.*version 2"):
+        replay(logs["loop"])
+
+
+def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LogError, match="missing"):
+        replay(tmp_path / "missing.mcap")
+    (tmp_path / "text.mcap").write_text("hello")
+    with pytest.raises(LogError, match=r"text\.mcap"):
+        replay(tmp_path / "text.mcap")
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_log_cut_off_replays_as_far_as_it_goes(logs: dict[str, Path], tmp_path: Path, share: float) -> None:
+    data = logs["loop"].read_bytes()
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(data[: int(share * len(data))])
+    assert replay(recover(cut, tmp_path / "whole.mcap")).difference is None
+
+
+def test_damage_on_the_wire_is_mended_and_the_log_still_replays(
+    deployed_flash: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flip_bits(monkeypatch, every=7)
+    result = run_on_board(shortened("cartpole"), port="unix", out=tmp_path / "run.mcap")
+    assert result.counters["retries"] > 0
+    assert result.counters["damaged"] > 0
+    replayed = replay(tmp_path / "run.mcap")
+    assert (replayed.difference, replayed.holes) == (None, 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_a_hole_in_the_telemetry_replay_goes_on_from_the_boards_snapshot(
+    deployed_flash: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    flip_bits(monkeypatch, every=5, seed=seed)
+    result = run_on_board(shortened("xor", trials=60, evaluate_every=20), port="unix", out=tmp_path / "run.mcap")
+    assert result.counters["holes"] > 0
+    replayed = replay(tmp_path / "run.mcap")
+    assert replayed.difference is None
+    assert replayed.holes > 0
+    assert replayed.checked > 0
+    assert replayed.checked + replayed.skipped <= replayed.trials + replayed.skipped

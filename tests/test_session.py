@@ -1,0 +1,171 @@
+"""Whole runs: in the simulator, on genuine MicroPython behind a serial port, and when that one dies."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from learning import PENDULUM, RULES, shortened
+from subsong import board_session
+from subsong.block import build_block
+from subsong.board_session import run_on_board
+from subsong.console import SilentProgress
+from subsong.errors import BoardError, ExperimentError, LinkError, LogError, PortError
+from subsong.experiment import parse_experiment
+from subsong.ports import Port, open_port
+from subsong.replay import replay
+from subsong.runlog import Run, read_run
+from subsong.session import evaluate, simulate
+from subsong_device import faults
+from subsong_sim.loader import load_loops
+
+pytest_plugins = ["subsong_hil.fixtures"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _kernels():
+    """Compile into the user's cache, or take from it: `deployed_flash` brings an empty one."""
+    for rule in RULES:
+        for name in ("xor", "cartpole"):
+            simulate(shortened(name, rule, trials=2), out=None)
+        load_loops(rule)
+
+
+def same(one: Run, other: Run) -> None:
+    """Demand that two runs have the same words throughout."""
+    assert one.states == other.states
+    left, right = list(one.iter_trials()), list(other.iter_trials())
+    assert len(left) == len(right) > 0
+    for a, b in zip(left, right, strict=True):
+        assert (a.steps, a.summary, a.last_cost) == (b.steps, b.summary, b.last_cost)
+
+
+EXPERIMENTS = {
+    **{f"{name}, {rule}": shortened(name, rule) for name in ("xor", "cartpole") for rule in RULES},
+    "pendulum": parse_experiment(PENDULUM, "test"),
+}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_numba_and_cpython_learn_word_for_word_alike(name: str, tmp_path: Path) -> None:
+    for engine in ("numba", "cpython"):
+        simulate(EXPERIMENTS[name], out=tmp_path / f"{engine}.mcap", engine=engine)
+    same(read_run(tmp_path / "numba.mcap"), read_run(tmp_path / "cpython.mcap"))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_board_learns_word_for_word_what_the_simulator_learns_on_the_same_plant(
+    name: str, deployed_flash: Path, tmp_path: Path
+) -> None:
+    experiment = EXPERIMENTS[name]
+    ran = run_on_board(experiment, port="unix", out=tmp_path / "board.mcap")
+    simulated = simulate(experiment, out=tmp_path / "sim.mcap", mismatch=True)
+    same(read_run(tmp_path / "board.mcap"), read_run(tmp_path / "sim.mcap"))
+    assert (ran.costs, ran.evaluations, ran.steps) == (simulated.costs, simulated.evaluations, simulated.steps)
+    assert replay(tmp_path / "board.mcap").difference is None
+
+
+def test_the_board_gets_the_bytes_that_the_simulator_starts_from(deployed_flash: Path, tmp_path: Path) -> None:
+    experiment = EXPERIMENTS["cartpole, weight_perturbation"]
+    block = build_block(experiment)
+    run_on_board(experiment, port="unix", out=tmp_path / "board.mcap")
+    run = read_run(tmp_path / "board.mcap")
+    assert run.states["initial"] == (block.head, block.mem)
+    assert run.header.engine["block"] == block.digest
+    assert run.header.experiment_digest == experiment.digest
+    assert run.header.manifest["digest"]
+
+
+def test_a_run_evaluates_when_told_and_once_more_at_its_end(tmp_path: Path) -> None:
+    result = simulate(shortened("xor", trials=10, evaluate_every=4), out=None)
+    assert [trials for trials, _ in result.evaluations] == [4, 8, 10]
+    result = simulate(shortened("xor", trials=250, evaluate_every=0), out=None)
+    assert [trials for trials, _ in result.evaluations] == [250]
+    assert len(result.costs) == 250
+
+
+def test_evaluating_moves_nothing(tmp_path: Path) -> None:
+    finals = []
+    for every in (0, 1, 3):
+        out = tmp_path / f"{every}.mcap"
+        simulate(shortened("xor", trials=20, evaluate_every=every), out=out)
+        finals.append(simulate(shortened("xor", trials=20, evaluate_every=every), out=None).costs)
+    assert finals[0] == finals[1] == finals[2]
+
+
+def test_frozen_weights_cost_the_same_every_time_and_differ_by_plant() -> None:
+    experiment = shortened("cartpole", steps=500)
+    block = build_block(experiment)
+    costs = [
+        evaluate(experiment, block.rule, block.head, block.mem, mismatch=mismatch, episodes=5)
+        for mismatch in (False, False, True)
+    ]
+    assert costs[0] == costs[1] != costs[2]
+
+
+class _Killer(SilentProgress):
+    """Ends the board's process after some trials."""
+
+    def __init__(self, after: int, number: signal.Signals) -> None:
+        self.left, self.number = after, number
+        self.pid = 0
+
+    def advance(self, n: int = 1) -> None:
+        self.left -= n
+        if self.left == 0:
+            os.kill(self.pid, self.number)
+
+    def watch(self, name: str) -> Port:
+        """Open a port and remember its board."""
+        port = open_port(name)
+        assert port.board is not None
+        assert port.board.pid is not None
+        self.pid = port.board.pid
+        return port
+
+
+def test_a_board_that_dies_ends_the_run_with_one_error_and_a_readable_log(
+    deployed_flash: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killer = _Killer(5, signal.SIGKILL)
+    monkeypatch.setattr(board_session, "open_port", killer.watch)
+    log = tmp_path / "run.mcap"
+    with pytest.raises((LinkError, PortError), match="unix"):
+        run_on_board(shortened("cartpole", trials=50), port="unix", out=log, progress=killer)
+    run = read_run(log)
+    assert [event.kind for event in run.events if event.kind == "error"] == ["error"]
+    ended = [trial for trial in run.iter_trials() if trial.summary]
+    assert len(ended) >= 5
+    replayed = replay(log)
+    assert replayed.difference is None
+    assert replayed.checked == len(ended)
+    assert not log.with_name("run.mcap.partial").exists()
+
+
+def test_a_network_too_large_for_the_boards_memory_is_refused_in_a_sentence(
+    deployed_flash: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUBSONG_HEAP", "512K")
+    toml = PENDULUM.replace("[3, 5, 1]", "[3, 400, 400, 1]").replace('["tanh", ', '["tanh", "tanh", ')
+    with pytest.raises(BoardError, match="heap are free") as caught:
+        run_on_board(parse_experiment(toml, "test"), port="unix", out=tmp_path / "run.mcap")
+    assert caught.value.code == faults.NO_MEMORY
+
+
+def test_a_network_that_does_not_fit_the_plant_is_refused_with_both_keys() -> None:
+    toml = PENDULUM.replace("[3, 5, 1]", "[2, 5, 2]")
+    with pytest.raises(ExperimentError, match=r"(?s)layers\[0\].*3.*layers\[-1\].*1"):
+        simulate(parse_experiment(toml, "test"), out=None)
+
+
+def test_a_log_that_is_there_is_not_overwritten_and_the_board_is_left_at_its_prompt(
+    deployed_flash: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "run.mcap"
+    run_on_board(shortened("xor"), port="unix", out=log)
+    before = log.read_bytes()
+    with pytest.raises(LogError, match="exists"):
+        run_on_board(shortened("xor"), port="unix", out=log)
+    assert log.read_bytes() == before
+    run_on_board(shortened("xor"), port="unix", out=tmp_path / "again.mcap")
