@@ -7,11 +7,16 @@ brings it.
 
 import os
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from cases import Engine
+    from micropython_engine import MicroPythonEngine
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL", "0") not in ("", "0")
 
@@ -41,6 +46,28 @@ def need_tool() -> Callable[..., Path]:
         pytest.skip(message)
 
     return need
+
+
+@pytest.fixture(scope="session")
+def micropython() -> "Iterator[MicroPythonEngine]":
+    """One MicroPython process for the session, which plays cases on the firmware's kernels."""
+    from micropython_engine import MicroPythonEngine
+    from subsong_hil.unix import INSTALL, find_micropython
+
+    if find_micropython() is None:
+        pytest.skip(f"needs MicroPython: {INSTALL}")
+    with MicroPythonEngine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session", params=["cpython", "numba", "micropython"])
+def engine(request: pytest.FixtureRequest) -> "Engine":
+    """Every engine that executes the firmware's kernels, one after another: a case in, its answers out."""
+    from cases import cpython_engine, numba_engine
+
+    if request.param == "micropython":
+        return request.getfixturevalue("micropython")
+    return {"cpython": cpython_engine, "numba": numba_engine}[request.param]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from oracle_parts import Stream
 from subsong.block import tanh_table
 from subsong_device import layout
 from subsong_sim.engines import learner_kernels
@@ -111,6 +112,19 @@ def test_signs_of_a_stream_are_balanced_and_uncorrelated_to_sampling_error() -> 
     assert np.abs(mean).max() < 4
     assert np.abs(correlation).max() < 4.8  # of 2,016 pairs
     assert 0.9 < correlation.std() < 1.1
+
+
+@given(state=states.filter(any))
+def test_draws_and_thresholds_are_the_oracles(state: tuple[int, int]) -> None:
+    stream = Stream(*state)
+    assert draw(state)[1] == stream.draw()
+    head = [0] * layout.LAYERS_AT
+    head[layout.ROUNDING : layout.ROUNDING + 2] = [stream.a, stream.b]
+    assert WP.threshold(head) == 2**28
+    assert head[layout.ROUNDING :] == [stream.a, stream.b]
+    head[layout.STOCHASTIC] = 1
+    assert WP.threshold(head) == (stream.draw() % 2**13 << 16) + stream.draw()
+    assert head[layout.ROUNDING :] == [stream.a, stream.b]
 
 
 # ------------------------------------------------------------------------------------------------- rounding
