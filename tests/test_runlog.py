@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import resource
 import sys
 import threading
@@ -400,6 +401,31 @@ def test_an_aborted_recording_is_readable_and_takes_nothing_more(tmp_path: Path)
     run = read_run(recorder.partial)
     assert (run.complete, run.lost) == (False, "")
     assert not recorder.path.exists()
+
+
+def test_ctrl_c_between_a_write_and_its_count_costs_nothing(tmp_path: Path) -> None:
+    recorder = record(tmp_path / "run.mcap", loop_session())
+    os.write(recorder._file, b"\x05" + (22).to_bytes(8, "little") + bytes(22))  # written, not counted
+    assert records_of(read_run(recorder.close())) == loop_session().records
+
+
+def test_a_file_that_somebody_else_wrote_to_is_not_closed_but_recovered(tmp_path: Path) -> None:
+    recorder = record(tmp_path / "run.mcap", loop_session())
+    recorder._seal()
+    with recorder.partial.open("r+b") as file:
+        file.seek(recorder._sealed - 300)
+        file.write(b"mine")
+    with pytest.raises(LogError, match="has been altered while it was recorded: damage between bytes"):
+        recorder.close()
+    assert not recorder.path.exists()
+    assert len(list(read_run(recover(recorder.partial)).frames())) >= len(loop_session().wire) - 3
+
+
+def test_a_partial_file_that_was_removed_is_one_clear_error(tmp_path: Path) -> None:
+    recorder = record(tmp_path / "run.mcap", loop_session())
+    recorder.partial.unlink()
+    with pytest.raises(LogError, match=r"run\.mcap\.partial cannot be read \(No such file"):
+        recorder.close()
 
 
 def test_a_run_that_goes_on_is_not_recovered(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ class Recorder:
         self._step_text = step_template(header.n_sensors, header.n_actuators)
         self._batch = bytearray()
         self._sequence = self._steps = 0
-        self._crc = self._covered = 0
+        self._crc = self._covered = self._sealed = 0  # of what is not sealed yet; where that begins
         self._due = time.monotonic_ns() + _SEAL_NS
         self._broken = ""  # why nothing can be written any more
         self._outcome: Path | None = None  # what is left on the disk, once this recorder is done
@@ -185,9 +185,12 @@ class Recorder:
             raise LogError(self._broken)
         try:
             data = self.partial.read_bytes()
-            messages = derive(self.header, LogFile(data, str(self.partial)).messages())
+        except OSError as error:
+            raise LogError(f"Cannot close the run log: {self.partial} cannot be read ({error.strerror}).") from error
+        try:
+            messages = derive(self.header, _sound(LogFile(data, str(self.partial))).messages())
             write_closed(self.path, self.header, CLOSED, messages, bytes_in=2 * len(data), progress=progress)
-        except (LogError, OSError) as error:
+        except LogError as error:
             raise LogError(
                 f"{error} The run is safe in {self.partial}: put that right, then `subsong recover {self.partial}`."
             ) from error
@@ -209,6 +212,7 @@ class Recorder:
             if self._file >= 0:
                 with contextlib.suppress(LogError):  # `_broken` remembers it, and close() says it
                     self._flush()
+                    self._count_again()
                     self._seal()
             if self._file >= 0:
                 os.close(self._file)
@@ -260,7 +264,18 @@ class Recorder:
         if self._covered:
             self._write(seal(self._crc, self._covered))
             self._crc = self._covered = 0
+            self._sealed = os.lseek(self._file, 0, os.SEEK_CUR)
         self._due = time.monotonic_ns() + _SEAL_NS
+
+    def _count_again(self) -> None:
+        """Count what the last seal shall cover from the file: Ctrl-C may have struck between a write and its count."""
+        try:
+            with self.partial.open("rb") as file:
+                file.seek(self._sealed)
+                data = file.read()
+        except OSError:
+            return  # somebody has removed it, and close() says so
+        self._crc, self._covered = zlib.crc32(data), len(data)
 
     def _write(self, data: bytes) -> None:
         """Hand bytes to the operating system, all of them."""
@@ -280,6 +295,17 @@ class Recorder:
             raise LogError(self._broken) from error
         self._crc = zlib.crc32(data, self._crc)
         self._covered += len(data)
+
+
+def _sound(log: LogFile) -> LogFile:
+    """Return a log that has no problem.
+
+    Raises:
+        LogError: somebody else has written to the file, or the disk returns something else than was written.
+    """
+    if log.problems:
+        raise LogError(f"{log.where} has been altered while it was recorded: {log.problems[0].text}.")
+    return log
 
 
 def _preamble(header: RunHeader) -> bytes:

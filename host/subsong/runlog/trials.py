@@ -13,8 +13,7 @@ def group(settled: Iterable[Settled], trust: bool, found: list[Disagreement]) ->
     Args:
         settled: records and disagreements in the order of the log.
         trust: True where the trial numbers stem from frames with CRCs: holes can split trials there, and any other
-            number
-            is another trial. A simulator's log has neither holes nor a second account: its numbers are checked instead.
+            number is another trial. A simulator's log has neither holes nor a second account: its numbers are checked.
         found: takes every disagreement, those of no trial included.
     """
     current: Trial | None = None
