@@ -445,7 +445,7 @@ def test_the_launcher_serves_a_board_until_ctrl_c(board_cache: Path) -> None:
         assert "busy" in second.stderr
         launcher.send_signal(signal.SIGINT)
         assert launcher.wait(DEADLINE_S) == 0
-    assert not os.access(path, os.F_OK)
+    open_port("unix").close()  # the flash is free again
 
 
 def test_the_launcher_ends_with_its_board(board_cache: Path) -> None:
@@ -459,6 +459,23 @@ def test_the_launcher_ends_with_its_board(board_cache: Path) -> None:
             assert launcher.wait(DEADLINE_S) == 0
         assert launcher.stderr is not None
         assert "status 7" in launcher.stderr.read()
+
+
+def test_ctrl_c_at_the_launcher_stops_a_booted_program_first(board_cache: Path, board_flash: Path) -> None:
+    (board_flash / "main.py").write_text(
+        "open('up', 'w').close()\ntry:\n    while True: pass\nfinally:\n    open('safe', 'w').close()\n"
+    )
+    command = [sys.executable, "-m", "subsong_hil", "unix", "--boot"]
+    with subprocess.Popen(command, env=environment(board_cache), stdout=subprocess.PIPE, text=True) as launcher:
+        assert launcher.stdout is not None
+        path = launcher.stdout.readline().strip()
+        until_true((board_flash / "up").exists)
+        launcher.send_signal(signal.SIGINT)
+        until_true((board_flash / "safe").exists)
+        with open_port(path) as port, Repl(port) as repl:  # the board is still on
+            assert repl.run("print(6 * 7)").strip() == "42"
+        launcher.send_signal(signal.SIGINT)
+        assert launcher.wait(DEADLINE_S) == 0
 
 
 # ------------------------------------------------------------------------------------------ other kinds of port
