@@ -4,13 +4,14 @@ docs/arithmetic.md explains each rule by the engine that breaks it.
 """
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from subsong_sim.errors import EngineError
 
 POINTERS = frozenset({"ptr8", "ptr16", "ptr32"})
 LARGEST_LITERAL = 0x3FFFFFFF
+_LITERALS = "literals are 0..0x3fffffff: viper's largest on 32-bit boards"
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.BitAnd, ast.BitOr, ast.BitXor, ast.LShift, ast.RShift)
 _COMPARISONS = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 
@@ -27,33 +28,58 @@ class Violation(NamedTuple):
 
 
 def violations(
-    tree: ast.Module, file: str, kernels: Iterable[str], constants: Iterable[str], called: Iterable[str]
+    tree: ast.Module, file: str, kernels: Mapping[str, ast.FunctionDef], constants: Iterable[str], called: Iterable[str]
 ) -> list[Violation]:
     """Return every break of the dialect in a module of kernels, in order of lines.
 
     Args:
         tree: the module's syntax tree.
         file: its name, for the message.
-        kernels: names of all kernels that may be called (imported ones included).
+        kernels: all kernels that may be called, by name (imported ones included).
         constants: names of all integer constants in scope.
         called: names of the kernels that a board calls: these take at most four parameters.
     """
     found: list[Violation] = []
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
-            checker = _Checker(file, frozenset(kernels), frozenset(constants))
+            checker = _Checker(file, kernels, frozenset(constants))
             checker.function(node, node.name in frozenset(called))
             found += checker.found
         elif isinstance(node, ast.Assign):
             value = node.value
             if not (isinstance(value, ast.Constant) and type(value.value) is int):
                 found.append(Violation(file, node.lineno, "a module's constant is a plain integer literal"))
+            elif value.value > LARGEST_LITERAL:
+                found.append(Violation(file, node.lineno, _LITERALS))
         elif isinstance(node, ast.ImportFrom):
             if not (node.module or "").startswith("subsong_device."):
                 found.append(Violation(file, node.lineno, "a kernel imports kernels and constants only"))
         elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
             found.append(Violation(file, node.lineno, f"{type(node).__name__} outside a kernel"))
+    own = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
+    for name, node in own.items():
+        if name in _reached(name, own):
+            rule = f"{name} calls itself, directly or through others: calls are inlined"
+            found.append(Violation(file, node.lineno, rule))
     return sorted(found, key=lambda v: v.line)
+
+
+def _reached(name: str, own: Mapping[str, ast.FunctionDef]) -> set[str]:
+    """Return the names of the kernels in `own` that a kernel calls, directly or through others."""
+    reached: set[str] = set()
+    waiting = [name]
+    while waiting:
+        for node in ast.walk(own[waiting.pop()]):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                callee = node.func.id
+                if callee in own and callee not in reached:
+                    reached.add(callee)
+                    waiting.append(callee)
+    return reached
+
+
+def _kind(parameter: ast.arg) -> str:
+    return parameter.annotation.id if isinstance(parameter.annotation, ast.Name) else ""
 
 
 def require(found: list[Violation]) -> None:
@@ -63,14 +89,19 @@ def require(found: list[Violation]) -> None:
 
 
 class _Checker:
-    """Walks one kernel; `found` collects what it breaks."""
+    """Walks one kernel; `found` collects what it breaks.
 
-    def __init__(self, file: str, kernels: frozenset[str], constants: frozenset[str]) -> None:
+    `values` are the names that have a value wherever the walk has come from: one that is given in a single branch of an
+    `if`, or in a loop that may run no turn, is not among them afterwards.
+    """
+
+    def __init__(self, file: str, kernels: Mapping[str, ast.FunctionDef], constants: frozenset[str]) -> None:
         self.file = file
         self.kernels = kernels
         self.constants = constants
-        self.pointers: set[str] = set()
+        self.pointers: dict[str, str] = {}
         self.values: set[str] = set()
+        self.locals: set[str] = set()
         self.found: list[Violation] = []
 
     def fail(self, node: ast.AST, rule: str) -> None:
@@ -85,9 +116,9 @@ class _Checker:
         if called and len(a.args) > 4:
             self.fail(node, "a kernel that the board calls takes at most four parameters: the inline assembler's limit")
         for p in a.args:
-            kind = p.annotation.id if isinstance(p.annotation, ast.Name) else ""
+            kind = _kind(p)
             if kind in POINTERS:
-                self.pointers.add(p.arg)
+                self.pointers[p.arg] = kind
             elif kind == "int":
                 self.values.add(p.arg)
             else:
@@ -122,18 +153,23 @@ class _Checker:
                 self.fail(node, f"operator {type(node.op).__name__} is not in the dialect")
             self.shift(node.op, node.value)
             self.value(node.value)
-            if isinstance(node.target, ast.Name) and node.target.id not in self.values:
-                self.fail(node, f"{node.target.id} has no value yet")
+            if isinstance(node.target, ast.Name) and node.target.id not in self.pointers:
+                self.name(node.target)
             self.target(node.target)
         elif isinstance(node, ast.If):
             self.condition(node.test)
+            before = set(self.values)
             self.block(node.body)
+            after, self.values = self.values, before
             self.block(node.orelse)
+            self.values &= after
         elif isinstance(node, ast.While):
             if node.orelse:
                 self.fail(node, "while has no else")
             self.condition(node.test)
+            before = set(self.values)
             self.block(node.body)
+            self.values = before
         elif isinstance(node, ast.For):
             self.loop(node)
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
@@ -150,20 +186,23 @@ class _Checker:
             return
         if it.keywords or not 1 <= len(it.args) <= 3:
             self.fail(node, "range takes one to three values")
-        if len(it.args) == 3 and not isinstance(it.args[2], ast.Constant):
-            self.fail(node, "range's step is a literal")
+        if len(it.args) == 3 and not (isinstance(it.args[2], ast.Constant) and it.args[2].value):
+            self.fail(node, "range's step is a literal, and not 0")
         for a in it.args:
             self.value(a)
         if node.orelse:
             self.fail(node, "for has no else")
+        before = set(self.values)
         self.target(node.target)
         self.block(node.body)
+        self.values = before
 
     def target(self, node: ast.expr) -> None:
         if isinstance(node, ast.Name):
             if node.id in self.pointers or node.id in self.constants or node.id in self.kernels:
                 self.fail(node, f"{node.id} is a buffer, a constant or a kernel: it is not assigned to")
             self.values.add(node.id)
+            self.locals.add(node.id)
         elif isinstance(node, ast.Subscript):
             self.subscript(node)
         else:
@@ -203,12 +242,9 @@ class _Checker:
             if type(node.value) is not int:
                 self.fail(node, f"{node.value!r} is not an integer")
             elif not 0 <= node.value <= LARGEST_LITERAL:
-                self.fail(node, "literals are 0..0x3fffffff: viper's largest on 32-bit boards")
+                self.fail(node, _LITERALS)
         elif isinstance(node, ast.Name):
-            if node.id in self.pointers:
-                self.fail(node, f"{node.id} is a buffer, not a value")
-            elif node.id not in self.values and node.id not in self.constants:
-                self.fail(node, f"{node.id} is no parameter, local or constant")
+            self.name(node)
         elif isinstance(node, ast.Subscript):
             self.subscript(node)
         elif isinstance(node, ast.Call):
@@ -220,12 +256,27 @@ class _Checker:
         else:
             self.fail(node, f"{type(node).__name__} is not in the dialect")
 
+    def name(self, node: ast.Name) -> None:
+        if node.id in self.pointers:
+            self.fail(node, f"{node.id} is a buffer, not a value")
+        elif node.id in self.values or node.id in self.constants:
+            return
+        elif node.id in self.locals:
+            self.fail(node, f"{node.id} has no value on some way here: viper would read whatever is there")
+        else:
+            self.fail(node, f"{node.id} is no parameter, local or constant, or has no value yet")
+
     def call(self, node: ast.Call) -> None:
-        if not (isinstance(node.func, ast.Name) and node.func.id in self.kernels):
-            self.fail(node, "only kernels are called")
         if node.keywords:
             self.fail(node, "no keyword arguments")
-        for a in node.args:
-            # A buffer is handed on whole, by its own name.
-            if not (isinstance(a, ast.Name) and a.id in self.pointers):
+        if not (isinstance(node.func, ast.Name) and node.func.id in self.kernels):
+            self.fail(node, "only kernels are called")
+            return
+        parameters = self.kernels[node.func.id].args.args
+        if len(node.args) != len(parameters):
+            self.fail(node, f"{node.func.id} takes {len(parameters)} arguments, here are {len(node.args)}")
+        for p, a in zip(parameters, node.args, strict=False):
+            if _kind(p) not in POINTERS:
                 self.value(a)
+            elif not (isinstance(a, ast.Name) and self.pointers.get(a.id) == _kind(p)):
+                self.fail(a, f"{node.func.id} takes a whole {_kind(p)} buffer for {p.arg}: machine code sees its words")

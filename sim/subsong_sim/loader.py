@@ -43,6 +43,12 @@ def _parse(module: str) -> tuple[ast.Module, str]:
         raise EngineError(f"kernel module {module}: {e}") from e
 
 
+def _add_constant(constants: dict[str, int], name: str, value: int, where: str) -> None:
+    """Add a constant to those of the joined module, where every name has one value."""
+    if constants.setdefault(name, value) != value:
+        raise EngineError(f"{where}: two constants are called {name}; rename one")
+
+
 @cache
 def gather(module: str, called: tuple[str, ...]) -> Source:
     """Collect a kernel module and everything it imports.
@@ -58,25 +64,29 @@ def gather(module: str, called: tuple[str, ...]) -> Source:
     constants: dict[str, int] = {}
     functions: dict[str, ast.FunctionDef] = {}
     scope_constants: set[str] = set()
-    scope_kernels: set[str] = set()
+    scope_kernels: dict[str, ast.FunctionDef] = {}
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.startswith(PACKAGE):
             imported = gather(node.module, ())
             for name, function in imported.functions.items():
                 if functions.setdefault(name, function) is not function:
                     raise EngineError(f"{file}: two kernels are called {name}; rename one")
-            constants.update(imported.constants)
+            for name, value in imported.constants.items():
+                _add_constant(constants, name, value, f"{file}:{node.lineno}")
             for alias in node.names:
-                (scope_kernels if alias.name in imported.functions else scope_constants).add(alias.name)
-                if alias.name not in imported.functions and alias.name not in imported.constants:
+                if alias.name in imported.functions:
+                    scope_kernels[alias.name] = imported.functions[alias.name]
+                elif alias.name in imported.constants:
+                    scope_constants.add(alias.name)
+                else:
                     raise EngineError(f"{file}:{node.lineno}: {node.module} has no {alias.name}")
     own = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             if isinstance(node.value, ast.Constant) and type(node.value.value) is int:
-                constants[node.targets[0].id] = node.value.value
+                _add_constant(constants, node.targets[0].id, node.value.value, f"{file}:{node.lineno}")
                 scope_constants.add(node.targets[0].id)
-    dialect.require(dialect.violations(tree, file, scope_kernels | set(own), scope_constants, called))
+    dialect.require(dialect.violations(tree, file, scope_kernels | own, scope_constants, called))
     for name, function in own.items():
         if name in functions:
             raise EngineError(f"{file}: two kernels are called {name}; rename one")
