@@ -20,7 +20,8 @@ from subsong.deploy import deploy, start_firmware
 from subsong.experiment import Experiment, GymnasiumPlant
 from subsong.ports import open_port
 from subsong_sim.engines import make_buffer
-from subsong_sim.trials import Ended, PlantTrials
+from subsong_sim.learner import Ended
+from subsong_sim.trials import PlantTrials
 
 ROUNDS = 1 if os.environ.get("QUICK") else 3
 RULES = ("weight_perturbation", "node_perturbation")

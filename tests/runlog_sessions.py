@@ -10,9 +10,8 @@ from mcap.reader import make_reader
 from mcap.writer import Writer
 
 from subsong.runlog import Recorder, RunHeader, Step
-from subsong.runlog.records import Ended
 from subsong_device import frames
-from subsong_sim.learner import TrialSummary
+from subsong_sim.learner import Ended, TrialSummary
 
 START_NS = 1_700_000_000_000_000_000
 T_NS = 1_000_000  # between frames

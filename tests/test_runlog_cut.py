@@ -17,7 +17,7 @@ from runlog_sessions import Session, loop_session, record, record_sim, records_o
 from subsong.errors import LogError
 from subsong.runlog import Run, read_run, recover
 from subsong.runlog import finish as finish_module
-from subsong.runlog.records import Ended
+from subsong_sim.learner import Ended
 
 SESSIONS = {"loop": loop_session(2, 2), "task": task_session(2, 2)}
 

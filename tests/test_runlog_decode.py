@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from runlog_sessions import Session, flip, header, loop_session, task_session
 from subsong.runlog.decode import Counts, Decoder
 from subsong.runlog.formats import Formats
-from subsong.runlog.records import Ended, Event, Frame, Record, State, Step
+from subsong.runlog.records import Event, Frame, Record, State, Step
 from subsong_device import frames
+from subsong_sim.learner import Ended
 
 Wire = Sequence[tuple[bool, bytes]]
 

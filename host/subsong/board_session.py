@@ -14,8 +14,7 @@ from subsong.ports import Port, open_port
 from subsong.runlog import Recorder
 from subsong.session import RunResult, Trials, check_shape, learn, recording, run_header, share
 from subsong.verify import verify_firmware
-from subsong_sim.learner import TrialSummary
-from subsong_sim.trials import Ended, PlantTrials
+from subsong_sim.learner import Ended, TrialSummary
 
 TIERS = ("bytecode", "viper", "machine code")
 
@@ -114,6 +113,8 @@ def _plant(experiment: Experiment) -> Any:
 
 
 def _run(experiment: Experiment, port: Port, plant: Any, out: Path, progress: Progress) -> RunResult:
+    from subsong_sim.trials import PlantTrials
+
     block = build_block(experiment)
     manifest = verify_firmware(port)
     board = device_info(port).as_dict()

@@ -21,7 +21,7 @@ from subsong.errors import ExperimentError, LogError
 from subsong.experiment import Experiment, GymnasiumPlant
 from subsong.runlog import Recorder, RunHeader, Step
 from subsong_device.layout import ARITHMETIC_VERSION
-from subsong_sim.trials import CompiledCartPoleTrials, Ended, PlantTrials, StepHook, TaskTrials
+from subsong_sim.learner import Ended, StepHook
 
 TASK_COST_LSB = 2.0**-24
 MAX_STRETCH = 100  # trials asked for at a time: how far progress and Ctrl-C may lag behind
@@ -223,6 +223,7 @@ def _local_trials(
     """Return what runs the trials on this computer, and the plant's description."""
     from subsong_sim.engines import LocalLearner
     from subsong_sim.plants import make_plant
+    from subsong_sim.trials import CompiledCartPoleTrials, PlantTrials, TaskTrials
 
     learner = LocalLearner(block.rule, block.head, block.mem, engine)
     steps = experiment.run.steps

@@ -1,6 +1,6 @@
 """What a learner looks like to the loop that drives it, whether Numba, CPython or a board executes it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -26,6 +26,17 @@ class TrialSummary(NamedTuple):
     checksum: int
     saturated: int
     dropped: int
+
+
+class Ended(NamedTuple):
+    """A trial's end: its summary, and the cost word that end() saw (counts)."""
+
+    summary: TrialSummary
+    last_cost: int
+
+
+StepHook = Callable[[int, int, int, Sequence[int], Sequence[int]], None]
+"""Told of each step: trial, step, the cost that act() saw, sensor words, actuator words."""
 
 
 class Learner(Protocol):

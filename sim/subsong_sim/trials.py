@@ -3,25 +3,15 @@
 Every way of running gives the same words; they differ in speed alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from subsong_sim import loader
 from subsong_sim.engines import LocalLearner, make_buffer, task_kernels
-from subsong_sim.learner import Learner, TrialSummary
+from subsong_sim.learner import Ended, Learner, StepHook, TrialSummary
 from subsong_sim.plants.base import Plant
-
-StepHook = Callable[[int, int, int, Sequence[int], Sequence[int]], None]
-"""Told of each step: trial, step, the cost that act() saw, sensor words, actuator words."""
-
-
-class Ended(NamedTuple):
-    """A trial's end: its summary, and the cost that end() saw."""
-
-    summary: TrialSummary
-    last_cost: int
 
 
 def plant_trial(

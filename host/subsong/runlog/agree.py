@@ -13,7 +13,8 @@ from typing import NamedTuple
 from subsong.runlog.codec import parse_ended, parse_event, parse_step
 from subsong.runlog.container import EVENT, STEP, TRIAL, Message
 from subsong.runlog.finish import Encoder
-from subsong.runlog.records import Disagreement, Ended, Event, Record, RunHeader, Step
+from subsong.runlog.records import Disagreement, Event, Record, RunHeader, Step
+from subsong_sim.learner import Ended
 
 _AHEAD = 16  # records that the search looks ahead
 

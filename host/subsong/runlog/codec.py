@@ -10,8 +10,8 @@ import json
 import zlib
 from typing import Any
 
-from subsong.runlog.records import Ended, Event, Json, State, Step, dump
-from subsong_sim.learner import TrialSummary
+from subsong.runlog.records import Event, Json, State, Step, dump
+from subsong_sim.learner import Ended, TrialSummary
 
 
 def step_template(n_sensors: int, n_actuators: int) -> str:

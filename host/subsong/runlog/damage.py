@@ -6,7 +6,8 @@ from subsong.runlog.agree import parse_message
 from subsong.runlog.container import FROM_BOARD, STEP, TO_BOARD, TRIAL
 from subsong.runlog.formats import Formats
 from subsong.runlog.logfile import Block, LogFile, Problem
-from subsong.runlog.records import Ended, Step
+from subsong.runlog.records import Step
+from subsong_sim.learner import Ended
 
 
 def name_trials(log: LogFile, problem: Problem) -> str:

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from subsong.runlog.formats import NAME, REPLY, TELEMETRY, Formats, Parsed
-from subsong.runlog.records import Ended, Event, Frame, Record, RunHeader, Step
+from subsong.runlog.records import Event, Frame, Record, RunHeader, Step
 from subsong.runlog.telemetry import Telemetry
 from subsong_device import frames
-from subsong_sim.learner import TrialSummary
+from subsong_sim.learner import Ended, TrialSummary
 
 
 @dataclass(slots=True)

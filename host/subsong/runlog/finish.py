@@ -22,8 +22,9 @@ from subsong.runlog.container import (
     header_metadata,
 )
 from subsong.runlog.decode import Decoder
-from subsong.runlog.records import Ended, Event, Frame, Record, RunHeader, State, Step, dump
+from subsong.runlog.records import Event, Frame, Record, RunHeader, State, Step, dump
 from subsong_device import frames
+from subsong_sim.learner import Ended
 
 try:
     LIBRARY = f"subsong {version('subsong')}"

@@ -12,9 +12,9 @@ from subsong.runlog.damage import name_trials
 from subsong.runlog.decode import Decoder
 from subsong.runlog.finish import derive
 from subsong.runlog.logfile import LogFile
-from subsong.runlog.records import Buffers, Disagreement, Ended, Event, Frame, RunHeader, Step, Trial
+from subsong.runlog.records import Buffers, Disagreement, Event, Frame, RunHeader, Step, Trial
 from subsong.runlog.trials import group
-from subsong_sim.learner import TrialSummary
+from subsong_sim.learner import Ended, TrialSummary
 
 
 class Run:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
-from subsong_sim.learner import TrialSummary
+from subsong_sim.learner import Ended, TrialSummary
 
 Json = dict[str, Any]
 
@@ -35,13 +35,6 @@ class Step(NamedTuple):
     cost: int
     x: tuple[int, ...]
     u: tuple[int, ...]
-
-
-class Ended(NamedTuple):
-    """A trial's end: what end() returned, and the cost word that it saw (counts)."""
-
-    summary: TrialSummary
-    last_cost: int
 
 
 class State(NamedTuple):

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from subsong.runlog.agree import Settled
-from subsong.runlog.records import Disagreement, Ended, Step, Trial
+from subsong.runlog.records import Disagreement, Step, Trial
+from subsong_sim.learner import Ended
 
 
 def group(settled: Iterable[Settled], trust: bool, found: list[Disagreement]) -> Iterator[Trial]:
