@@ -58,8 +58,9 @@ class Setup:
         """The largest weight, as docs/arithmetic.md has it."""
         return 32767 - (self.amplitude if self.rule == "weight_perturbation" else 0)
 
-    def toml(self) -> str:
-        """Return the experiment file."""
+    def toml(self, task: str = "") -> str:
+        """Return the experiment file, of a task or of a plant that nobody makes."""
+        plant = f'kind = "task"\nname = "{task}"' if task else 'kind = "gymnasium"\nid = "None-v0"'
         amplitude_frac = self.weight_frac if self.rule == "weight_perturbation" else 12
         return f"""
 seed = {self.seed}
@@ -77,8 +78,7 @@ rate_shift = {self.rate_shift}
 baseline_shift = {self.baseline_shift}
 rounding = "{self.rounding}"
 [plant]
-kind = "gymnasium"
-id = "None-v0"
+{plant}
 [run]
 trials = 1
 steps = 1

@@ -37,8 +37,7 @@ class Notes(list[Seen]):
 def xor_block(rule: str) -> Block:
     """Return the block of XOR."""
     setup = Setup(rule=rule, layers=(2, 4, 1), activations=("tanh", "logistic"), rate_shift=14, init=4000)
-    text = setup.toml().replace('"gymnasium"', '"task"').replace('id = "None-v0"', 'name = "xor"')
-    return build_block(parse_experiment(text, "xor"))
+    return build_block(parse_experiment(setup.toml("xor"), "xor"))
 
 
 @pytest.mark.parametrize("rule", RULES)
