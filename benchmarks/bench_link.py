@@ -2,9 +2,9 @@
 
     python benchmarks/bench_link.py          QUICK=1 for a short version
 
-The echo is pyserial's `write` and `read(n)` against three lines of MicroPython, its frames as long as a STEP and an ACT.
-A learning step is all that `subsong run` does for one: the mismatched CartPole of the example `cartpole`, link, learner in
-bytecode, both raw frames logged. Both boards are up all the time and take turns of some tens of milliseconds, so that
+The echo is pyserial's `write` and `read(n)` against three lines of MicroPython, its frames as long as a STEP and an
+ACT. A learning step is all that `subsong run` does for one: the mismatched CartPole of the example `cartpole`, link,
+learner in bytecode, both raw frames logged. Both boards are up all the time and take turns of some tens of milliseconds, so that
 whatever else this machine does meets both alike.
 """
 
@@ -133,9 +133,8 @@ def main() -> int:
     echoes, steps = zip(*pairs, strict=True)
     ratio = sum(echoes) / sum(steps)
     print(f"{sys.executable} {' '.join(sys.argv)}")
-    print(
-        f"Python {platform.python_version()}, pyserial {serial.__version__}, {os.cpu_count()} cores, {platform.machine()}"
-    )
+    versions = f"Python {platform.python_version()}, pyserial {serial.__version__}"
+    print(f"{versions}, {os.cpu_count()} cores, {platform.machine()}")
     print(f"{ROUNDS} rounds of {TURN_STEPS} steps a side; frames of {n_in} bytes to the board, {n_out} back")
     for what, values in (("echo", echoes), ("learning", steps)):
         low, middle, high = (1e6 * v for v in statistics.quantiles(values, n=4))
