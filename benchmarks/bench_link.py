@@ -4,8 +4,8 @@
 
 The echo is pyserial's `write` and `read(n)` against three lines of MicroPython, its frames as long as a STEP and an
 ACT. A learning step is all that `subsong run` does for one: the mismatched CartPole of the example `cartpole`, link,
-learner in bytecode, both raw frames logged. Both boards are up all the time and take turns of some tens of milliseconds, so that
-whatever else this machine does meets both alike.
+learner in bytecode, both raw frames logged. Both boards are up all the time and take turns of some tens of
+milliseconds, so that whatever else this machine does meets both alike.
 """
 
 import os
