@@ -118,14 +118,20 @@ def build_block(experiment: Experiment) -> Block:
     head[layout.LAYERS_AT : eligibility_at] = rows
 
     mem = np.zeros(table_at + (layout.TABLE_WORDS if needs_table else 0), dtype="<u2")
-    span = round(network.init * 2**network.weight_frac)
-    limit = int(head[layout.LIMIT])
-    random = np.random.Generator(np.random.PCG64(stream_seed(experiment.seed, "init")))
-    weights = np.clip(random.integers(-span, span + 1, n_weights), -limit, limit)
-    mem[:n_weights] = weights & 0xFFFF
+    span = min(round(network.init * 2**network.weight_frac), int(head[layout.LIMIT]))
+    mem[:n_weights] = initial_weights(n_weights, span, stream_seed(experiment.seed, "init"))
     if needs_table:
         mem[table_at:] = tanh_table()
     return Block(learner.rule, head.tobytes(), mem.tobytes(), task_block(experiment), sizes[0], sizes[-1])
+
+
+def initial_weights(n: int, span: int, seed: int) -> list[int]:
+    """Return n weights uniform in -span..span, as uint16 words; drawn as the kernels draw, since that never changes."""
+    from subsong_sim.loader import PACKAGE, load
+
+    draw = load(f"{PACKAGE}.kernels.random", ("draw",), "cpython").draw
+    stream = [seed & 0xFFFF, seed >> 16]
+    return [((draw(stream, 0) * (2 * span + 1) >> 16) - span) & 0xFFFF for _ in range(n)]
 
 
 def tanh_table() -> list[int]:
