@@ -3,10 +3,30 @@
 Machine code asks no questions: whether a block lies within its own buffers is asked here, once, before any kernel runs.
 """
 
-from subsong_device import layout
+import gc
+
+from subsong_device import frames, layout
 from subsong_device.faults import BLOCK, CHECKSUM, Fault
-from subsong_device.frames import crc32
 from subsong_device.link import shared_buffer
+
+
+def load_kernels(rule):
+    """Return the module with begin, act and end of a rule, and the module of the tasks."""
+    from subsong_device import tasks
+
+    if frames.RULES[rule] == "weight_perturbation":
+        from subsong_device.learners import weight_perturbation as learner
+    else:
+        from subsong_device.learners import node_perturbation as learner
+    return learner, tasks
+
+
+def collect():
+    """Collect garbage and return the heap's free bytes; CPython, which counts none, is left alone: 0."""
+    if not hasattr(gc, "mem_free"):
+        return 0
+    gc.collect()
+    return gc.mem_free()
 
 
 class Block:
@@ -42,7 +62,7 @@ class Block:
             Fault: CHECKSUM, its detail the region; or BLOCK.
         """
         for region in range(3):
-            if crc32(self.regions[region]) != checksums[region]:
+            if frames.crc32(self.regions[region]) != checksums[region]:
                 raise Fault(CHECKSUM, region)
         check_block(self.rule, self.head, len(self.mem), self.n_sensors, self.n_actuators)
         if len(self.task):

@@ -45,6 +45,7 @@ TABLE = (
 
 CHUNK = 128  # bytes of a region in one frame
 MAX_PAYLOAD = 1024
+WINDOW = 8192  # bytes that the board sends unasked, at most, before it must hear from the host
 OVERHEAD = 7  # type, seq and crc: a body is its payload and these
 PAYLOAD_AT = 4  # in a buffer with the COBS code in front: code, type, seq, seq, payload
 SHORTEST = 9  # bytes on the wire of a frame without payload, its delimiter included
@@ -56,7 +57,7 @@ MIN_DEADMAN_MS, MAX_DEADMAN_MS = 20, 3600000
 RULES = ("weight_perturbation", "node_perturbation")
 IN_THE_LOOP, TASK = 0, 1  # modes of OPEN
 HEAD, MEM, TASK_BLOCK = 0, 1, 2  # regions
-CODING_TEXT = "cobs crc32 chunk 128 payload 1024"
+CODING_TEXT = "cobs crc32 chunk 128 payload 1024 window 8192"
 
 # What crc32 gives for a body followed by its own CRC: one comparison of a small integer, where comparing two CRCs
 # would make two big integers on a 32-bit board.
@@ -96,8 +97,8 @@ def body_lengths(to_board: bool, n_sensors: int = 0, n_actuators: int = 0) -> di
 
 
 def wire_length(body: int) -> int:
-    """Return the greatest number of bytes on the wire of a body of so many bytes: exact below 254."""
-    return body + 2 + body // 254
+    """Return the greatest number of bytes on the wire of a body of so many bytes: exact up to 254."""
+    return body + 2 + (body - 1) // 254
 
 
 def schema() -> int:
@@ -147,6 +148,8 @@ def unstuff(buf: bytearray, n: int) -> int:
         full = c == 255
         c = buf[i]
         if full:  # it stood for no zero: take the next code out, and go on as if that lay before its data
+            if c == 1 and i == n - 1:
+                return -1  # one body, one encoding: a full block that ends a body has no successor
             buf[i : n - 1] = buf[i + 1 : n]
             n -= 1
             i -= 1

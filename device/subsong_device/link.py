@@ -13,6 +13,7 @@ from subsong_device import frames
 
 _ZERO = b"\0"
 _PIECE = 256
+_AT_ONCE = 32
 _SPARE = 64  # reads that may follow when time is up: what has come is taken, and a flood does not hold the board
 
 
@@ -39,7 +40,7 @@ def shared_buffer(code, n):
 
 
 class Silence(Exception):
-    """The host was not heard, or did not read, for the dead-man time."""
+    """There is no host to speak to: unheard or not reading for the dead-man time, or gone after CLOSE."""
 
 
 class Console:
@@ -79,9 +80,10 @@ class Console:
 class Receiver:
     """Frames from the wire.
 
-    A read blocks until every byte it asked for has come, so each read asks for what a whole frame must still bring: its
-    first 9 bytes (no frame has fewer), and then, from its type, the rest. After damage it reads byte by byte up to the
-    next delimiter, polling before each: no read then asks for a byte that nobody sent.
+    A read blocks until every byte it asked for has come, so each asks for what a whole frame must still bring: its
+    first 9 bytes (no frame has fewer), then, from its type, the rest. If a damaged type asks for too much, the host's
+    next try brings it: hence no more than 32 bytes at once. After damage it is byte by byte up to the next whole frame,
+    polling before each: no read then asks for what nobody sent.
 
     Attributes:
         words, buf: the frame that receive() returned, decoded: its type at buf[1], its payload at frames.PAYLOAD_AT.
@@ -172,7 +174,7 @@ class Receiver:
         if want <= 0:
             body = self.lengths.get(self.buf[1])
             if body and have < frames.wire_length(body):
-                want = max(1, body + 2 - have)
+                want = min(max(1, body + 2 - have), _AT_ONCE)
             else:  # no delimiter where every frame of this type has ended: skip to the next one
                 if not self._skipping:
                     self.damaged += 1

@@ -91,7 +91,7 @@ class LoopTrial:
         """Serve STEPs while each is whole, the next one, and in range; leave all else to the session.
 
         This does what the session and act() do, over locals and without allocating, and tells the session about it on
-        leaving: @@ us a step beside the kernel and the system calls, instead of @@ (unix board).
+        leaving: 2 us a step beside the kernel and the system calls, instead of 14 (unix board).
 
         Returns:
             STEP, if one lies decoded in the receiver that the session must judge; 0 if the receiver must go on.

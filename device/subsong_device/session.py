@@ -4,21 +4,22 @@ The board trusts no field: each is checked before it is used, and a refusal is a
 command is executed exactly once: its number must be the next; the last number again only has its reply repeated.
 """
 
-import gc
 import time
-from struct import unpack_from
+from struct import calcsize, unpack_from
 
 from subsong_device import faults, frames, layout
-from subsong_device.block import Block
+from subsong_device.block import Block, collect, load_kernels
 from subsong_device.faults import FAILED, GREETED, IN_TRIAL, NEW, OPENED, READY, RUNNING, Fault, need
 from subsong_device.frames import ACK, CHUNK, MAX_COST, MAX_STEPS, MAX_TRIAL
 from subsong_device.link import Outbox, Receiver, Silence
 from subsong_device.loop_trial import LoopTrial
 from subsong_device.task_run import TaskRun
 
+_NEWS = 4 + 4 + 1 + 4 + 1 + CHUNK
 GREETING_MS = 10000  # dead-man time before OPEN sets one
 MAX_WORDS = 1 << 24  # of a region, so that its bytes are counted in small integers
 _ANY = 0x7F
+_GREETED = _ANY & ~(1 << NEW)
 _STATES = {  # where a command is allowed, one bit a state
     frames.HELLO: _ANY,
     frames.OPEN: 1 << GREETED | 1 << OPENED | 1 << READY | 1 << IN_TRIAL | 1 << FAILED,
@@ -29,27 +30,10 @@ _STATES = {  # where a command is allowed, one bit a state
     frames.END: 1 << IN_TRIAL,
     frames.RUN: 1 << READY,
     frames.READ: 1 << OPENED | 1 << READY | 1 << FAILED,
-    frames.SNAPSHOT: _ANY,
+    frames.SNAPSHOT: _GREETED,
     frames.CLOSE: _ANY,
-    frames.STOP: _ANY,
+    frames.STOP: _GREETED,
 }
-
-
-def load_kernels(rule):
-    """Return the module with begin, act and end of a rule, and the module of the tasks."""
-    from subsong_device import tasks
-
-    if frames.RULES[rule] == "weight_perturbation":
-        from subsong_device.learners import weight_perturbation as learner
-    else:
-        from subsong_device.learners import node_perturbation as learner
-    return learner, tasks
-
-
-def heap_free():
-    """Return the heap's free bytes after a collection; 0 where nobody counts them (CPython)."""
-    gc.collect()
-    return gc.mem_free() if hasattr(gc, "mem_free") else 0
 
 
 class Session:
@@ -74,7 +58,8 @@ class Session:
         self._schema = frames.schema()
         self._formats = frames.formats()
         self._replies = Outbox(1 + 4 + 1 + CHUNK)
-        self._news = Outbox(4 + 4 + 1 + 4 + 1 + CHUNK)  # what no command asked for
+        self._news = Outbox(_NEWS)  # what no command asked for
+        self._window = frames.WINDOW
         self._reply = b""
         self._state = NEW
         self._leaving = False
@@ -111,7 +96,7 @@ class Session:
                 if self._state == RUNNING:
                     self._state = self._run.run(self)
         except Silence:
-            if self.wire.room(0):
+            if not self._leaving and self.wire.room(0):
                 self.write(self._news.pack(ACK, 0, "<BI", faults.DEADMAN, self.deadman))
         finally:
             self._release()
@@ -129,37 +114,36 @@ class Session:
     def listen(self):
         """Serve what has come from the host, without waiting: for a run, between its trials.
 
-        Returns:
-            Whether to go on.
-
         Raises:
-            Silence: nothing has come for the dead-man time.
+            Silence: nothing has come for the dead-man time, or the host has closed the link.
         """
         kind = self.rx.receive(0)
-        while kind and not self._leaving:
+        while kind:
             self._handle(kind)
             kind = self.rx.receive(0)
-        if time.ticks_diff(time.ticks_ms(), self.rx.heard) > self.deadman:
+        if self._leaving or time.ticks_diff(time.ticks_ms(), self.rx.heard) > self.deadman:
             raise Silence
-        return not self._leaving
 
-    def tell(self, kind, *fields):
-        """Send a frame that no command asked for.
+    def reserve(self, n):
+        """Wait until the wire takes n bytes more that no command asked for.
 
-        Raises:
-            Silence: the host reads nothing.
-        """
-        self.put(self._news.pack(kind, 0, self._formats[kind], *fields))
-
-    def put(self, wire):
-        """Send a frame's bytes, waiting for room at most the dead-man time.
+        A host that has spoken lately still reads: so it is heard whenever frames.WINDOW bytes are out. Without that, a
+        wire whose other end nobody reads would fill up, and a write on it block for ever.
 
         Raises:
-            Silence: the host reads nothing.
+            Silence: the host says nothing or reads nothing for the dead-man time, or it has closed the link.
         """
+        self._window -= n
+        while self._window < 0:
+            self._handle(self._next())
+            self.listen()
         if not self.wire.room(self.deadman):
             raise Silence
-        self.write(wire)
+
+    def tell(self, kind, *fields):
+        """Send a frame that no command asked for. Raises as `reserve`."""
+        self.reserve(frames.wire_length(calcsize(self._formats[kind]) + frames.OVERHEAD))
+        self.write(self._news.pack(kind, 0, self._formats[kind], *fields))
 
     def write(self, wire):
         """Send a frame's bytes, whatever comes of it."""
@@ -189,6 +173,7 @@ class Session:
 
     def _handle(self, kind):
         """Execute the command in the receiver's buffer, once, and reply."""
+        self._window = frames.WINDOW
         seq = self.rx.words[1]
         if kind != frames.HELLO and seq != self.expected:
             if seq == self.seq and kind == self._kind:
@@ -198,7 +183,10 @@ class Session:
             return
         self.accept(kind, seq)
         if not _STATES[kind] >> self._state & 1:
-            self.fail(faults.SCHEMA if self._state == NEW else faults.STATE, self._state)
+            if self._state == NEW:
+                self.fail(faults.SCHEMA, self._schema)
+            else:
+                self.fail(faults.STATE, self._state)
             return
         try:
             self._handlers[kind](*unpack_from(self._formats[kind], self.rx.buf, frames.PAYLOAD_AT))
@@ -224,7 +212,7 @@ class Session:
         self._respond(ACK, faults.OK, 0)
 
     def _greeting(self):
-        return self._schema, layout.ARITHMETIC_VERSION, self._tier, heap_free(), self.rx.damaged
+        return self._schema, layout.ARITHMETIC_VERSION, self._tier, collect(), self.rx.damaged
 
     def _on_hello(self, schema):
         if self._state == NEW and schema == self._schema:
@@ -242,7 +230,7 @@ class Session:
         need(frames.MIN_DEADMAN_MS <= deadman_ms <= frames.MAX_DEADMAN_MS, 7)
         self._state = GREETED
         self._release()
-        gc.collect()
+        collect()
         try:
             learner, tasks = self._load(rule)
             self._block = Block(rule, n_sensors, n_actuators, head_words, mem_words, task_words)
@@ -254,7 +242,7 @@ class Session:
                 self._trial = LoopTrial(learner, self._block, self.rx, self.wire)
         except MemoryError:
             self._release()
-            raise Fault(faults.NO_MEMORY, heap_free())
+            raise Fault(faults.NO_MEMORY, collect())
         except ImportError:
             self._release()
             raise Fault(faults.NO_LEARNER, rule)

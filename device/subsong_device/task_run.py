@@ -48,7 +48,7 @@ class TaskRun:
             The session's state afterwards.
 
         Raises:
-            Silence: the host was not heard, or did not read, for the dead-man time.
+            Silence: the host was not heard, or did not read, for the dead-man time; or it has closed the link.
         """
         done = 0
         state = faults.READY
@@ -57,8 +57,7 @@ class TaskRun:
                 trial = self._first + done
                 self._run_trial(session, trial)
                 done += 1
-                if not session.listen():
-                    break
+                session.listen()
                 if self.snapshot_wanted:
                     self.snapshot_wanted = False
                     self._snapshot(session, trial)
@@ -71,6 +70,7 @@ class TaskRun:
     def _run_trial(self, session, trial):
         head, mem, task = self._block.head, self._block.mem, self._block.task
         x, u, words = self._x, self._u, self._box.words
+        n = frames.wire_length(self._box.body)
         sense, act, price = self._tasks.task_sense, self._learner.act, self._tasks.task_cost
         cost = 0
         try:
@@ -92,7 +92,8 @@ class TaskRun:
                 words[5] = trial >> 16
                 words[6] = step
                 self.number += 1
-                session.put(self._box.view[: frames.seal_frame(self._box.buf, self._box.body)])
+                session.reserve(n)
+                session.write(self._box.view[: frames.seal_frame(self._box.buf, self._box.body)])
             head[COST] = cost
             self._learner.end(head, mem)
         except (OSError, Silence):

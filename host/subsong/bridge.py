@@ -26,8 +26,7 @@ from subsong_sim.learner import TrialSummary
 
 TIMEOUT_S = 1.0
 PATIENCE_S = 10.0
-_HEADS = [bytes((n + 1,)) for n in range(254)]
-_CRC = struct.Struct("<I").pack
+GOODBYE_S = 2.0  # a board that does not hear CLOSE leaves by its dead-man time
 # A traceback and, behind its last line, the prompt of either REPL.
 _FAILED_START = re.compile(rb"Traceback \(most recent call last\):[^\x04]*?\n(\w[^\r\n\x04]*)\r?\n(?:\x04|>>> )")
 
@@ -202,9 +201,7 @@ class Bridge:
                 piece = data[offset : offset + frames.CHUNK]
                 exchange.command(frames.WRITE, region, offset, len(piece), piece)
         exchange.command(frames.SEAL, *map(crc32, regions))
-        self._pack_step = struct.Struct(f"<BHIHi{block.n_sensors}h").pack
-        self._parse_act = struct.Struct(f"<IH{block.n_actuators}h").unpack_from
-        self._act_size = frames.wire_length(frames.body_lengths(False, block.n_sensors, block.n_actuators)[frames.ACT])
+        self._take_step = exchange.make_step(block.n_sensors, block.n_actuators)
         self._stream = TaskStream(exchange, block, deadman_ms)
 
     # ------------------------------------------------------------------------------------------ plant in the loop
@@ -224,19 +221,10 @@ class Bridge:
             LinkLost: the board fell silent, or left because it heard nothing for the dead-man time.
             PortError: the port vanished.
         """
-        seq = self._exchange.next_seq()
         try:
-            body = self._pack_step(frames.STEP, seq, self._trial, self._step, cost, *x)
+            fields = self._take_step(self._trial, self._step, cost, x)
         except struct.error as error:
             raise PlantError(self._bad_step(cost, x)) from error
-        body += _CRC(crc32(body))
-        # frames.stuff, in line: 3 us instead of 5. Longer bodies may have runs of 254 bytes without a zero.
-        if len(body) < 254:
-            wire = b"".join([_HEADS[len(part)] + part for part in body.split(b"\0")]) + b"\0"
-        else:
-            wire = frames.encode(frames.STEP, seq, body[3:-4])
-        values = (self._trial, self._step, cost, x)
-        fields = self._exchange.ask_step(wire, seq, values, self._act_size, self._parse_act)
         if fields[1] != self._step or fields[0] != self._trial:
             raise LinkLost(
                 f"port {self._port.name}: the board answered step {fields[1]} of trial {fields[0]}, asked was step "
@@ -309,13 +297,15 @@ class Bridge:
     # ------------------------------------------------------------------------------------------ closing
 
     def close(self) -> bool:
-        """Let the board go back to its REPL; return whether it said that it does. Raises nothing."""
+        """Let the board go back to its REPL; return whether it said that it does. Raises nothing of the link's."""
+        exchange = self._exchange
+        exchange.patience_s = min(exchange.patience_s, GOODBYE_S)
         try:
-            self._exchange.command(frames.CLOSE)
+            exchange.command(frames.CLOSE)
         except (LinkError, PortError, BoardError):
             return False
         finally:
-            self._exchange.flush_log()
+            exchange.flush_log()
         return True
 
     def __enter__(self) -> Self:

@@ -108,6 +108,7 @@ class TaskStream:
                 done = self._take(frame)
             elif self._over is not None:  # all that came is taken, and T_DONE is among what did not
                 self._find_hole(self._over)
+                self._number = self._over
                 done = True
             if not done and self._over is None:
                 self._speak()
@@ -150,7 +151,7 @@ class TaskStream:
     def _speak(self) -> None:
         """Ask for a snapshot after a hole, stop when told to, and at least say that the host is alive."""
         exchange = self._exchange
-        due = time.monotonic() >= self._speak_at
+        due = time.monotonic() >= self._speak_at or exchange.unanswered > frames.WINDOW // 2
         if self._snapshot_wanted or (due and self._quiet):
             # Silence may mean that T_DONE was lost: the same question tells.
             self._snapshot_wanted = False
