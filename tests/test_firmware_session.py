@@ -225,7 +225,7 @@ def test_a_run_stops_after_a_window_that_nobody_answers(port: Port) -> None:
     """What was sent by then fits any buffer on the way: with nobody reading, no write would have blocked."""
     launch(port)
     bridge = connect(port)
-    bridge.open(block_of(XOR), 200)
+    bridge.open(block_of(XOR), 700)
     exchange = bridge._exchange
     exchange.write(frames.encode(frames.RUN, exchange.next_seq(), RUN_FOR_EVER))
     said = until_prompt(port)
