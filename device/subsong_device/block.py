@@ -29,6 +29,24 @@ def collect():
     return gc.mem_free()
 
 
+# What docs/arithmetic.md states of the scalars, word for word: kernels lean on it.
+RANGES = (
+    (layout.ESTIMATOR, layout.RUNNING_BASELINE, layout.TWO_SIDED),
+    (layout.AMPLITUDE, 1, 16384),
+    (layout.RATE, 1, 16383),
+    (layout.RATE_SHIFT, 0, 29),
+    (layout.BASELINE_SHIFT, 1, 15),
+    (layout.STOCHASTIC, 0, 1),
+    (layout.LIMIT, 0, 32767),
+    (layout.BASELINE, -layout.COST_LIMIT, layout.COST_LIMIT),
+    (layout.PHASE, 0, 1),
+    (layout.PERTURBATION, 0, 0xFFFF),
+    (layout.PERTURBATION + 1, 0, 0xFFFF),
+    (layout.ROUNDING, 0, 0xFFFF),
+    (layout.ROUNDING + 1, 0, 0xFFFF),
+)
+
+
 class Block:
     """Buffers for a learner and, in task mode, its task.
 
@@ -119,9 +137,8 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
         _need(rows <= head[layout.ELIGIBILITY_AT] <= len(head) - n_weights, layout.ELIGIBILITY_AT)
     if table:
         _need(0 <= head[layout.TABLE_AT] <= mem_words - layout.TABLE_WORDS, layout.TABLE_AT)
-    _need(layout.RUNNING_BASELINE <= head[layout.ESTIMATOR] <= layout.TWO_SIDED, layout.ESTIMATOR)
-    _need(0 <= head[layout.RATE_SHIFT] < 31, layout.RATE_SHIFT)
-    _need(0 <= head[layout.BASELINE_SHIFT] < 31, layout.BASELINE_SHIFT)
+    for at, low, high in RANGES:
+        _need(low <= head[at] <= high, at)
 
 
 def check_task(task, n_sensors, n_actuators):
