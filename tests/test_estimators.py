@@ -194,7 +194,7 @@ def learn_xor(rule: str, rounding: str, trials: int) -> Descent:
         activations=("tanh", "logistic"),
         weight_frac=8,
         amplitude=410 if node else 13,
-        rate_shift=28 if node else 24,
+        rate_shift=28 if node else 26,
         init=512,
     )
     block = build_block(parse_experiment(setup.toml("xor"), "xor"))

@@ -186,7 +186,7 @@ def render(source: Source, engine: str) -> str:
     for function in source.functions.values():
         copy = ast.parse(ast.unparse(function)).body[0]
         assert isinstance(copy, ast.FunctionDef)
-        if ast.get_docstring(copy) is not None:
+        if engine == "numba" and ast.get_docstring(copy) is not None:
             # Prose is no reason to compile again: the hash of this text names the compilation.
             copy.body = copy.body[1:]
         for p in copy.args.args:
