@@ -695,6 +695,9 @@ class DropTelemetry:
         return wire
 
 
+LONG_RUN = 120  # trials of 194 bytes: several windows, so that the board must wait to hear what the host asks for
+
+
 @pytest.mark.parametrize(
     "lost",
     [(0,), (7,), (10, 11), (5, 6, 7, 8, 9, 10, 11, 12, 13), (3, 20)],
@@ -702,19 +705,19 @@ class DropTelemetry:
 )
 def test_a_hole_is_reported_and_bridged_by_a_snapshot(board: BoardInThread, lost: tuple[int, ...]) -> None:
     block = block_of(XOR)
-    expected = task_trials(block, 40, 5)
+    expected = task_trials(block, LONG_RUN, 5)
     bridge, heard = connect(board), Heard()
     bridge.open(block, DEADMAN_MS)
     board.wire.harm = DropTelemetry(*lost)
-    result = bridge.run_task(0, 40, 5, **heard.listeners())
-    assert result.trials == 40
+    result = bridge.run_task(0, LONG_RUN, 5, **heard.listeners())
+    assert result.trials == LONG_RUN
     assert result.lost == bridge.counters.lost == len(lost) == sum(n for _, n in heard.holes)
     assert result.holes == bridge.counters.holes == len(heard.holes)
     assert {first + i for first, n in heard.holes for i in range(n)} == set(lost)
     # What came is right, and so is the state from which a replay goes on.
     every = {step[:2]: step for trial in expected for step in trial[0]}
     assert all(every[step[:2]] == step for step in heard.steps)
-    assert len(heard.steps) + len(heard.trials) == 40 * 6 - len(lost)
+    assert len(heard.steps) + len(heard.trials) == LONG_RUN * 6 - len(lost)
     assert heard.states
     for trial, state in heard.states.items():
         assert state == expected[trial][3]
@@ -722,7 +725,7 @@ def test_a_hole_is_reported_and_bridged_by_a_snapshot(board: BoardInThread, lost
 
 def test_a_snapshot_with_a_hole_is_asked_for_again(board: BoardInThread) -> None:
     block = block_of(XOR)
-    expected = task_trials(block, 60, 5)
+    expected = task_trials(block, LONG_RUN, 5)
     bridge, heard = connect(board), Heard()
     bridge.open(block, DEADMAN_MS)
     snaps = 0
@@ -737,7 +740,7 @@ def test_a_snapshot_with_a_hole_is_asked_for_again(board: BoardInThread) -> None
         return drop(wire)
 
     board.wire.harm = harm
-    bridge.run_task(0, 60, 5, **heard.listeners())
+    bridge.run_task(0, LONG_RUN, 5, **heard.listeners())
     assert len(heard.holes) == 2
     assert heard.states
     for trial, state in heard.states.items():

@@ -151,7 +151,9 @@ class TaskStream:
     def _speak(self) -> None:
         """Ask for a snapshot after a hole, stop when told to, and at least say that the host is alive."""
         exchange = self._exchange
-        due = time.monotonic() >= self._speak_at or exchange.unanswered > frames.WINDOW // 2
+        # The window opens for what is taken, not for what has merely come: the board runs no further ahead than that.
+        taken = not exchange.telemetry and exchange.unanswered > frames.WINDOW // 2
+        due = taken or time.monotonic() >= self._speak_at
         if self._snapshot_wanted or (due and self._quiet):
             # Silence may mean that T_DONE was lost: the same question tells.
             self._snapshot_wanted = False
