@@ -16,7 +16,7 @@ VENV := .venv/.made
 RUN := .venv/.installed
 DEV := .venv/.installed-dev
 
-.PHONY: help demo test quick lint bench clean
+.PHONY: help demo test quick lint bench figures clean
 
 help: ## say this
 	@sed -n 's/^\([a-z%-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -40,6 +40,12 @@ lint: $(DEV) ## style, formatting, types, who imports whom
 
 bench: $(DEV) ## every benchmark; QUICK=1 for a short version
 	@shopt -s nullglob; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+figures: $(DEV) ## every benchmark, its output written into docs/figures.md
+	@{ echo "# Figures"; echo; echo "Written by \`make figures\`; each block is what the command above it printed, on one machine, in one run."; \
+	for name in figures learning link runlog startup; do \
+	  echo; echo "## make bench-$$name"; echo; echo '```'; $(BIN)/python "benchmarks/bench_$$name.py" 2>&1 | sed "s|$$PWD/||g"; echo '```'; \
+	done; } > docs/figures.md.new && mv docs/figures.md.new docs/figures.md
 
 bench-%: $(DEV) ## one benchmark: benchmarks/bench_NAME.py
 	$(BIN)/python benchmarks/bench_$(subst -,_,$*).py

@@ -132,7 +132,6 @@ def main() -> int:
         counters = bridge.counters
     echoes, steps = zip(*pairs, strict=True)
     ratio = sum(echoes) / sum(steps)
-    print(f"{sys.executable} {' '.join(sys.argv)}")
     versions = f"Python {platform.python_version()}, pyserial {serial.__version__}"
     print(f"{versions}, {os.cpu_count()} cores, {platform.machine()}")
     print(f"{ROUNDS} rounds of {TURN_STEPS} steps a side; frames of {n_in} bytes to the board, {n_out} back")
