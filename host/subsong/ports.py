@@ -22,6 +22,7 @@ from subsong.errors import PortError
 
 BAUDRATE = 115200
 WRITE_TIMEOUT_S = 5.0
+SPIN_NS = 200_000  # about two round trips to an embedded board
 BULK = 65536
 SHORT_NAMES = {"a": "/dev/ttyACM", "u": "/dev/ttyUSB", "c": "COM"}
 NAMES_HELP = "unix (a MicroPython process), auto, a0 u0 c0 (ttyACM0, ttyUSB0, COM0), /dev/..., socket://HOST:PORT"
@@ -222,7 +223,7 @@ class Port:
         if readable is None:
             return self._read_serial(timeout_s)
         try:
-            if not readable(math.ceil(timeout_s * 1000)):
+            if not (timeout_s > 0 and self._spin(readable)) and not readable(math.ceil(timeout_s * 1000)):
                 return b""
             data = os.read(self._fd, BULK)  # type: ignore[arg-type]  # a descriptor wherever there is a poller
         except BlockingIOError:  # another reader of the same descriptor was faster
@@ -232,6 +233,19 @@ class Port:
         if not data:
             raise self._vanished(None)
         return data
+
+    def _spin(self, readable: Callable[[float], list[tuple[int, int]]]) -> bool:
+        """Look for a byte for SPIN_NS without sleeping; return whether one has come.
+
+        An embedded board answers sooner than a processor that fell asleep wakes up. Yielding lets it run where both
+        share a processor.
+        """
+        until = time.perf_counter_ns() + SPIN_NS
+        while not readable(0):
+            if time.perf_counter_ns() > until:
+                return False
+            os.sched_yield()
+        return True
 
     def unread(self, data: bytes) -> None:
         """Put back what was read too far; the next read returns it."""
