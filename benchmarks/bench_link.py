@@ -27,9 +27,9 @@ from subsong.experiment import Experiment, parse_experiment
 from subsong.experiment_text import example_text
 from subsong.ports import Port, open_port
 from subsong.repl import Repl
-from subsong.runlog import Recorder, RunHeader
+from subsong.runlog import Recorder
+from subsong.session import run_header
 from subsong_device import frames
-from subsong_device.layout import ARITHMETIC_VERSION
 from subsong_hil.unix import UnixBoard
 from subsong_sim.plants import make_plant
 from subsong_sim.trials import plant_trial
@@ -76,18 +76,7 @@ def learning(folder: Path, experiment: Experiment) -> Iterator[tuple[Callable[[]
     os.environ["SUBSONG_CACHE"] = str(folder / "learning")
     block = build_block(experiment)
     plant = make_plant(experiment.plant_spec(), experiment.mismatch())
-    header = RunHeader(
-        source="board",
-        experiment_toml=experiment.to_toml(),
-        experiment_digest=experiment.digest,
-        seed=experiment.seed,
-        rule=block.rule,
-        n_sensors=block.n_sensors,
-        n_actuators=block.n_actuators,
-        arithmetic=ARITHMETIC_VERSION,
-        mismatch=True,
-        plant=plant.description,
-    )
+    header = run_header(experiment, block, "board", True, plant.description, {}, {})
     with open_port("unix") as port, Recorder(folder / "bench.mcap", header) as recorder:
         deploy(port)
         start_firmware(port)

