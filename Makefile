@@ -44,8 +44,8 @@ bench: $(DEV) ## every benchmark; QUICK=1 for a short version
 figures: $(DEV) ## every benchmark, its output written into docs/figures.md
 	@{ echo "# Figures"; echo; echo "Written by \`make figures\`; each block is what the command above it printed, on one machine, in one run."; \
 	for name in figures learning link runlog startup; do \
-	  echo; echo "## make bench-$$name"; echo; echo '```'; $(BIN)/python "benchmarks/bench_$$name.py" 2>&1 | sed "s|$$PWD/||g"; echo '```'; \
-	done; } > docs/figures.md.new && mv docs/figures.md.new docs/figures.md
+	  echo; echo "## make bench-$$name"; echo; echo '```'; $(BIN)/python "benchmarks/bench_$$name.py" | sed "s|$$PWD/||g"; echo '```'; \
+	done; } > docs/figures.md.new; mv docs/figures.md.new docs/figures.md
 
 bench-%: $(DEV) ## one benchmark: benchmarks/bench_NAME.py
 	$(BIN)/python benchmarks/bench_$(subst -,_,$*).py

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from figures import Figure, cartpole, xor
 
-SEEDS = range(40 if os.environ.get("QUICK") else 200)
+SEEDS = range(40 if os.environ.get("QUICK", "0") not in ("", "0") else 200)
 RULES = ("weight_perturbation", "node_perturbation")
 
 

@@ -23,7 +23,7 @@ from subsong_sim.engines import make_buffer
 from subsong_sim.learner import Ended
 from subsong_sim.trials import PlantTrials
 
-ROUNDS = 1 if os.environ.get("QUICK") else 3
+ROUNDS = 1 if os.environ.get("QUICK", "0") not in ("", "0") else 3
 RULES = ("weight_perturbation", "node_perturbation")
 
 

@@ -36,6 +36,7 @@ from subsong_sim.trials import plant_trial
 
 QUICK = os.environ.get("QUICK", "0") not in ("", "0")
 ROUNDS = 40 if QUICK else 300
+HELD_TO = 0.5
 TURN_STEPS = 400  # of either side in a round, about
 
 ECHO = """
@@ -101,6 +102,7 @@ def learning(folder: Path, experiment: Experiment) -> Iterator[tuple[Callable[[]
 
 
 def main() -> int:
+    """Print the ratio; return 1 where it is below HELD_TO."""
     experiment = parse_experiment(example_text("cartpole"), "cartpole")
     block = build_block(experiment)
     n_in, n_out = (

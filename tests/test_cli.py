@@ -20,7 +20,7 @@ from subsong.cli.options import load, log_path, show_json, telling_where
 from subsong.experiment import load_experiment
 from subsong.experiment_text import example_text, parse_toml, to_toml
 from subsong.runlog import Recorder, read_run
-from subsong_sim.loader import cache_folder
+from subsong_sim.cache import cache_folder
 
 ROOT = Path(__file__).parents[1]
 VERBS = sorted(subsong.commands)

@@ -16,7 +16,7 @@ from subsong.errors import BoardError, FirmwareError
 from subsong.firmware import Firmware, Manifest, load_firmware
 from subsong.ports import Port, open_port
 from subsong.repl import Repl
-from subsong_device import frames
+from subsong_device import faults, frames
 from subsong_device.layout import ARITHMETIC_VERSION
 
 pytest_plugins = ["subsong_hil.fixtures"]
@@ -310,7 +310,7 @@ def test_redeployed_firmware_is_the_one_that_starts(unix_port: Port, small: Firm
 
 @pytest.mark.parametrize(
     ("source", "message"),
-    [(b"raise MemoryError('no room')\n", "MemoryError: no room"), (b"def serve(:\n", "SyntaxError")],
+    [(b"raise ValueError('no luck')\n", "ValueError: no luck"), (b"def serve(:\n", "SyntaxError")],
 )
 def test_firmware_that_does_not_load_carries_the_boards_traceback(
     unix_port: Port, small: Firmware, tmp_path: Path, source: bytes, message: str
@@ -318,6 +318,15 @@ def test_firmware_that_does_not_load_carries_the_boards_traceback(
     deploy(unix_port, alter(small, "main.py", source, tmp_path / "broken"))
     with pytest.raises(FirmwareError, match=f"(?s){message}.*subsong deploy --port unix"):
         start_firmware(unix_port)
+
+
+def test_firmware_that_finds_no_memory_is_not_to_be_deployed_again(
+    unix_port: Port, small: Firmware, tmp_path: Path
+) -> None:
+    deploy(unix_port, alter(small, "main.py", b"raise MemoryError('no room')\n", tmp_path / "broken"))
+    with pytest.raises(BoardError, match=r"heap is too small \(running code: MemoryError: no room\)") as caught:
+        start_firmware(unix_port)
+    assert caught.value.code == faults.NO_MEMORY
 
 
 def test_a_board_says_what_it_is(unix_port: Port) -> None:

@@ -24,7 +24,7 @@ MICROPYTHON_MODULES = {
 }
 # fmt: on
 # These leave the simulator asleep: the exception tree, the learner's contract, and the plant's plain records.
-LIGHT_SIM_MODULES = {"subsong_sim.errors", "subsong_sim.learner", "subsong_sim.plants.spec"}
+LIGHT_SIM_MODULES = {"subsong_sim.cache", "subsong_sim.errors", "subsong_sim.learner", "subsong_sim.plants.spec"}
 HEAVY_MODULES = {"gymnasium", "llvmlite", "matplotlib", "numba", "numpy", "scipy", "subsong_hil"}
 
 

@@ -622,8 +622,8 @@ def test_a_board_without_pins_starts_whatever_its_skip_pin(plant_board: Path) ->
     assert "policy: done" in run_main(plant_board, "skip_pin=22, trials=1")
 
 
-def test_a_host_takes_a_board_back_from_its_policy(plant_board: Path) -> None:
-    """A booted policy runs for ever; `subsong deploy` or `run` on its port stops it first."""
+def test_after_ctrl_c_a_host_takes_a_board_back_from_its_policy(plant_board: Path) -> None:
+    """A booted policy runs for ever; once it is stopped, its port is any board's at the prompt."""
     with Booted(plant_board) as board:
         board.until(b"Ctrl-C stops it")
         board.board.interrupt()

@@ -17,11 +17,12 @@ import serial
 
 from subsong import ports
 from subsong.boards import list_boards, serial_entry, usb_board
+from subsong.cache import cache_folder
 from subsong.errors import BoardError, PortError
 from subsong.ports import Port, PresentPort, expand_name, open_port
 from subsong.repl import Repl
 from subsong_hil import unix
-from subsong_hil.unix import UnixBoard, cache_folder, find_micropython
+from subsong_hil.unix import UnixBoard, find_micropython
 
 pytest_plugins = ["subsong_hil.fixtures"]
 
@@ -203,12 +204,15 @@ def test_the_heap_has_the_size_asked_for(board_cache: Path, monkeypatch: pytest.
     assert 180_000 < free <= 192 * 1024
 
 
-@pytest.mark.parametrize("heap", ["nonsense", "1K"])
-def test_a_heap_that_micropython_refuses_is_one_error(
-    board_cache: Path, monkeypatch: pytest.MonkeyPatch, heap: str
+@pytest.mark.parametrize(
+    ("heap", "why"),
+    [("nonsense", r"heap is 'nonsense'.*SUBSONG_HEAP"), ("1K", "MicroPython ended with status 1: [A-Z]")],
+)
+def test_a_heap_that_is_none_is_one_error(
+    board_cache: Path, monkeypatch: pytest.MonkeyPatch, heap: str, why: str
 ) -> None:
     monkeypatch.setenv("SUBSONG_HEAP", heap)
-    with pytest.raises(PortError, match=r"MicroPython ended with status 1: [A-Z]"):
+    with pytest.raises(PortError, match=why):
         open_port("unix")
     monkeypatch.delenv("SUBSONG_HEAP")
     open_port("unix").close()  # the failed start left no lock

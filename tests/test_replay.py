@@ -10,7 +10,9 @@ import pytest
 from learning import RULES, flip_bits, shortened
 from runlog_sessions import Copier, Message, rewrite
 from subsong.board_session import run_on_board
+from subsong.console import SilentProgress
 from subsong.errors import LogError, ReplayError
+from subsong.policy import export_policy
 from subsong.replay import replay
 from subsong.runlog import read_run, recover
 from subsong.session import simulate
@@ -131,3 +133,25 @@ def test_after_a_hole_in_the_telemetry_replay_goes_on_from_the_boards_snapshot(
     assert replayed.holes > 0
     assert replayed.checked > 0
     assert replayed.checked + replayed.skipped <= replayed.trials + replayed.skipped
+
+
+def test_an_interrupted_run_has_no_hole(tmp_path: Path) -> None:
+    class Interrupt(SilentProgress):
+        def advance(self, n: int = 1) -> None:  # noqa: ARG002 - Progress's signature
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(shortened("cartpole"), out=tmp_path / "run.mcap", progress=Interrupt())
+    result = replay(tmp_path / "run.mcap")
+    assert (result.difference, result.holes) == (None, 0)
+
+
+def test_exporting_over_a_log_is_refused_and_the_log_stays(logs: dict[str, Path], tmp_path: Path) -> None:
+    log = Path(shutil.copy(logs["sim"], tmp_path / "run.mcap"))
+    before = log.read_bytes()
+    with pytest.raises(LogError, match="no policy"):
+        export_policy(log, log)
+    assert log.read_bytes() == before
+    out = export_policy(log, tmp_path / "policy.json")
+    assert export_policy(log, out) == out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["policy.json", "run.mcap"]

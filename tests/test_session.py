@@ -11,7 +11,7 @@ from subsong import board_session
 from subsong.block import build_block
 from subsong.board_session import run_on_board
 from subsong.console import SilentProgress
-from subsong.errors import BoardError, ExperimentError, LinkError, LogError, PortError
+from subsong.errors import BoardError, ExperimentError, LinkError, LogError, PlantError, PortError
 from subsong.experiment import parse_experiment
 from subsong.ports import Port, open_port
 from subsong.replay import replay
@@ -169,3 +169,22 @@ def test_a_log_that_is_there_is_not_overwritten_and_the_board_is_left_at_its_pro
         run_on_board(shortened("xor"), port="unix", out=log)
     assert log.read_bytes() == before
     run_on_board(shortened("xor"), port="unix", out=tmp_path / "again.mcap")
+
+
+def test_a_cost_that_does_not_fit_its_word_is_refused_instead_of_learned_from() -> None:
+    toml = PENDULUM.replace("cost_lsb = 0.01", "cost_lsb = 1e-9")
+    with pytest.raises(PlantError, match=r"trial 0.*plant\.cost_lsb"):
+        simulate(parse_experiment(toml, "test"), out=None)
+
+
+def test_a_heap_too_small_for_the_firmware_is_said_to_be(
+    deployed_flash: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUBSONG_HEAP", "64K")
+    with pytest.raises(BoardError, match="heap is too small for the firmware"):
+        run_on_board(shortened("xor"), port="unix", out=tmp_path / "run.mcap")
+
+
+def test_a_socket_without_a_port_is_refused_in_a_sentence() -> None:
+    with pytest.raises(PortError, match="socket://HOST:PORT"):
+        open_port("socket://nohost")

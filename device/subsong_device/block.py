@@ -29,7 +29,7 @@ def collect():
     return gc.mem_free()
 
 
-# What docs/arithmetic.md states of the scalars, word for word: kernels lean on it.
+# Ranges of the scalars (docs/arithmetic.md) without which a kernel would leave its buffers or its 32 bits.
 RANGES = (
     (layout.ESTIMATOR, layout.RUNNING_BASELINE, layout.TWO_SIDED),
     (layout.AMPLITUDE, 1, 16384),

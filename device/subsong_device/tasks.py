@@ -12,13 +12,19 @@ from subsong_device.layout import (
 
 
 def task_begin(task: ptr16) -> int:
-    """Return to the first pattern."""
+    """Return to the first pattern.
+
+    Scaling and overflow: assignments only.
+    """
     task[TASK_NEXT] = 0
     return 0
 
 
 def task_sense(task: ptr16, x: ptr16) -> int:
-    """Write the current pattern's input words to x."""
+    """Write the current pattern's input words to x.
+
+    Scaling and overflow: offsets are below the length of the block.
+    """
     n = task[TASK_INPUTS]
     at = TASK_DATA + task[TASK_NEXT] * (n + task[TASK_OUTPUTS])
     for j in range(n):

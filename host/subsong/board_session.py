@@ -153,7 +153,7 @@ def _run(experiment: Experiment, port: Port, plant: Any, out: Path, progress: Pr
             finally:
                 if not silent:
                     bridge.close()
-                result.counters |= {name.replace("_", " "): value for name, value in vars(bridge.counters).items()}
+                result.counters |= vars(bridge.counters)
             progress.start("closing the log", 100)
             recorder.close(share(progress))
             progress.finish()

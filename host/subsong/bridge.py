@@ -157,6 +157,11 @@ class Bridge:
         """Raise if what a board said is a traceback, or a HELLO in another version's form."""
         if found := _FAILED_START.search(said):
             text = found[1].decode("ascii", "replace").strip()
+            if text.startswith("MemoryError"):
+                raise BoardError(
+                    f"port {self._port.name}: the board's heap is too small for the firmware ({text}); free some, or "
+                    "take a board with more"
+                )
             raise FirmwareError(
                 f"port {self._port.name}: the firmware did not start: {text}; {redeploy(self._port.name)}"
             )

@@ -45,6 +45,7 @@ def main(seeds: Sequence[int] = SEEDS) -> int:
     """
     began = time.monotonic()
     folder = Path("runs") / f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder.mkdir(parents=True)
     with console.progress() as progress:
         _deploy(progress)
         chapters = [_chapter(rule, seeds, folder, progress) for rule in RULES]

@@ -15,6 +15,7 @@ from subsong.policy import Policy
 from subsong.ports import Port
 from subsong.repl import Repl
 from subsong.verify import MANIFEST, Found, check, refuse_shadows, scan, verify_firmware
+from subsong_device import faults
 from subsong_device.policy_file import PATH as POLICY
 
 CHUNK = 1024  # bytes of a file in one statement: the board holds two copies while it compiles it
@@ -262,6 +263,7 @@ def start_firmware(port: Port) -> None:
 
     Raises:
         FirmwareError: the firmware does not load; the message ends in the board's traceback.
+        BoardError: the board's heap is too small for it.
         PortError: the port failed.
     """
     repl = Repl(port)
@@ -271,6 +273,8 @@ def start_firmware(port: Port) -> None:
         repl.run(f"import sys, gc\nfor k in list(sys.modules):\n if k.startswith({PACKAGE!r}):\n  del sys.modules[k]")
         repl.run(f"gc.collect()\nimport {ENTRY}", IMPORT_S)
     except BoardError as error:
+        if error.code == faults.NO_MEMORY:  # deploying again would not help
+            raise
         raise FirmwareError(
             f"{error}\nthe firmware does not start; redeploy: subsong deploy --port {port.name}"
         ) from error

@@ -152,7 +152,7 @@ class Run(_Table):
     evaluate_every: int = _whole(0, 10_000_000, "learning trials between evaluations; 0: only at the end", 0)
     evaluate_episodes: int = _whole(1, 10_000, "unperturbed episodes an evaluation", 10)
     stop_cost: float | None = _real("stop when an evaluation's mean physical cost is at most this", None)
-    deadman_ms: int = _whole(10, 600_000, "silence after which the board makes its outputs safe, milliseconds", 2000)
+    deadman_ms: int = _whole(20, 600_000, "silence after which the board leaves the link, milliseconds", 2000)
 
 
 class Experiment(_Table):

@@ -67,13 +67,17 @@ class Policy:
         return header + b"".join(regions)
 
     def save(self, path: Path) -> None:
-        """Write the policy.
+        """Write the policy, whole or not at all; an earlier policy of that name is replaced, any other file is kept.
 
         Raises:
-            LogError: the file cannot be written.
+            LogError: the file cannot be written, or is there and no policy.
         """
+        part = path.with_name(path.name + ".partial")
         try:
-            path.write_text(self.to_json(), encoding="utf-8")
+            if path.exists() and KIND.encode() not in path.read_bytes()[:4096]:
+                raise LogError(f"{path}: is there already and is no policy; choose another name with -o")
+            part.write_text(self.to_json(), encoding="utf-8")
+            part.replace(path)
         except OSError as error:
             raise LogError(f"{path}: the policy cannot be written: {error.strerror or error}") from error
 
@@ -150,7 +154,7 @@ def policy_of_run(log: Path) -> Policy:
     run = read_run(log)
     states = run.states
     # Without a final state (a run that was cut short) the last one that the board or the host kept.
-    kept = sorted(name for name in states if name.startswith("trial-"))
+    kept = sorted((name for name in states if name.startswith("trial-")), key=lambda name: int(name[6:]))
     label = "final" if "final" in states else kept[-1] if kept else None
     if label is None:
         raise LogError(

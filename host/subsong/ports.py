@@ -134,7 +134,13 @@ def _open_serial(path: str, baudrate: int) -> serial.SerialBase:
     try:
         port = serial.serial_for_url(path, do_not_open=True, **options)
         port.open()
-    except (OSError, ValueError) as error:  # SerialException is an OSError
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+    ) as error:  # SerialException is an OSError; TypeError: a socket:// without port
+        if path.startswith("socket://") and not re.fullmatch(r"socket://.+:\d+(\?.*)?", path):
+            raise PortError(f"port {path}: a socket is named socket://HOST:PORT") from error
         raise _open_error(path, error) from error
     if os.name == "posix" and _is_plugged_tty(path):
         _exclusive(port, True)
@@ -159,7 +165,7 @@ def _exclusive(port: serial.SerialBase, on: bool) -> None:
             raise
 
 
-def _open_error(path: str, error: OSError | ValueError) -> PortError:
+def _open_error(path: str, error: Exception) -> PortError:
     number = error.errno if isinstance(error, OSError) else None
     text = str(error)
     if number == errno.ENOENT or "FileNotFoundError" in text:

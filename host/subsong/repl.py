@@ -20,7 +20,7 @@ from mpremote.transport_serial import SerialTransport
 
 from subsong.errors import BoardError, PortError
 from subsong.ports import Port
-from subsong_device import frames
+from subsong_device import faults, frames
 
 RAW_PROMPT = b"raw REPL; CTRL-B to exit\r\n"
 PATIENCE_S = 10.0  # longest silence of a board that works
@@ -118,6 +118,13 @@ class Repl:
             yield
         except TransportExecError as error:
             text = str(error.error_output).strip()
+            if "MemoryError" in text:
+                last = text.splitlines()[-1]
+                raise BoardError(
+                    f"port {self.port.name}: the board's heap is too small ({doing}: {last}); free some, or "
+                    "take a board with more",
+                    faults.NO_MEMORY,
+                ) from error
             raise BoardError(f"port {self.port.name}: the board failed while {doing}:\n{text}") from error
         except TransportError as error:
             raise BoardError(f"port {self.port.name}: the board's prompt was lost while {doing}: {error}") from error

@@ -113,9 +113,8 @@ def _execute(run: "Run", initial: State, states: Mapping[str, State], result: Re
             result.difference = _first_state_difference(f"state after trial {trial.number}", player.state(), snapshot)
         if result.difference is not None:
             return
-    # A trial that the end of the log cut off is no hole: nothing follows it.
-    if lost and not run.complete:
-        result.holes -= 1
+    # What the end of the log cut off is no hole: nothing follows it.
+    result.holes -= lost
     if "final" in states and not lost:
         result.difference = _first_state_difference("final state", player.state(), states["final"])
     progress.finish()

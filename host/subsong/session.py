@@ -17,11 +17,11 @@ from typing import Any, Protocol
 
 from subsong.block import Block, build_block, stream_seed
 from subsong.console import Progress, SilentProgress
-from subsong.errors import ExperimentError, LogError
+from subsong.errors import ExperimentError, LogError, PlantError
 from subsong.experiment import Experiment, GymnasiumPlant
 from subsong.runlog import Recorder, RunHeader, Step
-from subsong_device.layout import ARITHMETIC_VERSION
-from subsong_sim.learner import Ended, StepHook
+from subsong_device.layout import ARITHMETIC_VERSION, COST_LIMIT
+from subsong_sim.learner import Ended, StepHook, TrialSummary
 
 TASK_COST_LSB = 2.0**-24
 MAX_STRETCH = 100  # trials asked for at a time: how far progress and Ctrl-C may lag behind
@@ -93,8 +93,9 @@ def learn(
             number += 1
             result.seconds = time.monotonic() - began
             if ended is not None:
+                _check_cost(ended.summary)
                 result.steps += ended.summary.steps
-                result.counters["saturated words"] = result.counters.get("saturated words", 0) + ended.summary.saturated
+                result.counters["saturated_words"] = result.counters.get("saturated_words", 0) + ended.summary.saturated
                 if on_end is not None:
                     on_end(ended)
             yield ended
@@ -129,6 +130,15 @@ def learn(
     if assessed != result.trials:
         assess()
     progress.finish()
+
+
+def _check_cost(summary: TrialSummary) -> None:
+    """Raise PlantError where a trial's cost was clipped: learning could not tell better from worse."""
+    if abs(summary.total) >= COST_LIMIT:
+        raise PlantError(
+            f"trial {summary.trial}: its cost does not fit the 28 bits of a cost; "
+            "raise plant.cost_lsb or lower run.steps"
+        )
 
 
 def simulate(

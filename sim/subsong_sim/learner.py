@@ -12,7 +12,7 @@ class TrialSummary(NamedTuple):
         evaluate: True for an unperturbed trial that changes no state.
         steps: number of act() calls.
         total: sum of the trial's costs, counts.
-        baseline: the running baseline after the trial, counts (0 for the estimators that keep none).
+        baseline: what the next trial is compared with, counts: the running baseline, or a pair's first cost.
         checksum: 28-bit checksum over every sensor, actuator and cost word and what the trial changed.
         saturated: words clipped at their limits in this trial (drives, weights).
         dropped: frames the board has refused since its link came up (0 in the simulator).

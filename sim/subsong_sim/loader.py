@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from subsong_sim import dialect
+from subsong_sim.cache import cache_folder
 from subsong_sim.errors import EngineError
 
 PACKAGE = "subsong_device"
@@ -202,22 +203,15 @@ def render(source: Source, engine: str) -> str:
     return "".join(lines)
 
 
-def cache_folder() -> Path:
-    """Return the folder of everything that can be made again: $SUBSONG_CACHE, or subsong under the user's cache."""
-    chosen = os.environ.get("SUBSONG_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "subsong"
-
-
 def _kept(name: str, text: str) -> Path:
     """Write text to the cache under its hash, once; to a temporary folder where the cache cannot be written."""
     problem: OSError | None = None
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    for root in (cache_folder() / "kernels", Path(tempfile.gettempdir()) / f"subsong-kernels-{os.getuid()}"):
-        folder = root / digest
-        path = folder / f"{name}.py"
+    for root in (cache_folder() / "kernels", None):
         try:
+            # Without a cache: a folder that nobody else could have prepared, for this process alone.
+            folder = root / digest if root is not None else Path(tempfile.mkdtemp(prefix="subsong-kernels-"))
+            path = folder / f"{name}.py"
             if path.is_file() and path.read_text(encoding="utf-8") == text:
                 return path
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,8 +1,8 @@
 """Trial loops for the simulator. Not imported: the loader joins this file to a learner's kernels and compiles both.
 
 Here `begin`, `act`, `end` are the learner's kernels and `task_*` the on-board task's, as on the board; the order
-of calls is the firmware's own (subsong_device.session). The imports below are for readers and linters: joined, the
-names are the chosen rule's.
+of calls is the firmware's own (subsong_device.loop_trial, task_run). The imports below are for readers and linters:
+joined, the names are the chosen rule's.
 """
 
 import numpy as np

@@ -13,7 +13,10 @@ def fold(check: int, value: int) -> int:
 
 
 def fold_int(check: int, value: int) -> int:
-    """Fold an int32 as its two 16-bit halves, low half first."""
+    """Fold an int32 as its two 16-bit halves, low half first.
+
+    Scaling and overflow: two halves below 2**16, each folded as above.
+    """
     check = fold(check, value & 0xFFFF)
     return fold(check, (value >> 16) & 0xFFFF)
 

@@ -38,6 +38,8 @@ def open_trial(head: ptr32) -> int:
     Returns:
         head[SIGN]: +1; -1 for the second trial of a two-sided pair, whose perturbation stream is rewound; 0 for an
         evaluation and for the first trial of the estimator "unperturbed_trial".
+
+    Scaling and overflow: assignments only.
     """
     head[STEPS] = 0
     head[TOTAL] = 0
@@ -59,7 +61,10 @@ def open_trial(head: ptr32) -> int:
 
 
 def rewind(head: ptr32) -> int:
-    """Return the perturbation stream to where this trial (or its pair) began."""
+    """Return the perturbation stream to where this trial (or its pair) began.
+
+    Scaling and overflow: assignments only.
+    """
     head[PERTURBATION] = head[REWIND]
     head[PERTURBATION + 1] = head[REWIND + 1]
     return 0
@@ -82,7 +87,10 @@ def observe(head: ptr32) -> int:
 
 
 def step(head: ptr32, mem: ptr16, x: ptr16, u: ptr16, amount: int) -> int:
-    """Take one step: observe the cost, propagate, and fold every word seen and sent into the checksum."""
+    """Take one step: observe the cost, propagate, and fold every word seen and sent into the checksum.
+
+    Scaling and overflow: the sums are those of observe, fold_words and forward; STEPS is at most 16384.
+    """
     observe(head)
     head[CHECK] = fold_words(head[CHECK], x, 0, head[LAYERS_AT + N_IN])
     forward(head, mem, x, u, amount)
@@ -127,7 +135,10 @@ def close_trial(head: ptr32) -> int:
 
 
 def seal(head: ptr32) -> int:
-    """Fold the scalars and both generators into the checksum."""
+    """Fold the scalars and both generators into the checksum.
+
+    Scaling and overflow: fold_int takes any int32.
+    """
     check = fold_int(head[CHECK], head[STEPS])
     check = fold_int(check, head[TOTAL])
     check = fold_int(check, head[BASELINE])

@@ -14,7 +14,10 @@ from subsong_device.layout import (
 
 
 def magnitude_shift(value: int, limit: int) -> int:
-    """Return the least shift s for which (value >> s) < limit; value >= 0."""
+    """Return the least shift s for which (value >> s) < limit; value >= 0.
+
+    Scaling and overflow: value below 2**31; the shift is at most 31.
+    """
     s = 0
     while (value >> s) >= limit:
         s += 1
@@ -22,7 +25,10 @@ def magnitude_shift(value: int, limit: int) -> int:
 
 
 def shift_to_zero(value: int, s: int) -> int:
-    """Shift right towards zero: an odd function of value, so that what has zero mean keeps it."""
+    """Shift right towards zero: an odd function of value, so that what has zero mean keeps it.
+
+    Scaling and overflow: |value| below 2**31, s in 0..31; nothing grows.
+    """
     if value < 0:
         value = 0 - ((0 - value) >> s)
     else:
@@ -31,7 +37,10 @@ def shift_to_zero(value: int, s: int) -> int:
 
 
 def absolute(value: int) -> int:
-    """Return |value|."""
+    """Return |value|.
+
+    Scaling and overflow: |value| below 2**31.
+    """
     if value < 0:
         value = 0 - value
     return value
@@ -109,7 +118,10 @@ def rounded_step(head: ptr32, shift: int, r: int) -> int:
 
 
 def largest(head: ptr32, at: int, n: int) -> int:
-    """Return the largest |head[at + i]|, i < n."""
+    """Return the largest |head[at + i]|, i < n.
+
+    Scaling and overflow: eligibilities are within +-2**30.
+    """
     m = 0
     for i in range(n):
         e = absolute(head[at + i])

@@ -39,7 +39,10 @@ from subsong_device.layout import (
 
 
 def begin(head: ptr32, mem: ptr16) -> int:
-    """Clear the eligibility; the second trial of a two-sided pair adds to the first one's."""
+    """Clear the eligibility; the second trial of a two-sided pair adds to the first one's.
+
+    Scaling and overflow: assignments only.
+    """
     sign = open_trial(head)
     if sign > 0:
         e = head[ELIGIBILITY_AT]
@@ -71,7 +74,10 @@ def act(head: ptr32, mem: ptr16, x: ptr16, u: ptr16) -> int:
 
 
 def accumulate(head: ptr32, mem: ptr16) -> int:
-    """Add xi_i x_j to every eligibility e_ij; a bias sees the input 1.0."""
+    """Add xi_i x_j to every eligibility e_ij; a bias sees the input 1.0.
+
+    Scaling and overflow: one input, at most 2**15, is added to each eligibility; at most 2 * 16384 times.
+    """
     e = head[ELIGIBILITY_AT]
     at = head[SIGNS_AT]
     signal = head[SIGNALS_AT]

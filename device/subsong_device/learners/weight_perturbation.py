@@ -19,7 +19,10 @@ from subsong_device.layout import AMPLITUDE, CHECK, ESTIMATOR, LIMIT, N_WEIGHTS,
 
 
 def begin(head: ptr32, mem: ptr16) -> int:
-    """Draw this trial's signs and perturb the weights by +-AMPLITUDE."""
+    """Draw this trial's signs and perturb the weights by +-AMPLITUDE.
+
+    Scaling and overflow: |w| + AMPLITUDE <= 32767.
+    """
     sign = open_trial(head)
     if sign != 0:
         # The weights lie within +-LIMIT = 32767 - AMPLITUDE: nothing clips, so end() can take the perturbation back.
@@ -28,7 +31,10 @@ def begin(head: ptr32, mem: ptr16) -> int:
 
 
 def act(head: ptr32, mem: ptr16, x: ptr16, u: ptr16) -> int:
-    """Map sensor words x to actuator words u with the perturbed weights."""
+    """Map sensor words x to actuator words u with the perturbed weights.
+
+    Scaling and overflow: those of kernels.trial.step.
+    """
     return step(head, mem, x, u, 0)
 
 

@@ -93,7 +93,7 @@ def _show(result: "RunResult", experiment: "Experiment", title: str, as_json: bo
         show_json({"experiment": experiment.digest, "seed": experiment.seed, **vars(result)})
         return
     rate = f", {result.steps / result.seconds:,.0f} steps a second" if result.seconds else ""
-    counters = ", ".join(f"{value} {name}" for name, value in result.counters.items() if value)
+    counters = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in result.counters.items() if value)
     console.last_screen(
         title,
         [

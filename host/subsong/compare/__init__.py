@@ -107,6 +107,8 @@ def compare(
     paths, target = [Path(log) for log in logs], Path(out)
     if any(target.resolve() == path.resolve() for path in paths):
         raise LogError(f"{target} is one of the logs: give the report another name.")
+    if not target.parent.is_dir():
+        raise LogError(f"{target.parent}: there is no such folder for the report; make it, or name another with -o.")
     shown = progress or SilentProgress()
     open_log = read or _read
     shown.start("reading logs", len(paths))

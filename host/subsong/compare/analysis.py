@@ -49,7 +49,8 @@ class Analysis:
         found = {check.equal for check in self.arithmetic.values()}
         if False in found:
             return False
-        return True if found == {True} else None
+        alike = len({record.header.arithmetic for record in self.records}) == 1
+        return True if found == {True} and alike else None
 
     def own_plant(self, side: Side) -> Literal["nominal", "mismatched"] | None:
         """Return the plant that a side learned on, None where it has no run."""

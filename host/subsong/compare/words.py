@@ -73,6 +73,11 @@ def _arithmetic(analysis: Analysis) -> Statement:
     if unknown is not None:
         index, check = unknown
         return Statement("Arithmetic", "not checked", "open", f"{analysis.records[index].path}: {check.reason}")
+    versions = sorted({record.header.arithmetic for record in analysis.records})
+    if len(versions) > 1:
+        several = ", ".join(map(str, versions))
+        text = f"The runs used versions {several} of the arithmetic: what differs may come from that."
+        return Statement("Arithmetic", "not checked", "open", text)
     return Statement("Arithmetic", "no gap", "good", _replayed(list(checks.values())))
 
 

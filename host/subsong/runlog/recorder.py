@@ -159,7 +159,7 @@ class Recorder:
             self._message(CHANNEL[STATE], self._now(), encode_state(State(label, bytes(head), bytes(mem))))
 
     def event(self, kind: str, text: str, **fields: Any) -> None:
-        """Record that something happened: a retry, a hole, an exclusion, an error; `fields` says it for programs.
+        """Record that something happened: a hole, an exclusion, an error; `fields` says it for programs.
 
         Raises:
             LogError: the disk is full.

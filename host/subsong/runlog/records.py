@@ -64,7 +64,7 @@ class Event(NamedTuple):
     """Something that a reader of the log should know.
 
     Attributes:
-        kind: a word: "retry", "hole", "damaged", "unfinished", "error", "recovered", ...
+        kind: a word: "hole", "damaged", "unfinished", "error", "recovered", ...
         text: a sentence.
         fields: what the sentence says, for programs; "trial" where one is concerned.
         derived: True where it was read off the raw frames, False where the host recorded it.
