@@ -12,7 +12,7 @@ from runlog_sessions import Copier, Message, rewrite
 from subsong.board_session import run_on_board
 from subsong.console import SilentProgress
 from subsong.errors import LogError, ReplayError
-from subsong.policy import export_policy
+from subsong.policy import export_policy, load_policy
 from subsong.replay import replay
 from subsong.runlog import read_run, recover
 from subsong.session import simulate
@@ -144,6 +144,25 @@ def test_an_interrupted_run_has_no_hole(tmp_path: Path) -> None:
         simulate(shortened("cartpole"), out=tmp_path / "run.mcap", progress=Interrupt())
     result = replay(tmp_path / "run.mcap")
     assert (result.difference, result.holes) == (None, 0)
+
+
+def test_what_an_interrupted_run_had_learned_can_be_exported(tmp_path: Path) -> None:
+    class Interrupt(SilentProgress):
+        left = 3
+
+        def advance(self, n: int = 1) -> None:
+            self.left -= n
+            if not self.left:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(shortened("cartpole", trials=50, evaluate_every=0), out=tmp_path / "cut.mcap", progress=Interrupt())
+    ended = len(read_run(tmp_path / "cut.mcap").summaries())
+    policy = load_policy(export_policy(tmp_path / "cut.mcap"))
+    simulate(shortened("cartpole", trials=ended, evaluate_every=0), out=tmp_path / "whole.mcap")
+    head, mem = read_run(tmp_path / "whole.mcap").states["final"]
+    n = int.from_bytes(head[4 * layout.N_WEIGHTS : 4 * layout.N_WEIGHTS + 4], "little")
+    assert policy.mem[: 2 * n] == mem[: 2 * n]
 
 
 def test_exporting_over_a_log_is_refused_and_the_log_stays(logs: dict[str, Path], tmp_path: Path) -> None:

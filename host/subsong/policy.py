@@ -141,6 +141,17 @@ def export_policy(log: Path, out: Path | None = None) -> Path:
     return path
 
 
+def _replayed(log: Path) -> tuple[bytes, bytes] | None:
+    """Return what an interrupted run had learned after its last whole trial, by executing its log again."""
+    from subsong.errors import ReplayError
+    from subsong.replay import state_after
+
+    try:
+        return state_after(log)
+    except ReplayError:
+        return None
+
+
 def policy_of_run(log: Path) -> Policy:
     """Return the policy that a run learned: its last state.
 
@@ -156,13 +167,14 @@ def policy_of_run(log: Path) -> Policy:
     # Without a final state (a run that was cut short) the last one that the board or the host kept.
     kept = sorted((name for name in states if name.startswith("trial-")), key=lambda name: int(name[6:]))
     label = "final" if "final" in states else kept[-1] if kept else None
-    if label is None:
+    state = states[label] if label is not None else _replayed(log)
+    if state is None:
         raise LogError(
             f"{log}: holds no learned state, so there is no policy to export; the run ended before one was recorded"
         )
     header = run.header
     experiment = parse_experiment(header.experiment_toml, str(log))
-    head, mem = states[label]
+    head, mem = state
     return Policy(
         arithmetic=header.arithmetic,
         rule=header.rule,

@@ -57,7 +57,24 @@ def replay(path: Path, progress: Progress | None = None) -> ReplayResult:
         ReplayError: the log is of another arithmetic.
         ExperimentError: the log's experiment is damaged.
     """
-    progress = progress or SilentProgress()
+    return _replay(path, progress or SilentProgress())[0]
+
+
+def state_after(path: Path) -> State | None:
+    """Return head and mem as they were after the last whole trial of a log, by executing it again.
+
+    Returns:
+        None where there is no trial, or none from which on nothing is missing, or where the log does not replay.
+
+    Raises:
+        LogError, ReplayError, ExperimentError: as `replay`.
+    """
+    result, state = _replay(path, SilentProgress())
+    return state if result.checked and result.difference is None else None
+
+
+def _replay(path: Path, progress: Progress) -> tuple[ReplayResult, State | None]:
+    """Execute a log again; return what was found, and the state at its end if it is known."""
     run = read_run(path)
     if run.arithmetic != ARITHMETIC_VERSION:
         raise ReplayError(
@@ -77,16 +94,19 @@ def replay(path: Path, progress: Progress | None = None) -> ReplayResult:
         result.difference = _first_state_difference("initial state", (block.head, block.mem), initial)
     if result.difference is None and damaged and damaged[0].trial is None:
         result.difference = str(damaged[0])
+    state = None
     if result.difference is None:
-        _execute(run, initial, states, result, progress)
+        state = _execute(run, initial, states, result, progress)
     if result.difference is None and damaged:
         # Every trial replays, so what is damaged is a copy that replay does not read.
         result.difference = str(damaged[0])
-    return result
+    return result, state
 
 
-def _execute(run: "Run", initial: State, states: Mapping[str, State], result: ReplayResult, progress: Progress) -> None:
-    """Execute trial after trial until the first difference."""
+def _execute(
+    run: "Run", initial: State, states: Mapping[str, State], result: ReplayResult, progress: Progress
+) -> State | None:
+    """Execute trial after trial until the first difference; return the state at the end if it is known."""
     player = _Player(run.header.rule, initial)
     lost = False
     expected = 0
@@ -112,12 +132,13 @@ def _execute(run: "Run", initial: State, states: Mapping[str, State], result: Re
         if result.difference is None and snapshot is not None:
             result.difference = _first_state_difference(f"state after trial {trial.number}", player.state(), snapshot)
         if result.difference is not None:
-            return
+            return None
     # What the end of the log cut off is no hole: nothing follows it.
     result.holes -= lost
     if "final" in states and not lost:
         result.difference = _first_state_difference("final state", player.state(), states["final"])
     progress.finish()
+    return None if lost else player.state()
 
 
 class _Player:
