@@ -52,7 +52,7 @@ def local(experiment: Experiment, engine: str) -> Callable[[int], int]:
         buffers = (learner.head, learner.mem, make_buffer(task, "H", engine), learner.x, learner.u)
         loops.task_trials(*buffers, 4, 0, 1, 0)
         return lambda n: 4 * int(loops.task_trials(*buffers, 4, n, 2**30, 0)[0])
-    trials, _plant = session._local_trials(experiment, build_block(experiment), False, engine, None)  # noqa: SLF001
+    trials, _plant = session.local_trials(experiment, build_block(experiment), False, engine, None)
     first = [0]
 
     def run(n: int) -> int:

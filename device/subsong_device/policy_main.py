@@ -141,7 +141,7 @@ def run(block, plant, steps, learn, trials, keeper):
     The two trials of a pair get the same seed. A trial ends after `steps` steps, or when the plant has a done() that
     returns true.
     """
-    from subsong_device.session import load_kernels
+    from subsong_device.block import load_kernels
 
     learner, _ = load_kernels(block.rule)
     head, mem = block.head, block.mem

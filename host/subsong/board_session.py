@@ -122,42 +122,38 @@ def _run(experiment: Experiment, port: Port, plant: Any, out: Path, progress: Pr
     start_firmware(port)
     bridge = Bridge(port, on_frame=frames)
     result = RunResult(out)
-    silent = False
-    try:
-        greeting = bridge.hello()
-        board |= {"port": port.describe(), "tier": TIERS[greeting.tier], "heap_free": greeting.heap_free}
-        task = plant is None
-        header = run_header(
-            experiment,
-            block,
-            "board",
-            mismatch=not task and experiment.mismatch() is not None,
-            plant=f"task {experiment.plant.name}"
-            if not isinstance(experiment.plant, GymnasiumPlant)
-            else plant.description,
-            engine=board,
-            manifest=manifest.as_dict(),
-        )
-        with recording(out, header) as recorder:
-            frames.record(recorder)
-            try:
-                bridge.open(block, experiment.run.deadman_ms)
-                recorder.state("initial", block.head, block.mem)
-                steps = experiment.run.steps
-                trials: Trials = BoardTask(bridge, steps, recorder) if task else PlantTrials(bridge, plant, steps)
-                learn(experiment, trials, result, progress)
-                recorder.state("final", *trials.state())
-            except (LinkError, PortError):
-                silent = True  # nobody is there to be told goodbye
-                raise
-            finally:
-                if not silent:
-                    bridge.close()
-                result.counters |= vars(bridge.counters)
-            progress.start("closing the log", 100)
-            recorder.close(share(progress))
-            progress.finish()
-    except (LinkError, PortError):
-        silent = True
-        raise
+    greeting = bridge.hello()
+    board |= {"port": port.describe(), "tier": TIERS[greeting.tier], "heap_free": greeting.heap_free}
+    task = plant is None
+    header = run_header(
+        experiment,
+        block,
+        "board",
+        mismatch=experiment.mismatch() is not None,
+        plant=f"task {experiment.plant.name}"
+        if not isinstance(experiment.plant, GymnasiumPlant)
+        else plant.description,
+        engine=board,
+        manifest=manifest.as_dict(),
+    )
+    with recording(out, header) as recorder:
+        frames.record(recorder)
+        silent = False
+        try:
+            bridge.open(block, experiment.run.deadman_ms)
+            recorder.state("initial", block.head, block.mem)
+            steps = experiment.run.steps
+            trials: Trials = BoardTask(bridge, steps, recorder) if task else PlantTrials(bridge, plant, steps)
+            learn(experiment, trials, result, progress)
+            recorder.state("final", *trials.state())
+        except (LinkError, PortError):
+            silent = True  # nobody is there to be told goodbye
+            raise
+        finally:
+            if not silent:
+                bridge.close()
+            result.counters |= vars(bridge.counters)
+        progress.start("closing the log", 100)
+        recorder.close(share(progress))
+        progress.finish()
     return result

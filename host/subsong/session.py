@@ -175,7 +175,7 @@ def simulate(
         assert recorder is not None
         recorder.trial(ended.summary, ended.last_cost)
 
-    trials, plant = _local_trials(experiment, block, mismatch, engine, on_step if out else None)
+    trials, plant = local_trials(experiment, block, mismatch, engine, on_step if out else None)
     try:
         if out is None:
             learn(experiment, trials, result, progress)
@@ -219,7 +219,7 @@ def evaluate(
     block = Block(
         rule, head, mem, build_block(experiment).task, experiment.network.layers[0], experiment.network.layers[-1]
     )
-    trials, _plant = _local_trials(experiment, block, mismatch, "numba", None)
+    trials, _plant = local_trials(experiment, block, mismatch, "numba", None)
     try:
         seeds = [stream_seed(0, "transfer", first_seed + k) for k in range(episodes)]
         return [ended.summary.total for ended in trials.run(0, seeds, True) if ended is not None]
@@ -227,7 +227,7 @@ def evaluate(
         close(trials)
 
 
-def _local_trials(
+def local_trials(
     experiment: Experiment, block: Block, mismatch: bool, engine: str, hook: StepHook | None
 ) -> tuple[Trials, str]:
     """Return what runs the trials on this computer, and the plant's description."""

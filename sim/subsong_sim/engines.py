@@ -10,10 +10,9 @@ from subsong_device import layout
 from subsong_sim import loader
 from subsong_sim.errors import EngineError
 from subsong_sim.learner import TrialSummary
+from subsong_sim.loader import LEARNER_KERNELS, TASK_KERNELS
 
 RULES = ("weight_perturbation", "node_perturbation")
-LEARNER_KERNELS = ("begin", "act", "end")
-TASK_KERNELS = ("task_begin", "task_sense", "task_cost")
 
 
 def learner_kernels(rule: str, engine: str) -> Any:

@@ -24,6 +24,8 @@ from subsong_sim.cache import cache_folder
 from subsong_sim.errors import EngineError
 
 PACKAGE = "subsong_device"
+LEARNER_KERNELS = ("begin", "act", "end")
+TASK_KERNELS = ("task_begin", "task_sense", "task_cost")
 _HEADER = "# Joined by subsong_sim.loader from the firmware's files; edit those, not this.\n"
 
 
@@ -143,8 +145,8 @@ class _Int32(ast.NodeTransformer):
 
 def join_loops(rule: str) -> str:
     """Return the text of a learner's kernels, the task's and the trial loops, for Numba."""
-    learner = gather(f"{PACKAGE}.learners.{rule}", ("begin", "act", "end"))
-    tasks = gather(f"{PACKAGE}.tasks", ("task_begin", "task_sense", "task_cost"))
+    learner = gather(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS)
+    tasks = gather(f"{PACKAGE}.tasks", TASK_KERNELS)
     layout = gather(f"{PACKAGE}.layout", ())
     both = Source({**layout.constants}, {**learner.functions, **tasks.functions})
     path = resources.files(__package__).joinpath("loops.py")
