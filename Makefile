@@ -25,10 +25,10 @@ demo: $(RUN) ## learn on an embedded board and in the simulator, replay, compare
 	$(BIN)/python -m subsong.demo
 
 test: lint ## everything that CI checks
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 quick: $(DEV) ## the tests that take seconds
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow"
 
 # basedpyright sees device/ with MicroPython's standard library in CPython's place: the stubs bring it to site-packages/stdlib.
 lint: $(DEV) ## style, formatting, types, who imports whom
