@@ -2,6 +2,7 @@
 
     SubsongError
     |-- ExperimentError       the experiment file: every error of it at once
+    |-- ProfileError          a board profile is wrong, or there is none of that name
     |-- PortError             a port is missing, busy or vanished
     |-- BoardError            the board refused or faulted; `code` is a number of subsong_device.faults
     |   `-- FirmwareError     the firmware is missing, altered or of another version: redeploy
@@ -28,6 +29,7 @@ __all__ = [
     "LogError",
     "PlantError",
     "PortError",
+    "ProfileError",
     "ReplayError",
     "SchemaMismatch",
     "SubsongError",
@@ -40,6 +42,10 @@ class ExperimentError(SubsongError):
 
 class PortError(SubsongError):
     """A port is missing, busy, or vanished while in use."""
+
+
+class ProfileError(SubsongError):
+    """A board profile is wrong, or there is none of that name."""
 
 
 class BoardError(SubsongError):
