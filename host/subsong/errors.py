@@ -11,6 +11,7 @@
     |   `-- SchemaMismatch    the board speaks another schema: redeploy
     |-- LogError              a run log cannot be written or read
     |-- ReplayError           a run log cannot be replayed: another arithmetic
+    |-- CompileError          a kernel that the compiler or its target cannot take; the message begins with FILE:LINE
     |-- PlantError            the plant (subsong_sim)
     `-- EngineError           a kernel engine (subsong_sim)
 
@@ -21,6 +22,7 @@ from subsong_sim.errors import EngineError, PlantError, SubsongError
 
 __all__ = [
     "BoardError",
+    "CompileError",
     "EngineError",
     "ExperimentError",
     "FirmwareError",
@@ -82,3 +84,7 @@ class LogError(SubsongError):
 
 class ReplayError(SubsongError):
     """A run log cannot be replayed: it was recorded with another version of the arithmetic."""
+
+
+class CompileError(SubsongError):
+    """A kernel cannot be compiled for a target; the message says FILE:LINE, what, and what to do."""

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -30,15 +31,24 @@ _HEADER = "# Joined by subsong_sim.loader from the firmware's files; edit those,
 
 
 class Source(NamedTuple):
-    """Kernels joined into one module: constants first, then functions in the order of their calls."""
+    """Kernels joined into one module: constants first, then functions in the order of their calls.
+
+    Attributes:
+        files: the file that each function comes from, by the function's name.
+    """
 
     constants: dict[str, int]
     functions: dict[str, ast.FunctionDef]
+    files: dict[str, str]
 
 
 @cache
 def _parse(module: str) -> tuple[ast.Module, str]:
-    path = resources.files(PACKAGE).joinpath(*module.split(".")[1:-1], module.rsplit(".", maxsplit=1)[-1] + ".py")
+    path: Traversable
+    if module.endswith(".py"):
+        path = Path(module)
+    else:
+        path = resources.files(PACKAGE).joinpath(*module.split(".")[1:-1], module.rsplit(".", maxsplit=1)[-1] + ".py")
     try:
         text = path.read_text(encoding="utf-8")
         return ast.parse(text, str(path)), str(path)
@@ -57,7 +67,7 @@ def gather(module: str, called: tuple[str, ...]) -> Source:
     """Collect a kernel module and everything it imports.
 
     Args:
-        module: such as "subsong_device.learners.weight_perturbation".
+        module: such as "subsong_device.learners.weight_perturbation", or the path of a file of kernels, ending in .py.
         called: the kernels in it that a board calls.
 
     Raises:
@@ -66,6 +76,7 @@ def gather(module: str, called: tuple[str, ...]) -> Source:
     tree, file = _parse(module)
     constants: dict[str, int] = {}
     functions: dict[str, ast.FunctionDef] = {}
+    files: dict[str, str] = {}
     scope_constants: set[str] = set()
     scope_kernels: dict[str, ast.FunctionDef] = {}
     for node in tree.body:
@@ -74,6 +85,7 @@ def gather(module: str, called: tuple[str, ...]) -> Source:
             for name, function in imported.functions.items():
                 if functions.setdefault(name, function) is not function:
                     raise EngineError(f"{file}: two kernels are called {name}; rename one")
+            files.update(imported.files)
             for name, value in imported.constants.items():
                 _add_constant(constants, name, value, f"{file}:{node.lineno}")
             for alias in node.names:
@@ -94,7 +106,8 @@ def gather(module: str, called: tuple[str, ...]) -> Source:
         if name in functions:
             raise EngineError(f"{file}: two kernels are called {name}; rename one")
         functions[name] = function
-    return Source(constants, functions)
+        files[name] = file
+    return Source(constants, functions, files)
 
 
 class _Int32(ast.NodeTransformer):
@@ -148,7 +161,7 @@ def join_loops(rule: str) -> str:
     learner = gather(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS)
     tasks = gather(f"{PACKAGE}.tasks", TASK_KERNELS)
     layout = gather(f"{PACKAGE}.layout", ())
-    both = Source({**layout.constants}, {**learner.functions, **tasks.functions})
+    both = Source({**layout.constants}, {**learner.functions, **tasks.functions}, {})
     path = resources.files(__package__).joinpath("loops.py")
     loops = ast.parse(path.read_text(encoding="utf-8"))
     # Numba does not watch what a cached function calls in other files: the plant's own text is part of the name.
