@@ -5,8 +5,9 @@
 
 from collections.abc import Mapping
 
+from subsong_hil.board import ProcessBoard
 from subsong_hil.unix import UnixBoard
 
-__all__ = ["BOARDS", "UnixBoard"]
+__all__ = ["BOARDS", "ProcessBoard", "UnixBoard"]
 
-BOARDS: Mapping[str, type[UnixBoard]] = {"unix": UnixBoard}
+BOARDS: Mapping[str, type[ProcessBoard]] = {"unix": UnixBoard}
