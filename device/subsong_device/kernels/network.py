@@ -65,21 +65,20 @@ def activate(mem: ptr16, table: int, kind: int, g: int) -> int:
     return y
 
 
-def forward(head: ptr32, mem: ptr16, x: ptr16, u: ptr16, amount: int) -> int:
-    """Propagate sensor words x to actuator words u; add +-amount to every unit's drive.
+def forward(head: ptr32, mem: ptr16, amount: int) -> int:
+    """Propagate the sensor words at SIGNALS_AT through every layer; add +-amount to every unit's drive.
 
     Unit i of a layer has the drive (sum over j of (w_ij * x_j >> PRODUCT_SHIFT)) + (bias << BIAS_SHIFT), shifted right
     by DRIVE_SHIFT to 1 LSB = 2**-12; then the perturbation is added; then the drive saturates to int16.
 
     Args:
         head: layer rows at LAYERS_AT.
-        mem: weights; signals (written); table; with amount != 0, one sign bit a unit at SIGNS_AT (1 means +).
-        x: int16 words as uint16[n_in of the first layer].
-        u: uint16[n_out of the last layer], written.
+        mem: weights; signals, every layer's after its input's; table; with amount != 0, one sign bit a unit at SIGNS_AT
+            (1 means +).
         amount: drive LSBs (2**-12), -16384..16384; 0: no perturbation.
 
     Returns:
-        0. head[SATURATED] grows by the number of drives that saturated.
+        The offset in mem of the last layer's outputs. head[SATURATED] grows by the number of drives that saturated.
 
     Scaling and overflow: weights are in +-32767, so a product is below 2**30 and, shifted before it is summed by
     PRODUCT_SHIFT with 2**PRODUCT_SHIFT >= n_in + 1, the sum of n_in products and the bias stays below 2**30.
@@ -90,9 +89,6 @@ def forward(head: ptr32, mem: ptr16, x: ptr16, u: ptr16, amount: int) -> int:
     sign = head[SIGNS_AT]
     saturated = head[SATURATED]
     layer = LAYERS_AT
-    n_in = head[layer + N_IN]
-    for j in range(n_in):
-        mem[signal + j] = x[j]
     for _k in range(head[N_LAYERS]):
         n_in = head[layer + N_IN]
         n_out = head[layer + N_OUT]
@@ -126,8 +122,5 @@ def forward(head: ptr32, mem: ptr16, x: ptr16, u: ptr16, amount: int) -> int:
             mem[output + i] = activate(mem, table, kind, g) & 0xFFFF
         signal = output
         layer += LAYER_WORDS
-    layer -= LAYER_WORDS
-    for i in range(head[layer + N_OUT]):
-        u[i] = mem[signal + i]
     head[SATURATED] = saturated
-    return 0
+    return signal

@@ -24,6 +24,7 @@ from subsong_device.layout import (
     RUNNING_BASELINE,
     SATURATED,
     SIGN,
+    SIGNALS_AT,
     STARTED,
     STEPS,
     TOTAL,
@@ -92,9 +93,16 @@ def step(head: ptr32, mem: ptr16, x: ptr16, u: ptr16, amount: int) -> int:
     Scaling and overflow: the sums are those of observe, fold_words and forward; STEPS is at most 16384.
     """
     observe(head)
-    head[CHECK] = fold_words(head[CHECK], x, 0, head[LAYERS_AT + N_IN])
-    forward(head, mem, x, u, amount)
-    head[CHECK] = fold_words(head[CHECK], u, 0, head[LAYERS_AT + (head[N_LAYERS] - 1) * LAYER_WORDS + N_OUT])
+    n = head[LAYERS_AT + N_IN]
+    at = head[SIGNALS_AT]
+    for j in range(n):
+        mem[at + j] = x[j]
+    head[CHECK] = fold_words(head[CHECK], mem, at, n)
+    at = forward(head, mem, amount)
+    n = head[LAYERS_AT + (head[N_LAYERS] - 1) * LAYER_WORDS + N_OUT]
+    for i in range(n):
+        u[i] = mem[at + i]
+    head[CHECK] = fold_words(head[CHECK], mem, at, n)
     head[STEPS] += 1
     return 0
 
