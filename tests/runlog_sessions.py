@@ -45,6 +45,7 @@ class Session:
     n_sensors: int = 2
     n_actuators: int = 1
     seed: int = 1
+    chunk: int = frames.CHUNK
     wire: list[tuple[bool, bytes]] = field(default_factory=list)
     records: list[Step | Ended] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
@@ -53,7 +54,7 @@ class Session:
         self.random = random.Random(self.seed)
         self.seq = 0
         self.number = 0
-        self.formats = frames.formats(self.n_sensors, self.n_actuators)
+        self.formats = frames.formats(self.n_sensors, self.n_actuators, self.chunk)
 
     def send(self, to_board: bool, kind: int, *values: object) -> bytes:
         wire = frames.encode(kind, self.seq, struct.pack(self.formats[kind], *values))
@@ -77,7 +78,7 @@ class Session:
         return self.random.choice((-(1 << 28), 1 << 28, 0, self.random.randrange(-1000, 1000)))
 
     def open(self, mode: int = frames.IN_THE_LOOP, head: int = 3, mem: int = 4, seq: int = 0) -> "Session":
-        self.wire.append((False, frames.encode(frames.R_HELLO, 0, struct.pack("<IHBII", 1, 1, 0, 99, 0))))
+        self.wire.append((False, frames.encode(frames.R_HELLO, 0, struct.pack("<IHBBII", 1, 1, 0, self.chunk, 99, 0))))
         self.seq = seq
         self.ask(frames.OPEN, 0, mode, self.n_sensors, self.n_actuators, head, mem, 0, 2000)
         self.send(False, frames.ACK, 0, 0)
@@ -132,8 +133,8 @@ class Session:
 
     def snapshot(self, trial: int, head: bytes, mem: bytes) -> "Session":
         for region, data in ((frames.HEAD, head), (frames.MEM, mem)):
-            for at in range(0, len(data), frames.CHUNK):
-                part = data[at : at + frames.CHUNK]
+            for at in range(0, len(data), self.chunk):
+                part = data[at : at + self.chunk]
                 self.tell(frames.T_SNAP, trial, region, at, len(part), part)
         return self
 

@@ -575,8 +575,15 @@ class Script:
         self.heard += data
 
 
-def greeting(schema: int, seq: int = 0, extra: bytes = b"", arithmetic: int = layout.ARITHMETIC_VERSION) -> bytes:
-    return frames.encode(frames.R_HELLO, seq, struct.pack("<IHBII", schema, arithmetic, 0, 1000, 0) + extra)
+def greeting(
+    schema: int,
+    seq: int = 0,
+    extra: bytes = b"",
+    arithmetic: int = layout.ARITHMETIC_VERSION,
+    chunk: int = frames.CHUNK,
+) -> bytes:
+    payload = struct.pack("<IHBBII", schema, arithmetic, 0, chunk, 1000, 0)
+    return frames.encode(frames.R_HELLO, seq, payload + extra)
 
 
 @pytest.mark.parametrize("extra", [b"", b"\x01\x02\x03"])
@@ -594,6 +601,13 @@ def test_another_arithmetic_is_refused() -> None:
     port = Script(greeting(frames.schema()), greeting(frames.schema(), 1, arithmetic=99))
     with pytest.raises(FirmwareError, match=r"arithmetic version 99.*subsong deploy --port script"):
         Bridge(port).hello()
+
+
+@pytest.mark.parametrize("chunk", [0, frames.MIN_CHUNK - 1, frames.CHUNK + 1, 255])
+def test_a_chunk_that_the_link_does_not_allow_is_refused(chunk: int) -> None:
+    said = (greeting(frames.schema(), seq, chunk=chunk) for seq in (0, 1))
+    with pytest.raises(FirmwareError, match=rf"takes {chunk} bytes .*16 to 128; .*subsong deploy --port script"):
+        Bridge(Script(*said)).hello()
 
 
 @pytest.mark.parametrize("form", [b"OK\x04%s\x04>", b"\r\n%s>>> "], ids=["raw", "friendly"])

@@ -264,11 +264,11 @@ def test_a_learner_too_large_for_the_board(firmware: Path, monkeypatch: pytest.M
         # All of it was freed: what fits, fits, and as often as one likes.
         for _ in range(20):
             bridge.open(block_of(PLANT), DEADMAN_MS)
-        free = bridge._exchange.command(frames.HELLO, frames.schema(), reply=frames.R_HELLO)[3]
+        free = bridge._exchange.command(frames.HELLO, frames.schema(), reply=frames.R_HELLO)[4]
         with pytest.raises(BoardError) as raised:
             bridge.open(large, DEADMAN_MS)
         assert raised.value.code == faults.NO_MEMORY
-        again = bridge._exchange.command(frames.HELLO, frames.schema(), reply=frames.R_HELLO)[3]
+        again = bridge._exchange.command(frames.HELLO, frames.schema(), reply=frames.R_HELLO)[4]
         assert again >= free
         bridge.open(block_of(PLANT), DEADMAN_MS)
         assert play(bridge) == play(local(block_of(PLANT)))

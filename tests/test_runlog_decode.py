@@ -169,6 +169,26 @@ def test_no_order_of_good_frames_raises(swaps: list[tuple[int, int]], make) -> N
     decode(wire, session)
 
 
+@pytest.mark.parametrize("chunk", [frames.MIN_CHUNK, 40, frames.CHUNK])
+def test_a_board_with_smaller_chunks_is_read_as_its_hello_says(chunk: int) -> None:
+    session = Session(chunk=chunk).open(frames.TASK, head=32, mem=50).run(0, 1, 1).task_trial(0, 1)
+    session.snapshot(0, bytes(range(128)), bytes(range(100))).done(1)
+    records, counts = decode(session.wire, session)
+    assert [each for each in records if isinstance(each, State)] == [
+        State("trial-000000", bytes(range(128)), bytes(range(100)), derived=True)
+    ]
+    assert counts.damaged == 0
+
+
+@pytest.mark.parametrize("chunk", [0, frames.MIN_CHUNK - 1, frames.CHUNK + 1])
+def test_a_chunk_out_of_range_changes_nothing(chunk: int) -> None:
+    formats = Formats(2, 1)
+    hello = Session(chunk=chunk).open().wire[0][1]
+    assert formats.parse(hello, to_board=False) is not None
+    region = frames.encode(frames.DATA, 1, bytes(6 + frames.CHUNK))
+    assert formats.parse(region, to_board=False) is not None
+
+
 def test_every_single_flipped_bit_of_every_frame_is_damage() -> None:
     session = loop_session(trials=2, steps=2)
     session.run(0, 1, 1).task_trial(0, 1).snapshot(0, bytes(range(130)), b"").done(1)

@@ -13,7 +13,7 @@ R_HELLO, ACK, ACT, TRIAL, DATA = 0x90, 0x91, 0x95, 0x96, 0x98
 T_STEP, T_TRIAL, T_SNAP, T_DONE = 0xA0, 0xA1, 0xA2, 0xA3
 
 # Type, name, payload, names of the payload's fields. Payloads are struct formats, and besides:
-# S: n_sensors int16, A: n_actuators int16, D: CHUNK bytes of a region.
+# S: n_sensors int16, A: n_actuators int16, D: a chunk of a region, as many bytes as the board's HELLO says.
 TABLE = (
     (HELLO, "HELLO", "I", "schema"),
     (OPEN, "OPEN", "BBHHIIII", "rule mode n_sensors n_actuators head_words mem_words task_words deadman_ms"),
@@ -27,7 +27,7 @@ TABLE = (
     (SNAPSHOT, "SNAPSHOT", "", ""),
     (CLOSE, "CLOSE", "", ""),
     (STOP, "STOP", "", ""),
-    (R_HELLO, "HELLO", "IHBII", "schema arithmetic tier heap_free dropped"),
+    (R_HELLO, "HELLO", "IHBBII", "schema arithmetic tier chunk heap_free dropped"),
     (ACK, "ACK", "BI", "code detail"),
     (ACT, "ACT", "IHA", "trial step u"),
     (TRIAL, "TRIAL", "IBIiiIII", "trial evaluate steps total baseline checksum saturated dropped"),
@@ -43,7 +43,8 @@ TABLE = (
     (T_DONE, "T_DONE", "II", "number trials"),
 )
 
-CHUNK = 128  # bytes of a region in one frame
+CHUNK = 128  # bytes of a region in one frame; a board with a small receive buffer says fewer in its HELLO
+MIN_CHUNK = 16
 MAX_PAYLOAD = 1024
 WINDOW = 8192  # bytes that the board sends unasked, at most, before it must hear from the host
 OVERHEAD = 7  # type, seq and crc: a body is its payload and these
@@ -81,18 +82,18 @@ except ImportError:
     crc32 = crc32_slow
 
 
-def formats(n_sensors: int = 0, n_actuators: int = 0) -> dict[int, str]:
-    """Return {type: struct format of its payload}. Before OPEN both counts are 0."""
+def formats(n_sensors: int = 0, n_actuators: int = 0, chunk: int = CHUNK) -> dict[int, str]:
+    """Return {type: struct format of its payload}. Before OPEN both counts are 0; chunk is the board's, in bytes."""
     made = {}
     for kind, _, payload, _ in TABLE:
         words = payload.replace("S", "%dh" % n_sensors).replace("A", "%dh" % n_actuators)
-        made[kind] = "<" + words.replace("D", "%ds" % CHUNK)
+        made[kind] = "<" + words.replace("D", "%ds" % chunk)
     return made
 
 
-def body_lengths(to_board: bool, n_sensors: int = 0, n_actuators: int = 0) -> dict[int, int]:
+def body_lengths(to_board: bool, n_sensors: int = 0, n_actuators: int = 0, chunk: int = CHUNK) -> dict[int, int]:
     """Return {type: bytes of the body} for one direction."""
-    made = formats(n_sensors, n_actuators)
+    made = formats(n_sensors, n_actuators, chunk)
     return {kind: calcsize(made[kind]) + OVERHEAD for kind in made if (kind < 0x80) == to_board}
 
 

@@ -212,7 +212,7 @@ class Session:
         self._respond(ACK, faults.OK, 0)
 
     def _greeting(self):
-        return self._schema, layout.ARITHMETIC_VERSION, self._tier, collect(), self.rx.damaged
+        return self._schema, layout.ARITHMETIC_VERSION, self._tier, CHUNK, collect(), self.rx.damaged
 
     def _on_hello(self, schema):
         if self._state == NEW and schema == self._schema:

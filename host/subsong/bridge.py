@@ -66,6 +66,7 @@ class Greeting(NamedTuple):
         schema: of the link.
         arithmetic: version of the kernels' arithmetic.
         tier: what executes them: 0 bytecode, 1 viper, 2 machine code.
+        chunk: bytes of a region in one frame.
         heap_free: bytes.
         dropped: frames it has refused so far.
     """
@@ -73,6 +74,7 @@ class Greeting(NamedTuple):
     schema: int
     arithmetic: int
     tier: int
+    chunk: int
     heap_free: int
     dropped: int
 
@@ -126,6 +128,12 @@ class Bridge:
                 f"port {self._port.name}: the board's kernels have arithmetic version {greeting.arithmetic}, "
                 f"this Subsong {layout.ARITHMETIC_VERSION}; {redeploy(self._port.name)}"
             )
+        if not frames.MIN_CHUNK <= greeting.chunk <= frames.CHUNK:
+            raise FirmwareError(
+                f"port {self._port.name}: the board takes {greeting.chunk} bytes of a region in a frame, the link allows "
+                f"{frames.MIN_CHUNK} to {frames.CHUNK}; {redeploy(self._port.name)}"
+            )
+        self._exchange.chunk = greeting.chunk
         self._exchange.counters.refused_by_board = greeting.dropped
         return greeting
 
@@ -202,8 +210,8 @@ class Bridge:
         exchange.timeout_s = min(self._timeout_s, deadman_ms / 4000)
         regions = (block.head, block.mem, block.task)
         for region, data in enumerate(regions):
-            for offset in range(0, len(data), frames.CHUNK):
-                piece = data[offset : offset + frames.CHUNK]
+            for offset in range(0, len(data), exchange.chunk):
+                piece = data[offset : offset + exchange.chunk]
                 exchange.command(frames.WRITE, region, offset, len(piece), piece)
         exchange.command(frames.SEAL, *map(crc32, regions))
         self._take_step = exchange.make_step(block.n_sensors, block.n_actuators)
@@ -259,7 +267,7 @@ class Bridge:
         return head, mem
 
     def _read(self, region: int, size: int) -> Iterator[bytes]:
-        for offset in range(0, size, frames.CHUNK):
+        for offset in range(0, size, self._exchange.chunk):
             _, _, count, data = self._exchange.command(frames.READ, region, offset, reply=frames.DATA)
             yield data[:count]
 

@@ -75,6 +75,7 @@ class Exchange:
         counters: what was mended.
         telemetry: numbered frames that came and were not taken yet.
         unanswered: bytes that came since a command was last sent.
+        chunk: bytes of a region in one frame, as the board's HELLO says.
     """
 
     def __init__(self, port: LinkPort, on_frame: OnFrame | None, timeout_s: float, patience_s: float) -> None:
@@ -83,6 +84,7 @@ class Exchange:
         self.timeout_s = timeout_s
         self.patience_s = patience_s
         self.telemetry: deque[Frame] = deque()
+        self.chunk = frames.CHUNK
         self.deframer = frames.Deframer(frames.body_lengths(False))
         self.formats: dict[int, str] = frames.formats()
         self._on_frame = on_frame
@@ -94,8 +96,8 @@ class Exchange:
 
     def reopen(self, n_sensors: int, n_actuators: int) -> None:
         """Take the words of a step, which fix the lengths of STEP, ACT and T_STEP."""
-        self.formats = frames.formats(n_sensors, n_actuators)
-        self.deframer.lengths = frames.body_lengths(False, n_sensors, n_actuators)
+        self.formats = frames.formats(n_sensors, n_actuators, self.chunk)
+        self.deframer.lengths = frames.body_lengths(False, n_sensors, n_actuators, self.chunk)
 
     def next_seq(self) -> int:
         """Return the number of the next command; 0 is no command's."""

@@ -10,6 +10,7 @@ Parsed = tuple[int, int, bytes]  # type, seq, payload
 NAME: dict[int, str] = {kind: name for kind, name, _, _ in frames.TABLE}
 REPLY = {frames.STEP: frames.ACT, frames.END: frames.TRIAL, frames.READ: frames.DATA, frames.HELLO: frames.R_HELLO}
 TELEMETRY = {frames.T_STEP, frames.T_TRIAL, frames.T_SNAP, frames.T_DONE}
+_CHUNK_FIELD = 3  # of R_HELLO
 _TRIAL_AT = {  # offset of the trial number in a payload
     **dict.fromkeys((frames.BEGIN, frames.STEP, frames.END, frames.ACT, frames.TRIAL), 0),
     **dict.fromkeys((frames.T_STEP, frames.T_TRIAL, frames.T_SNAP), 4),
@@ -17,15 +18,21 @@ _TRIAL_AT = {  # offset of the trial number in a payload
 
 
 class Formats:
-    """The payloads of a run with `n_sensors` and `n_actuators` words a step."""
+    """The payloads of a run with `n_sensors` and `n_actuators` words a step.
+
+    Frames are to be parsed in their order: the board's HELLO says how long those are that carry regions.
+    """
 
     def __init__(self, n_sensors: int, n_actuators: int) -> None:
         self.n_sensors = n_sensors
-        self._lengths: dict[bool, dict[int, int]] = {
-            way: frames.body_lengths(way, n_sensors, n_actuators) for way in (True, False)
-        }
-        texts: dict[int, str] = frames.formats(n_sensors, n_actuators)
-        self._structs = {kind: struct.Struct(text) for kind, text in texts.items()}
+        self._n_actuators = n_actuators
+        self._take_chunk(frames.CHUNK)
+
+    def _take_chunk(self, chunk: int) -> None:
+        shape = (self.n_sensors, self._n_actuators, chunk)
+        self._chunk = chunk
+        self._lengths: dict[bool, dict[int, int]] = {way: frames.body_lengths(way, *shape) for way in (True, False)}
+        self._structs = {kind: struct.Struct(text) for kind, text in frames.formats(*shape).items()}
 
     def parse(self, wire: bytes, to_board: bool) -> Parsed | None:
         """Return a frame's type, seq and payload; None where COBS, CRC-32, type or length is wrong."""
@@ -34,7 +41,14 @@ class Formats:
             return None
         buf, lengths = bytearray(segment), self._lengths[to_board]
         kind = frames.open_frame(buf, len(segment), lengths)
-        return (kind, buf[2] | buf[3] << 8, bytes(buf[frames.PAYLOAD_AT : lengths[kind] - 3])) if kind else None
+        if not kind:
+            return None
+        payload = bytes(buf[frames.PAYLOAD_AT : lengths[kind] - 3])
+        if kind == frames.R_HELLO:
+            chunk = self.unpack(kind, payload)[_CHUNK_FIELD]
+            if chunk != self._chunk and frames.MIN_CHUNK <= chunk <= frames.CHUNK:
+                self._take_chunk(chunk)
+        return kind, buf[2] | buf[3] << 8, payload
 
     def unpack(self, kind: int, payload: bytes) -> tuple[Any, ...]:
         """Return the fields of a payload that `parse` accepted."""
