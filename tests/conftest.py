@@ -60,13 +60,20 @@ def micropython() -> "Iterator[MicroPythonEngine]":
         yield engine
 
 
-@pytest.fixture(scope="session", params=["cpython", "numba", "micropython"])
+UNICORNS = ("unicorn-armv6m", "unicorn-armv7em", "unicorn-rv32imc")
+
+
+@pytest.fixture(scope="session", params=["cpython", "numba", "micropython", *UNICORNS])
 def engine(request: pytest.FixtureRequest) -> "Engine":
     """Every engine that executes the firmware's kernels, one after another: a case in, its answers out."""
     from cases import cpython_engine, numba_engine
 
     if request.param == "micropython":
         return request.getfixturevalue("micropython")
+    if request.param in UNICORNS:
+        from unicorn_engine import unicorn_engine
+
+        return unicorn_engine(request.param.removeprefix("unicorn-"))
     return {"cpython": cpython_engine, "numba": numba_engine}[request.param]
 
 

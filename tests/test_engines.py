@@ -32,6 +32,7 @@ from subsong.block import build_block
 from subsong.experiment import parse_experiment
 from subsong_device import layout
 from subsong_sim.engines import buffer_bytes, make_buffer, task_kernels
+from unicorn_engine import tasks_machine
 
 WORDS = (-32768, -32767, -16384, -1, 0, 1, 16384, 32766, 32767)
 COSTS = (
@@ -171,7 +172,9 @@ def task_blocks() -> list[bytes]:
 
 
 @pytest.mark.parametrize("block", task_blocks(), ids=["xor", "five outputs", "one pattern", "unshifted"])
-@pytest.mark.parametrize("name", ["cpython", "numba", "micropython"])
+@pytest.mark.parametrize(
+    "name", ["cpython", "numba", "micropython", "unicorn-armv6m", "unicorn-armv7em", "unicorn-rv32imc"]
+)
 def test_tasks_are_computed_alike(request: pytest.FixtureRequest, name: str, block: bytes) -> None:
     reference = Task(block)
     rng = random.Random(5)
@@ -194,7 +197,9 @@ def local_task(
     name: str, block: bytes, n_sensors: int, outputs: Sequence[Sequence[int]]
 ) -> tuple[list[tuple[list[int], int]], bytes]:
     """Play a task's kernels on this computer."""
-    kernels = task_kernels(name)
+    engine, _, target = name.partition("-")
+    kernels = tasks_machine(target) if engine == "unicorn" else task_kernels(name)
+    name = "cpython" if engine == "unicorn" else name
     task, x = make_buffer(block, "H", name), make_buffer(bytes(2 * n_sensors), "H", name)
     kernels.task_begin(task)
     steps = []

@@ -1,0 +1,150 @@
+"""Compiles kernels for one target and keeps the result: deploy asks each time, LLVM answers once."""
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from subsong.compiler.image import code_of
+from subsong.compiler.ir import ir_text, parameters
+from subsong.compiler.llvm import OPTIONS, translate
+from subsong.compiler.targets import TARGETS, Target
+from subsong.errors import CompileError
+from subsong_sim.cache import cache_folder
+from subsong_sim.loader import Source, gather
+
+# Raised when this package makes other words of the same IR.
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel as machine code.
+
+    Attributes:
+        name: what the board calls it.
+        parameters: names, in order: registers r0.. or a0.. hold them, buffers as their addresses.
+        code: position-independent, entry at offset 0, an even number of bytes; the result is in r0 or a0. It must begin
+            at a multiple of 4.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    code: bytes
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A module's kernels for one target.
+
+    Attributes:
+        module: such as "subsong_device.learners.weight_perturbation", or a file's path.
+        target: a key of TARGETS.
+        kernels: in the order asked for.
+        digest: sha256, in hex, of target, names and code: equal digests are equal words.
+    """
+
+    module: str
+    target: str
+    kernels: tuple[Kernel, ...]
+    digest: str
+
+
+def target_of(name: str) -> Target:
+    """Return a target by its name.
+
+    Raises:
+        CompileError: there is none of that name.
+    """
+    if name not in TARGETS:
+        raise CompileError(f"target {name!r}: kernels are compiled for {', '.join(TARGETS)}; choose one of them")
+    return TARGETS[name]
+
+
+@cache
+def compile_kernels(module: str, called: tuple[str, ...], target: str) -> Compiled:
+    """Compile the kernels of a module that a board calls.
+
+    Args:
+        module: such as "subsong_device.learners.weight_perturbation", or the path of a file of kernels, ending in .py.
+        called: names of the kernels.
+        target: armv6m, armv7em or rv32imc.
+
+    Raises:
+        EngineError: the module is missing or breaks the dialect.
+        CompileError: no such target or kernel, or the target cannot take one; the message begins with FILE:LINE.
+    """
+    chosen = target_of(target)
+    source = gather(module, called)
+    for name in called:
+        if name not in source.functions:
+            raise CompileError(f"{module}: there is no kernel {name}; it has {', '.join(source.functions) or 'none'}")
+    codes = compile_source(source, called, chosen)
+    kernels = tuple(
+        Kernel(name, tuple(p for p, _ in parameters(source.functions[name])), code)
+        for name, code in zip(called, codes, strict=True)
+    )
+    return Compiled(module, target, kernels, _digest(target, kernels))
+
+
+def compile_source(source: Source, called: tuple[str, ...], target: Target) -> list[bytes]:
+    """Return the code of kernels, from the cache where it is there."""
+    texts = [ir_text(source, name) for name in called]
+    what = {
+        "texts": texts,
+        "target": asdict(target),
+        "options": OPTIONS,
+        "llvmlite": version("llvmlite"),
+        "version": _VERSION,
+    }
+    path = cache_folder() / "compiled" / f"{hashlib.sha256(json.dumps(what).encode()).hexdigest()}.json"
+    kept = _kept(path)
+    if kept is not None:
+        return kept
+    codes = []
+    for name, translated in zip(called, translate(texts, target), strict=True):
+        where = f"{source.files[name]}:{source.functions[name].lineno}"
+        if translated.problem:
+            raise CompileError(
+                f"{where}: LLVM gave up on kernel {name} for {target.name} ({translated.problem}); divide it into"
+                f" smaller kernels that the board calls one by one"
+            )
+        codes.append(code_of(translated.elf, name, target.name, where))
+    _keep(path, codes)
+    return codes
+
+
+def _kept(path: Path) -> list[bytes] | None:
+    """Return what is in the cache; nothing where that was cut or altered."""
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        codes = [bytes.fromhex(code) for code in entry["codes"]]
+        return codes if entry["sha256"] == _sum(codes) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _keep(path: Path, codes: list[bytes]) -> None:
+    """Write to the cache, whole or not at all; where it cannot be written, the next call compiles again."""
+    text = json.dumps({"codes": [code.hex() for code in codes], "sha256": _sum(codes)})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        with os.fdopen(fd, "w", encoding="utf-8") as f:
+            f.write(text)
+        Path(temporary).replace(path)
+    except OSError:
+        return
+
+
+def _sum(codes: list[bytes]) -> str:
+    return hashlib.sha256(json.dumps([code.hex() for code in codes]).encode()).hexdigest()
+
+
+def _digest(target: str, kernels: tuple[Kernel, ...]) -> str:
+    words = [[kernel.name, kernel.parameters, kernel.code.hex()] for kernel in kernels]
+    return hashlib.sha256(json.dumps([target, words]).encode()).hexdigest()

@@ -1,0 +1,91 @@
+"""LLVM in a process of its own: IR comes in as JSON, objects and assembly go out.
+
+    python -m subsong.compiler.llvm < job.json
+
+Its command-line options are global and Numba lives in the same library; and where LLVM meets what it cannot do, it ends
+its process.
+"""
+
+import base64
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from subsong.compiler.targets import Target
+
+# A loop's closed form may need 64-bit products, which these processors lack.
+OPTIONS = ("-replexitval=never",)
+
+
+class Translated(NamedTuple):
+    """One kernel as LLVM returns it: an ELF object, or why there is none."""
+
+    elf: bytes
+    assembly: str
+    problem: str
+
+
+def translate(texts: list[str], target: Target) -> list[Translated]:
+    """Compile IR texts, each to an object of its own.
+
+    Args:
+        texts: IR, one function each.
+        target: what for.
+    """
+    job = json.dumps({"texts": texts, "target": asdict(target)})
+    # -P: a llvmlite.py in the user's folder is not the one.
+    worker = subprocess.run(
+        [sys.executable, "-P", "-m", "subsong.compiler.llvm"], input=job, capture_output=True, text=True, check=False
+    )
+    lines = worker.stdout.splitlines()
+    answers = []
+    for number in range(len(texts)):
+        if number < len(lines):
+            answer = json.loads(lines[number])
+            answers.append(Translated(base64.b64decode(answer["elf"]), answer["assembly"], ""))
+        else:
+            said = [line for line in worker.stderr.splitlines() if line.strip()]
+            answers.append(Translated(b"", "", said[-1] if said else f"ended with code {worker.returncode}"))
+            # Those after it are not known to fail.
+            if number + 1 < len(texts) and worker.returncode:
+                return answers + translate(texts[number + 1 :], target)
+    return answers
+
+
+def _compile(llvm: Any, machine: Any, builder: Any, text: str) -> tuple[bytes, str]:
+    module = llvm.parse_assembly(text)
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    module.verify()
+    builder.getModulePassManager().run(module, builder)
+    return machine.emit_object(module), machine.emit_assembly(module)
+
+
+def main() -> None:
+    """Compile what stdin asks for; a line of JSON a kernel."""
+    import llvmlite.binding as llvm
+
+    job = json.load(sys.stdin)
+    target = Target(**job["target"])
+    for option in (*OPTIONS, *target.options):
+        llvm.set_option("subsong", option)
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    machine = llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="default"
+    )
+    tuning = llvm.create_pipeline_tuning_options(speed_level=2)
+    tuning.loop_unrolling = False
+    tuning.loop_interleaving = False
+    tuning.loop_vectorization = False
+    tuning.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine, tuning)
+    for text in job["texts"]:
+        elf, assembly = _compile(llvm, machine, builder, text)
+        print(json.dumps({"elf": base64.b64encode(elf).decode(), "assembly": assembly}), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The architectures that kernels are compiled for, under MicroPython's own names."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """One architecture, as LLVM and as MicroPython know it.
+
+    Attributes:
+        name: MicroPython's name, what `mpy-cross -march` takes.
+        triple: LLVM's.
+        cpu: what LLVM tunes for.
+        features: LLVM's switches for the instruction set.
+        decorator: of an inline-assembler function.
+        registers: the first of its parameters; the others follow by number.
+        options: LLVM's command-line options for this target.
+    """
+
+    name: str
+    triple: str
+    cpu: str
+    features: str
+    decorator: str
+    registers: str
+    options: tuple[str, ...] = ()
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("armv6m", "thumbv6m-none-eabi", "cortex-m0plus", "", "asm_thumb", "r"),
+        # The processor may lack a floating-point unit, or MicroPython may not save its registers: no kernel uses it.
+        Target("armv7em", "thumbv7em-none-eabi", "cortex-m4", "-vfp2sp,-fpregs,+soft-float", "asm_thumb", "r"),
+        Target("rv32imc", "riscv32-unknown-elf", "generic-rv32", "+m,+c", "asm_rv32", "a"),
+    )
+}
