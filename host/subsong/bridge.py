@@ -130,8 +130,8 @@ class Bridge:
             )
         if not frames.MIN_CHUNK <= greeting.chunk <= frames.CHUNK:
             raise FirmwareError(
-                f"port {self._port.name}: the board takes {greeting.chunk} bytes of a region in a frame, the link allows "
-                f"{frames.MIN_CHUNK} to {frames.CHUNK}; {redeploy(self._port.name)}"
+                f"port {self._port.name}: the board takes {greeting.chunk} bytes of a region in a frame, the link "
+                f"allows {frames.MIN_CHUNK} to {frames.CHUNK}; {redeploy(self._port.name)}"
             )
         self._exchange.chunk = greeting.chunk
         self._exchange.counters.refused_by_board = greeting.dropped
