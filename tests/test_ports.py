@@ -16,7 +16,7 @@ import pytest
 import serial
 
 from subsong import ports
-from subsong.boards import list_boards, serial_entry, usb_board
+from subsong.boards import list_boards
 from subsong.cache import cache_folder
 from subsong.errors import BoardError, PortError
 from subsong.ports import Port, PresentPort, expand_name, open_port
@@ -553,36 +553,3 @@ def test_a_plugged_tty_refuses_every_other_open(monkeypatch: pytest.MonkeyPatch)
     assert not exclusive()
     os.close(master)
     os.close(slave)
-
-
-# ------------------------------------------------------------------------------------------ boards
-
-
-def test_boards_lists_the_emulated_and_the_plugged_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("subsong.boards.present_ports", lambda: [PICO, OTHER])
-    entries = list_boards()
-    assert [(e.port, e.kind, e.usable) for e in entries] == [
-        ("unix", "emulated", True),
-        ("/dev/ttyACM0", "serial", True),
-        ("/dev/ttyUSB0", "serial", True),
-    ]
-    assert "Pico" in entries[1].description
-    assert entries[1].as_dict()["hint"] == "subsong deploy --port /dev/ttyACM0"
-
-
-def test_a_board_in_its_bootloader_is_not_usable() -> None:
-    entry = serial_entry(PresentPort("/dev/ttyACM0", 0x2E8A, 0x0003, "", ""))
-    assert not entry.usable
-    assert "UF2" in entry.hint
-
-
-def test_an_unknown_device_may_still_be_a_board() -> None:
-    entry = serial_entry(PresentPort("/dev/ttyACM0", 0x1234, 0x0003, "Thing", ""))
-    assert entry.usable
-    assert entry.description == "Thing"
-    assert "not a board that Subsong knows" in entry.hint
-
-
-def test_an_exact_usb_identity_goes_before_its_vendor() -> None:
-    assert usb_board(0x303A, 0x1001) != usb_board(0x303A, 0x9999) == "Espressif"
-    assert usb_board(None, None) is None

@@ -12,27 +12,60 @@ from subsong.cli.options import json_option, port_option, show_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from subsong.boards import BoardEntry
     from subsong.deploy import DeployReport, PolicyReport
 
 
 @click.command(
     cls=Verb,
-    short_help="List boards and emulated boards.",
-    examples=[("subsong boards", "the first column is what --port takes")],
+    short_help="List boards, what is plugged in, and what to do next.",
+    examples=[
+        ("subsong boards", "the first column is what --port takes; nothing is opened"),
+        ("subsong boards --probe", "ask every board that is plugged in; what runs there is stopped"),
+        ("subsong boards --probe --port a0", "ask this one; also where it has no USB identity"),
+    ],
 )
+@click.option("--probe", is_flag=True, help="Open the ports and ask each board. What runs there is stopped.")
+@click.option("--port", help="With --probe: ask this port alone.")
 @json_option
-def boards(as_json: bool) -> None:
-    """List every serial port that may be a board, and the emulated boards that can be started here.
+def boards(probe: bool, port: str | None, as_json: bool) -> None:
+    """List emulated boards, what is plugged in (boards in their bootloader too), and the profiles of board models.
 
-    Nothing is opened or written.
+    Nothing is opened or written unless --probe says so: MicroPython, firmware and tier are then what the last deploy
+    or run learned.
     """
-    from subsong.boards import list_boards
+    if port is not None and not probe:
+        raise click.UsageError("--port goes with --probe")
+    from subsong import boards as listing
 
-    found = list_boards()
+    found = listing.list_boards()
+    if probe:
+        with console.progress(quiet=as_json) as progress:
+            found = listing.probe_boards(found, port, note=progress.note)
     if as_json:
-        show_json({"boards": [board.as_dict() for board in found]})
-    else:
-        console.table(["port", "board", "next"], [[board.port, board.description, board.hint] for board in found])
+        show_json({"boards": [board.as_dict() for board in found], "profiles": listing.profile_rows()})
+        return
+    console.table(
+        ["port", "board", "tier", "next"],
+        [[board.port or "none", board.description, board.tier or "?", board.hint] for board in found],
+    )
+    for board in found:
+        _show_steps(board)
+    rows = [
+        [row["profile"], row["title"], ", ".join(row["tiers"]), row["micropython"]["tested"] or "untested", row["page"]]
+        for row in listing.profile_rows()
+    ]
+    console.show([""])
+    console.table(["profile", "for", "tiers", "tested with", "MicroPython from"], rows)
+
+
+def _show_steps(board: "BoardEntry") -> None:
+    from subsong.first_flash import numbered
+
+    if board.steps or board.remarks:
+        lines = ["", f"{board.port or board.drive or board.description}:"]
+        lines += [f"  {line}" for line in (*board.remarks, *numbered(board.steps))]
+        console.show(lines)
 
 
 @click.command(
