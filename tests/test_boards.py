@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from learning import shortened
 from subsong import boards, repl
+from subsong.board_session import run_on_board
 from subsong.boards import BoardEntry, list_boards, probe, serial_entry, usb_identity
 from subsong.cli import subsong
 from subsong.deploy import device_info
@@ -38,6 +40,10 @@ PICO_PAGE = "https://micropython.org/download/RPI_PICO/"
 def _own_cache(board_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What other tests and the user's own boards left in the cache is none of ours."""
     monkeypatch.delenv("SUBSONG_PORT", raising=False)
+
+
+def invoke(*args: str) -> Any:
+    return CliRunner().invoke(subsong, args)
 
 
 class Machine:
@@ -319,6 +325,23 @@ def test_a_memory_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
     assert not remember("a", tmp_path / "file" / "known", tier=1)
 
 
+def test_a_deploy_and_a_run_are_remembered(tmp_path: Path) -> None:
+    def unix() -> BoardEntry:
+        return next(entry for entry in list_boards([], [], []) if entry.port == "unix")
+
+    assert unix().known is None
+    assert unix().hint == "subsong deploy --port unix"
+    deployed = invoke("deploy", "--port", "unix")
+    assert deployed.exit_code == 0, deployed.stderr
+    known = unix().known
+    assert known is not None and len(known.digest) == 64 and unix().tier == ""
+    run_on_board(shortened("xor"), port="unix", out=tmp_path / "run.mcap")
+    assert unix().tier == "bytecode"
+    assert unix().hint == "subsong run cartpole --port unix"
+    after = unix().known
+    assert after is not None and after.digest == known.digest and after.profile == "unix"
+
+
 # ------------------------------------------------------------------------------------------------ asking
 
 
@@ -395,10 +418,6 @@ def test_a_probe_judges_what_answers(
 
 
 # ------------------------------------------------------------------------------------------------ the command
-
-
-def invoke(*args: str) -> Any:
-    return CliRunner().invoke(subsong, args)
 
 
 def test_the_command_opens_no_port_unless_told_to(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ from subsong.deploy import device_info, start_firmware
 from subsong.errors import LinkError, PortError
 from subsong.experiment import Experiment, GymnasiumPlant
 from subsong.ports import Port, open_port
+from subsong.profile import profile_of
+from subsong.remembered import note
 from subsong.runlog import Recorder
 from subsong.session import RunResult, Trials, check_shape, learn, recording, run_header, share
 from subsong.verify import verify_firmware
@@ -117,13 +119,23 @@ def _run(experiment: Experiment, port: Port, plant: Any, out: Path, progress: Pr
 
     block = build_block(experiment)
     manifest = verify_firmware(port)
-    board = device_info(port).as_dict()
+    device = device_info(port)
+    board = device.as_dict()
     frames = _Frames()
     start_firmware(port)
     bridge = Bridge(port, on_frame=frames)
     result = RunResult(out)
     greeting = bridge.hello()
     board |= {"port": port.describe(), "tier": TIERS[greeting.tier], "heap_free": greeting.heap_free}
+    note(
+        port.name,
+        micropython=device.version,
+        machine=device.machine or device.platform,
+        profile=profile_of(device).name,
+        firmware=manifest.label,
+        digest=manifest.digest,
+        tier=greeting.tier,
+    )
     task = plant is None
     header = run_header(
         experiment,

@@ -97,9 +97,11 @@ def profile_rows() -> list[dict[str, Any]]:
 
 def _emulated_entry(name: str, board: Any) -> BoardEntry:
     missing = board.missing()
-    hint = f"cannot start: it {missing}" if missing else f"subsong deploy --port {name}"
+    known = recall(name)
+    ready = f"subsong run cartpole --port {name}" if known and known.digest else f"subsong deploy --port {name}"
+    hint = f"cannot start: it {missing}" if missing else ready
     profile = next((profile.name for profile in load_profiles().values() if profile.emulator == name), "")
-    return BoardEntry(name, "emulated", board.available, missing is None, hint, profile=profile, known=recall(name))
+    return BoardEntry(name, "emulated", board.available, missing is None, hint, profile=profile, known=known)
 
 
 # ---------------------------------------------------------------------------------------------- serial ports

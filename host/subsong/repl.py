@@ -84,8 +84,9 @@ class Repl:
         self.port.interrupt()
         if not self.transport.enter(PATIENCE_S):
             raise BoardError(
-                f"port {self.port.name}: no MicroPython prompt; is MicroPython on the board? "
-                "If it is, reset the board (hold its skip pin if a policy starts by itself), then start again"
+                f"port {self.port.name}: no MicroPython prompt; is MicroPython on the board? If it is, reset it, "
+                "and hold its skip pin where a policy starts by itself; out of a main.py that turns Ctrl-C off, "
+                f"`subsong boards --probe --port {self.port.name}` says the ways"
             )
 
     def run(self, code: str, timeout_s: float = PATIENCE_S) -> str:

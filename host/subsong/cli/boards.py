@@ -102,17 +102,21 @@ def deploy(
     from subsong import deploy as deploying
     from subsong.policy import load_policy
     from subsong.ports import open_port
+    from subsong.remembered import note
 
-    learned = None if policy is None else load_policy(policy)
+    taught = None if policy is None else load_policy(policy)
     with console.progress(quiet=as_json) as progress, open_port(port) as opened:
-        if learned is None:
+        if taught is None:
             report, more = deploying.deploy(opened, progress=_copying(progress)), None
         else:
             pin = int(skip_pin) if skip_pin and skip_pin.isdecimal() else skip_pin
             more = deploying.deploy_policy(
-                opened, learned, learn, skip_pin=pin, replace_main=replace_main, progress=_copying(progress)
+                opened, taught, learn, skip_pin=pin, replace_main=replace_main, progress=_copying(progress)
             )
             report = more.firmware
+        # Which tier it comes to is known when it runs.
+        learned = {"tier": None} if report.copied or report.deleted else {}
+        note(opened.name, firmware=report.manifest.label, digest=report.manifest.digest, **learned)
     if as_json:
         told = {**vars(report), "port": port, "manifest": report.manifest.as_dict()}
         if more is not None:
