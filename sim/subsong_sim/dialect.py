@@ -192,6 +192,8 @@ class _Checker:
             self.value(a)
         if node.orelse:
             self.fail(node, "for has no else")
+        if not isinstance(node.target, ast.Name):
+            self.fail(node, "for counts in a name")
         before = set(self.values)
         self.target(node.target)
         self.block(node.body)

@@ -52,7 +52,7 @@ def _parse(module: str) -> tuple[ast.Module, str]:
     try:
         text = path.read_text(encoding="utf-8")
         return ast.parse(text, str(path)), str(path)
-    except (OSError, SyntaxError) as e:
+    except (OSError, SyntaxError, ValueError) as e:  # ValueError: no text
         raise EngineError(f"kernel module {module}: {e}") from e
 
 

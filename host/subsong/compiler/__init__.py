@@ -2,7 +2,8 @@
 
 from subsong.compiler.assembler import assembler_module
 from subsong.compiler.kernels import Compiled, Kernel, compile_kernels
+from subsong.compiler.mpy import mpy
 from subsong.compiler.targets import TARGETS
 from subsong.errors import CompileError
 
-__all__ = ["TARGETS", "CompileError", "Compiled", "Kernel", "assembler_module", "compile_kernels"]
+__all__ = ["TARGETS", "CompileError", "Compiled", "Kernel", "assembler_module", "compile_kernels", "mpy"]

@@ -33,18 +33,29 @@ def _thumb(kernel: Kernel) -> Iterator[str]:
 
 
 def _riscv(kernel: Kernel) -> Iterator[str]:
-    # The assembler's jumps reach 2 KB. The one over the code is data as well: `jal zero` from there to END.
-    yield "c_jal(F)"
-    yield from _data(struct.pack("<I", _jal_zero(4 + len(kernel.code))))
-    yield "label(F)"
-    yield from _data(kernel.code)
-    yield "label(END)"
+    # The assembler saves nothing, not even the return address: a frame of our own keeps it, in words as well, since the
+    # assembler's jumps reach 2 KB only.
+    frame = struct.pack(
+        "<HHIHHI",
+        0x1141,  # addi sp, sp, -16
+        0xC606,  # sw ra, 12(sp)
+        _jal(1, 12),  # to the kernel
+        0x40B2,  # lw ra, 12(sp)
+        0x0141,  # addi sp, sp, 16
+        _jal(0, 4 + len(kernel.code)),  # over it
+    )
+    yield from _data(frame + kernel.code)
 
 
-def _jal_zero(offset: int) -> int:
-    """Return RISC-V's `jal zero, offset`, which reaches 1 MB."""
+def _jal(link: int, offset: int) -> int:
+    """Return RISC-V's `jal`, which reaches 1 MB.
+
+    Args:
+        link: the register that takes the return address; 0 for none.
+        offset: in bytes, from the instruction itself.
+    """
     bits = ((offset >> 20) & 1) << 31 | ((offset >> 1) & 0x3FF) << 21 | ((offset >> 11) & 1) << 20
-    return bits | ((offset >> 12) & 0xFF) << 12 | 0x6F
+    return bits | ((offset >> 12) & 0xFF) << 12 | link << 7 | 0x6F
 
 
 _WRAPPERS = {"asm_thumb": _thumb, "asm_rv32": _riscv}

@@ -12,7 +12,7 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from subsong.compiler.places import Places
+from subsong.compiler.places import Places, quoted
 from subsong.errors import CompileError
 from subsong_sim.loader import Source
 
@@ -92,7 +92,7 @@ class _Writer:
         result = self.kernel(function, scope)
         self.emit(f"ret i32 {result}")
         lines = [
-            f"define i32 @{self.name}({', '.join(signature)}) #0 !dbg !3 {{",
+            f"define i32 @{quoted(self.name)}({', '.join(signature)}) #0 !dbg !3 {{",
             *self.slots,
             *self.body,
             "}",

@@ -24,7 +24,7 @@ class Places:
         """
         first = _FIRST + len(self._numbers)
         scopes = {file: first + len(self._files) + number for file, number in self._files.items()}
-        function = f'name: "{name}", scope: !{first}, file: !{first}, line: {line}, type: !2, scopeLine: {line}'
+        function = f"name: {quoted(name)}, scope: !{first}, file: !{first}, line: {line}, type: !2, scopeLine: {line}"
         lines = [
             "!llvm.module.flags = !{!0}",
             "!llvm.dbg.cu = !{!1}",
@@ -37,7 +37,7 @@ class Places:
             lines.append(f"!{_FIRST + number} = !DILocation(line: {at}, column: 0, scope: !{scopes[file]})")
         for file, number in self._files.items():
             path = Path(file)
-            names = f"filename: {_quoted(path.name)}, directory: {_quoted(str(path.parent))}"
+            names = f"filename: {quoted(path.name)}, directory: {quoted(str(path.parent))}"
             lines.append(f"!{first + number} = !DIFile({names})")
         for file, number in self._files.items():
             block = f"scope: !3, file: !{first + number}, discriminator: 0"
@@ -45,7 +45,8 @@ class Places:
         return lines
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a text as IR writes it, in quotes."""
     plain = (c if c.isascii() and (c.isalnum() or c in " ._-/") else _escaped(c) for c in text)
     return f'"{"".join(plain)}"'
 

@@ -26,12 +26,15 @@ class Target:
     options: tuple[str, ...] = ()
 
 
+# An `if` that becomes a choice of values becomes a branch again on these processors, and both values were computed.
+_WITHOUT_CONDITIONAL_MOVES = ("-phi-node-folding-threshold=0",)
+
 TARGETS = {
     target.name: target
     for target in (
-        Target("armv6m", "thumbv6m-none-eabi", "cortex-m0plus", "", "asm_thumb", "r"),
+        Target("armv6m", "thumbv6m-none-eabi", "cortex-m0plus", "", "asm_thumb", "r", _WITHOUT_CONDITIONAL_MOVES),
         # The processor may lack a floating-point unit, or MicroPython may not save its registers: no kernel uses it.
         Target("armv7em", "thumbv7em-none-eabi", "cortex-m4", "-vfp2sp,-fpregs,+soft-float", "asm_thumb", "r"),
-        Target("rv32imc", "riscv32-unknown-elf", "generic-rv32", "+m,+c", "asm_rv32", "a"),
+        Target("rv32imc", "riscv32-unknown-elf", "generic-rv32", "+m,+c", "asm_rv32", "a", _WITHOUT_CONDITIONAL_MOVES),
     )
 }

