@@ -1,0 +1,132 @@
+"""The viper tier: MicroPython source of one module, a @micropython.viper function for each kernel that a board calls.
+
+Generated from the kernels' syntax tree, so that no shipped emitter's fault is met:
+
+    calls box their arguments                          kernels are inlined (inline.py); nothing is called but range
+    names of constants are looked up while running     literals
+    1.26 and 1.27 shift an index that is a bare local  `w[i + 0]`: the index is computed in a register of its own
+      in place
+    before 1.29, -x and ~x overwrite x                 never there; the dialect writes `0 - x`, and a folded literal
+                                                       is never negative
+    a long jump is refused                             a long `if` becomes several with the same flag
+    a comparison is no int                             a condition alone; one with zero is left out: `while n:`
+
+32-bit boards only: on the 64-bit unix port viper's words are 64 bits and nothing wraps.
+"""
+
+import ast
+from collections.abc import Iterable, Sequence
+
+from subsong.compiler.inline import assign, inline, load, stored_names
+
+# A jump reaches 2 KB on Cortex-M0 and Xtensa, and firmware before 1.27 refuses what it cannot reach ("native method too
+# big", "bccz out of range"). A node of the tree becomes 3.5 bytes on the first and 4 on the second.
+LONGEST_BLOCK = 400
+REGISTERS = 3  # locals that the emitter keeps in registers, parameters first (source text; a .mpy file has one fewer)
+
+
+def viper_module(module: str, called: tuple[str, ...]) -> str:
+    """Return the MicroPython source of a kernel module for the viper tier; the same source gives the same text.
+
+    Args:
+        module: such as "subsong_device.learners.weight_perturbation".
+        called: the kernels in it that a board calls.
+
+    Raises:
+        EngineError: a file is missing or breaks the dialect.
+    """
+    from subsong_sim.loader import gather
+
+    source = gather(module, called)
+    parts = [f"# Generated from {module} by subsong.compiler.viper: edit that.\n"]
+    for name in called:
+        function = _avoid_faults(inline(source, name))
+        parts.append(f"\n\n@micropython.viper\n{ast.unparse(ast.fix_missing_locations(function))}\n")
+    return "".join(parts)
+
+
+def _avoid_faults(function: ast.FunctionDef) -> ast.FunctionDef:
+    function.body = [_Rewrite().visit(node) for node in _Shorten(function).block(function.body)]
+    free = max(0, REGISTERS - len(function.args.args))
+    # The first locals that the text names get the registers.
+    function.body[:0] = [assign(name, ast.Constant(0)) for name in _hottest(function)[:free]]
+    return function
+
+
+def size(nodes: Iterable[ast.AST]) -> int:
+    """Count the statements and expressions of a block, those inside others included."""
+    return sum(isinstance(n, (ast.stmt, ast.expr)) for top in nodes for n in ast.walk(top))
+
+
+class _Shorten:
+    """Turns a long `if` into several with the same condition, each short enough to be jumped over."""
+
+    def __init__(self, function: ast.FunctionDef) -> None:
+        self._taken = {*stored_names([function]), *(p.arg for p in function.args.args)}
+
+    def block(self, body: Sequence[ast.stmt]) -> list[ast.stmt]:
+        out: list[ast.stmt] = []
+        for node in body:
+            if isinstance(node, (ast.If, ast.For, ast.While)):
+                node.body, node.orelse = self.block(node.body), self.block(node.orelse)
+            if isinstance(node, ast.If) and max(size(node.body), size(node.orelse)) > LONGEST_BLOCK:
+                out += self._parts(node)
+            else:
+                out.append(node)
+        return out
+
+    def _parts(self, node: ast.If) -> list[ast.stmt]:
+        # The condition is asked once: the body may change what it looks at.
+        n = 1
+        while (flag := f"chosen_{n}") in self._taken:
+            n += 1
+        self._taken.add(flag)
+        ask = ast.If(node.test, [assign(flag, ast.Constant(1))], [])
+        out: list[ast.stmt] = [assign(flag, ast.Constant(0)), ask]
+        for body, operator in ((node.body, ast.NotEq()), (node.orelse, ast.Eq())):
+            part: list[ast.stmt] = []
+            for statement in body:
+                if part and size(part) + size([statement]) > LONGEST_BLOCK:
+                    out.append(_if(flag, operator, part))
+                    part = []
+                part.append(statement)
+            if part:
+                out.append(_if(flag, operator, part))
+        return out
+
+
+def _if(flag: str, operator: ast.cmpop, body: list[ast.stmt]) -> ast.If:
+    return ast.If(ast.Compare(load(flag), [operator], [ast.Constant(0)]), body, [])
+
+
+def _hottest(function: ast.FunctionDef) -> list[str]:
+    """Return the locals, most used first: a use counts eight times as much in every loop around it."""
+    parameters = [p.arg for p in function.args.args]
+    heat = {name: 0 for name in stored_names(function.body) if name not in parameters}
+
+    def count(node: ast.AST, weight: int) -> None:
+        if isinstance(node, ast.Name) and node.id in heat:
+            heat[node.id] += weight
+        inside = weight * 8 if isinstance(node, (ast.For, ast.While)) else weight
+        for child in ast.iter_child_nodes(node):
+            count(child, inside)
+
+    count(function, 1)
+    return sorted(heat, key=lambda name: -heat[name])
+
+
+class _Rewrite(ast.NodeTransformer):
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        self.generic_visit(node)
+        if isinstance(node.slice, ast.Name):
+            node.slice = ast.BinOp(node.slice, ast.Add(), ast.Constant(0))
+        return node
+
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
+        self.generic_visit(node)
+        if isinstance(node.comparators[0], ast.Constant) and node.comparators[0].value == 0:
+            if isinstance(node.ops[0], ast.NotEq):
+                return node.left
+            if isinstance(node.ops[0], ast.Eq):
+                return ast.UnaryOp(ast.Not(), node.left)
+        return node
