@@ -6,8 +6,9 @@
 from collections.abc import Mapping
 
 from subsong_hil.board import ProcessBoard
+from subsong_hil.pico import PicoBoard
 from subsong_hil.unix import UnixBoard
 
-__all__ = ["BOARDS", "ProcessBoard", "UnixBoard"]
+__all__ = ["BOARDS", "PicoBoard", "ProcessBoard", "UnixBoard"]
 
-BOARDS: Mapping[str, type[ProcessBoard]] = {"unix": UnixBoard}
+BOARDS: Mapping[str, type[ProcessBoard]] = {"pico": PicoBoard, "unix": UnixBoard}

@@ -87,7 +87,9 @@ class Bridge:
         on_frame: called with (to_board, bytes on the wire, ns since the epoch) for every frame in either direction,
             damaged ones included. A received ACT is handed on when the next command is under way, not later than `end`.
         timeout_s: a command is sent again after so long (or a quarter of the dead-man time, if that is less).
-        patience_s: silence after which the board is given up; more for a board that is emulated slower than real.
+        patience_s: silence after which the board is given up.
+
+    All times are multiplied by the port's slowdown, if it has one: the board's own clock is so much slower.
     """
 
     def __init__(
@@ -98,8 +100,9 @@ class Bridge:
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._port = port
+        self._slowdown: float = getattr(port, "slowdown", 1.0)
         self._timeout_s = timeout_s
-        self._exchange = Exchange(port, on_frame, timeout_s, patience_s)
+        self._exchange = Exchange(port, on_frame, timeout_s * self._slowdown, patience_s * self._slowdown)
         self._block: LearnerBlock | None = None
         self._stream: TaskStream | None = None
         self._trial = self._step = 0
@@ -120,7 +123,7 @@ class Bridge:
             LinkLost: it says nothing.
             PortError: the port vanished.
         """
-        self._await_greeting(timeout_s)
+        self._await_greeting(timeout_s * self._slowdown)
         greeting = Greeting(*self._exchange.command(frames.HELLO, frames.schema(), reply=frames.R_HELLO))
         self._check(greeting.schema)
         if greeting.arithmetic != layout.ARITHMETIC_VERSION:
@@ -207,7 +210,7 @@ class Bridge:
         shape = (frames.RULES.index(block.rule), mode, block.n_sensors, block.n_actuators)
         exchange.command(frames.OPEN, *shape, *sizes, deadman_ms)
         exchange.reopen(block.n_sensors, block.n_actuators)
-        exchange.timeout_s = min(self._timeout_s, deadman_ms / 4000)
+        exchange.timeout_s = min(self._timeout_s, deadman_ms / 4000) * self._slowdown
         regions = (block.head, block.mem, block.task)
         for region, data in enumerate(regions):
             for offset in range(0, len(data), exchange.chunk):
@@ -215,7 +218,7 @@ class Bridge:
                 exchange.command(frames.WRITE, region, offset, len(piece), piece)
         exchange.command(frames.SEAL, *map(crc32, regions))
         self._take_step = exchange.make_step(block.n_sensors, block.n_actuators)
-        self._stream = TaskStream(exchange, block, deadman_ms)
+        self._stream = TaskStream(exchange, block, deadman_ms * self._slowdown)
 
     # ------------------------------------------------------------------------------------------ plant in the loop
 
@@ -312,7 +315,7 @@ class Bridge:
     def close(self) -> bool:
         """Let the board go back to its REPL; return whether it said that it does. Raises nothing of the link's."""
         exchange = self._exchange
-        exchange.patience_s = min(exchange.patience_s, GOODBYE_S)
+        exchange.patience_s = min(exchange.patience_s, GOODBYE_S * self._slowdown)
         try:
             exchange.command(frames.CLOSE)
         except (LinkError, PortError, BoardError):

@@ -25,11 +25,22 @@ WRITE_TIMEOUT_S = 5.0
 SPIN_NS = 200_000  # about two round trips to an embedded board
 BULK = 65536
 SHORT_NAMES = {"a": "/dev/ttyACM", "u": "/dev/ttyUSB", "c": "COM"}
-NAMES_HELP = "unix (a MicroPython process), auto, a0 u0 c0 (ttyACM0, ttyUSB0, COM0), /dev/..., socket://HOST:PORT"
+NAMES_HELP = (
+    "unix (a MicroPython process), pico and microbit (emulated boards), auto, a0 u0 c0 (ttyACM0, ttyUSB0, COM0), "
+    "/dev/..., socket://HOST:PORT"
+)
 
 
 class EmulatedBoard(Protocol):
     """What a port asks of the emulated board behind it (subsong_hil)."""
+
+    @property
+    def slowdown(self) -> float:
+        """How many times slower than real it runs."""
+
+    @property
+    def complaints(self) -> bytes:
+        """What its process wrote to its standard error, once it is stopped."""
 
     @property
     def path(self) -> str:
@@ -103,12 +114,13 @@ def expand_name(name: str) -> str:
     raise PortError(f"port auto: more than one board is plugged in; name one of {_listed(found)}")
 
 
-def open_port(name: str, baudrate: int = BAUDRATE) -> "Port":
+def open_port(name: str, baudrate: int = BAUDRATE, slowdown: float = 1.0) -> "Port":
     """Open a port, starting the emulated board if the name is one's.
 
     Args:
         name: see `NAMES_HELP`.
         baudrate: bits/s; without meaning on USB and emulated boards.
+        slowdown: of the board behind a path; a board that is started here says its own.
 
     Raises:
         PortError: the port is missing, busy, not permitted, or the emulated board cannot start.
@@ -124,7 +136,7 @@ def open_port(name: str, baudrate: int = BAUDRATE) -> "Port":
     path = expand_name(name)
     if "/" not in path and not path.upper().startswith("COM"):
         raise PortError(f"port {name}: no such name; allowed: {NAMES_HELP}")
-    return Port(path, _open_serial(path, baudrate))
+    return Port(path, _open_serial(path, baudrate), slowdown=slowdown)
 
 
 def _open_serial(path: str, baudrate: int) -> serial.SerialBase:
@@ -195,12 +207,16 @@ class Port:
         name: what the user would pass to --port to open it again.
         serial: the pyserial object, for tools that want one.
         board: the emulated board that was started for this port, or None.
+        slowdown: how many times slower than real the board runs: every time-out on it is multiplied by this.
     """
 
-    def __init__(self, name: str, serial_port: serial.SerialBase, board: EmulatedBoard | None = None) -> None:
+    def __init__(
+        self, name: str, serial_port: serial.SerialBase, board: EmulatedBoard | None = None, slowdown: float = 1.0
+    ) -> None:
         self.name = name
         self.serial = serial_port
         self.board = board
+        self.slowdown = slowdown if board is None else board.slowdown
         self._closed = False
         self._unread = b""
         self._fd = _descriptor(serial_port)
@@ -273,7 +289,7 @@ class Port:
         """Write all of it.
 
         Raises:
-            PortError: the port vanished, or took nothing for `WRITE_TIMEOUT_S`.
+            PortError: the port vanished, or took nothing for `WRITE_TIMEOUT_S` (times the board's slowdown).
         """
         try:
             if self._fd is None:
@@ -294,7 +310,8 @@ class Port:
         assert self._fd is not None
         poller = select.poll()
         poller.register(self._fd, select.POLLOUT)
-        until = time.monotonic() + WRITE_TIMEOUT_S
+        patience_s = WRITE_TIMEOUT_S * self.slowdown
+        until = time.monotonic() + patience_s
         while rest:
             if not poller.poll(max(0.0, until - time.monotonic()) * 1000):
                 raise self._stuck()
@@ -303,7 +320,7 @@ class Port:
             except BlockingIOError:
                 continue
             rest = rest[sent:]
-            until = time.monotonic() + WRITE_TIMEOUT_S
+            until = time.monotonic() + patience_s
 
     def reset_input(self) -> None:
         """Drop what has come and was not read."""
@@ -343,7 +360,8 @@ class Port:
 
     def _stuck(self) -> PortError:
         return PortError(
-            f"port {self.name}: the board took nothing for {WRITE_TIMEOUT_S:g} s; reset it, then start again"
+            f"port {self.name}: the board took nothing for {WRITE_TIMEOUT_S * self.slowdown:g} s; reset it, then start "
+            "again"
         )
 
     def _vanished(self, error: BaseException | None) -> PortError:
@@ -352,7 +370,10 @@ class Port:
         if self.board is not None:
             status = self.board.wait(1.0)  # its port closes just before its status can be read
             ended = "closed its port" if status is None else f"ended with status {status}"
-            return PortError(f"port {self.name}: the emulated board's process {ended}; start the command again")
+            self.board.stop()
+            last = self.board.complaints.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            why = f" ({last})" if last else ""
+            return PortError(f"port {self.name}: the emulated board's process {ended}{why}; start the command again")
         why = f" ({error})" if error is not None and str(error) else ""
         return PortError(f"port {self.name}: vanished{why}; is the board still plugged in and powered?")
 

@@ -23,7 +23,7 @@ from subsong.ports import Port
 from subsong_device import faults, frames
 
 RAW_PROMPT = b"raw REPL; CTRL-B to exit\r\n"
-PATIENCE_S = 10.0  # longest silence of a board that works
+PATIENCE_S = 10.0  # longest silence of a board that works; all times here are multiplied by the port's slowdown
 FIRST_ANSWER_S = 1.0
 DISCARD_S = 0.2
 # Ends the frame that a session of the link waits for, greets it so that its numbers start anew, and closes it.
@@ -94,7 +94,7 @@ class Repl:
 
         Args:
             code: MicroPython source.
-            timeout_s: the longest silence, seconds.
+            timeout_s: the longest silence, seconds; longer on a board that is emulated slower than real.
 
         Raises:
             BoardError: the code raised; the message ends in the board's traceback.
@@ -181,7 +181,8 @@ class _Transport(SerialTransport):  # type: ignore[misc]  # mpremote has no anno
 
         With a consumer only the last part is returned, which holds the ending if it came.
         """
-        until = None if timeout_overall is None else time.monotonic() + timeout_overall
+        slowdown = self.serial.slowdown
+        until = None if timeout_overall is None else time.monotonic() + timeout_overall * slowdown
         data = b""
         while True:
             part = self.serial.take(ending)
@@ -201,12 +202,13 @@ class _Stream:
 
     def __init__(self, port: Port) -> None:
         self._port = port
+        self.slowdown = port.slowdown
         self._buffer = bytearray()
         self.write: Callable[[bytes], None] = port.write
 
     def fill(self, timeout: float | None) -> bool:
         """Wait for bytes; return whether any came. None waits for as long as a working board may be silent."""
-        data = self._port.read_available(PATIENCE_S if timeout is None else timeout)
+        data = self._port.read_available((PATIENCE_S if timeout is None else timeout) * self.slowdown)
         self._buffer += data
         return bool(data)
 

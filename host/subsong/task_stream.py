@@ -67,10 +67,11 @@ class TaskStream:
     Args:
         exchange: the link.
         block: its sizes are a snapshot's.
-        deadman_ms: the board leaves if it hears nothing for so long, so it is spoken to four times as often.
+        deadman_ms: the board leaves if it hears nothing for so long (by the host's clock), so it is spoken to four
+            times as often.
     """
 
-    def __init__(self, exchange: Exchange, block: "LearnerBlock", deadman_ms: int) -> None:
+    def __init__(self, exchange: Exchange, block: "LearnerBlock", deadman_ms: float) -> None:
         self._exchange = exchange
         self._alive_s = deadman_ms / 4000
         self._n_sensors = block.n_sensors
