@@ -1,0 +1,92 @@
+"""`pytest hil --port a0`: the suite for real boards, on whatever is plugged in (docs/hil.md).
+
+The board is opened once, gets the firmware once, and is left at its prompt.
+"""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from subsong.deploy import deploy, device_info
+from subsong.ports import Port, open_port
+from subsong.profile import TIERS, profile_of
+from subsong.repl import Repl
+from subsong_hil.suite import BoardUnderTest
+
+UNDER_TEST = pytest.StashKey[BoardUnderTest]()
+HOW = "name the board: pytest hil --port a0 (a0, /dev/ttyACM0, auto; or unix, pico, with nothing plugged in)"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --port."""
+    parser.addoption("--port", help="the board to test, as `subsong run --port` takes it")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse to begin without a board, and with two processes on one."""
+    on_board = [item for item in items if item.path.name.startswith("hil_")]
+    if not on_board or config.option.collectonly:
+        return
+    if not config.getoption("--port", None):
+        raise pytest.UsageError(HOW)
+    if hasattr(config, "workerinput"):
+        raise pytest.UsageError("one board, one process: pytest hil -n 0 --port ...")
+
+
+@pytest.fixture(scope="session")
+def board(request: pytest.FixtureRequest) -> Iterator[BoardUnderTest]:
+    """The board under test, with this installation's firmware on it."""
+    began = time.monotonic()
+    with open_port(request.config.getoption("--port")) as port:
+        report = deploy(port)
+        device = device_info(port)
+        under_test = BoardUnderTest(port, device, profile_of(device), report.manifest, getattr(port, "slowdown", 1.0))
+        request.config.stash[UNDER_TEST] = under_test
+        under_test.note(
+            "board", f"{device.machine or device.platform}, MicroPython {device.version}, {port.describe()}"
+        )
+        under_test.note("profile", f"{under_test.profile.title}: {', '.join(map(_tier, under_test.profile.tiers))}")
+        copied = f"{report.copied_bytes:,} bytes copied" if report.copied else "nothing to copy"
+        under_test.note("firmware", f"{report.manifest.label}, {copied}, in {time.monotonic() - began:.1f} s")
+        yield under_test
+
+
+@pytest.fixture(autouse=True)
+def _left_at_its_prompt(board: BoardUnderTest) -> Iterator[None]:
+    """Every test leaves the board at its prompt: an empty line is answered by one."""
+    yield
+    assert prompts(board.port, board.patience_s), "the board was not left at its prompt"
+
+
+def prompts(port: Port, patience_s: float) -> bool:
+    """Return whether an empty line is answered by the prompt, nothing being interrupted."""
+    port.reset_input()
+    port.write(b"\r")
+    said = b""
+    until = time.monotonic() + patience_s
+    while not said.endswith(b">>> ") and time.monotonic() < until:
+        said += port.read_available(max(0.0, until - time.monotonic()))
+    return said.endswith(b">>> ")
+
+
+@pytest.fixture
+def repl(board: BoardUnderTest) -> Iterator[Repl]:
+    """The board's REPL, after a soft reset where the board has one."""
+    with Repl(board.port) as entered:
+        yield entered
+
+
+def _tier(tier: int) -> str:
+    return TIERS[tier]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was measured, for a person to read."""
+    under_test = config.stash.get(UNDER_TEST, None)
+    if under_test is not None:
+        width = max(len(name) for name, _ in under_test.facts)
+        terminalreporter.section("the board")
+        for name, value in under_test.facts:
+            terminalreporter.write_line(f"{name:<{width}}  {value}")
