@@ -1,0 +1,62 @@
+#include "kernels.h"
+
+static void move_along_signs(int32_t *head, uint16_t *mem, int32_t amount, int32_t limit) {
+    int16_t *w = (int16_t *)mem + head[WEIGHTS_AT];
+    int32_t n = head[N_WEIGHTS], saturated = head[SATURATED];
+    while (n > 0) {
+        int32_t block = n < 16 ? n : 16;
+        uint32_t bits = draw(head + PERTURBATION);
+        for (int32_t k = 0; k < block; k++) {
+            int32_t v = bits & 1 ? *w + amount : *w - amount;
+            bits >>= 1;
+            if (v > limit) {
+                v = limit;
+                saturated++;
+            } else if (v < -limit) {
+                v = -limit;
+                saturated++;
+            }
+            *w++ = v;
+        }
+        n -= block;
+    }
+    head[SATURATED] = saturated;
+}
+
+static int32_t rounded_step(int32_t *head, int32_t shift, int32_t r) {
+    int32_t e = magnitude_shift(magnitude(head[DELTA]), 1 << 15);
+    int32_t p = to_zero(head[DELTA], e) * head[RATE];
+    int32_t n = shift - e;
+    if (n > 29) {
+        p = to_zero(p, n - 29);
+        n = 29;
+    }
+    p = round_by(p, n, r);
+    return p > 65535 ? 65535 : p < -65535 ? -65535 : p;
+}
+
+int32_t begin(int32_t *head, uint16_t *mem) {
+    int32_t sign = open_trial(head);
+    if (sign)
+        move_along_signs(head, mem, sign * head[AMPLITUDE], WORD_MAX);
+    return 0;
+}
+
+int32_t act(int32_t *head, uint16_t *mem, uint16_t *x, uint16_t *u) {
+    step(head, mem, x, u, 0);
+    return 0;
+}
+
+int32_t end(int32_t *head, uint16_t *mem) {
+    int32_t due = close_trial(head), sign = head[SIGN], move = 0;
+    if (due)
+        move = rounded_step(head, head[RATE_SHIFT] + (head[ESTIMATOR] == TWO_SIDED), threshold(head));
+    if (sign) {
+        rewind_signs(head);
+        move_along_signs(head, mem, -sign * (head[AMPLITUDE] + move), head[LIMIT]);
+    }
+    if (due)
+        head[CHECK] = fold_words(head[CHECK], mem + head[WEIGHTS_AT], head[N_WEIGHTS]);
+    seal(head);
+    return 0;
+}
