@@ -1,0 +1,445 @@
+"""One turn for all: what a loop does, by a guess that one turn from any state which the guess allows confirms."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from subsong_sim.ranges.footprints import Reach, reach_of
+from subsong_sim.ranges.interpreter import Interpreter, Sink
+from subsong_sim.ranges.regions import Content, Effect, Footprint, covers, fresh, sequence
+from subsong_sim.ranges.state import Cell, State, join
+from subsong_sim.ranges.values import INT32_HIGH, INT32_LOW, Form, Interval, Symbol, Value, add, hull, scale, sub, symbols, unknown
+
+if TYPE_CHECKING:
+    from subsong_sim.ranges.loops import Turns
+
+ATTEMPTS = 16
+PATIENT = 4  # attempts before an interval that still grows is widened to one of these
+WIDE = (0, 1, 255, 32767, 65535, 2**24 - 1, 2**28, 2**29, 2**30, INT32_HIGH)
+ENDLESS = INT32_HIGH
+Variable = str | Cell
+
+
+class Kind(NamedTuple):
+    """What a turn does to a variable.
+
+    Attributes:
+        step: adds exactly this; None: something else.
+        added: adds something within this interval; None: something else.
+        within: whatever it does, this holds before and after; None: not known.
+    """
+
+    step: int | None = None
+    added: Interval | None = None
+    within: Interval | None = None
+
+
+class Change(NamedTuple):
+    """What a turn does to a region: see Effect; `apart`: no word is written in two turns."""
+
+    added: Interval | None
+    written: Interval | None
+    apart: bool
+
+
+@dataclass
+class Guess:
+    """What a turn does; nothing, to what is not named."""
+
+    kinds: dict[Variable, Kind] = field(default_factory=dict)
+    changes: dict[str, Change] = field(default_factory=dict)
+    settled: set[Variable] = field(default_factory=set)  # known to be no accumulator
+
+
+@dataclass
+class Head:
+    """Any number of turns after the beginning.
+
+    Attributes:
+        state: where the next turn begins.
+        k: how many turns there have been.
+        values: of the variables.
+        turn: the number's symbol.
+        marks: what is not known of a variable's value.
+    """
+
+    state: State
+    k: Value
+    values: dict[Variable, Value]
+    turn: Symbol
+    marks: dict[Variable, Value]
+
+
+def read(state: State, variable: Variable) -> Value:
+    """Return a variable's value."""
+    return state.locals[variable] if isinstance(variable, str) else state.cells[variable]
+
+
+def write(state: State, variable: Variable, value: Value) -> None:
+    """Give a variable a value."""
+    if isinstance(variable, str):
+        state.locals[variable] = value
+    else:
+        state.cells[variable] = value
+
+
+class _Induction:
+    """One loop, being judged."""
+
+    def __init__(self, machine: Interpreter, loop: "Turns", state: State) -> None:
+        self.machine, self.loop, self.state = machine, loop, state
+        self.guess = Guess()
+        self.names = [name for name in loop.assigned if name in state.locals]
+        self.outs: list[State] = []
+        self.top = ENDLESS if loop.n is None else max(state.interval(loop.n)[1] - 1, 0)
+
+    # ------------------------------------------------------------------------------------------- a turn
+
+    def head(self, top: int) -> Head:
+        """Return a state in which up to `top` turns have been."""
+        s = self.state.copy()
+        turn = Symbol(0, top)
+        k: Value = Form(0, ((turn, 1),)) if top else 0
+        values: dict[Variable, Value] = {}
+        marks: dict[Variable, Value] = {}
+        for variable, kind in self.guess.kinds.items():
+            before = read(s, variable)
+            low, high = self.state.interval(before)
+            if kind.step is not None:
+                value = add(before, k, kind.step)
+            elif kind.added is not None:
+                added = unknown(*_times(kind.added, 0, top))
+                marks[variable] = added
+                value = add(before, added)
+                facts = [sub(added, scale(k, kind.added[0])), sub(scale(k, kind.added[1]), added)]
+                if kind.within is not None:
+                    facts += [sub(value, kind.within[0]), sub(kind.within[1], value)]
+                for f in facts:
+                    s.assume(f)
+            else:
+                assert kind.within is not None
+                value = marks[variable] = unknown(*hull((low, high), kind.within))
+            values[variable] = value
+            write(s, variable, value)
+        for name, content in s.contents.items():
+            change = self.guess.changes.get(name)
+            base = content.interval()
+            if change is None:
+                s.contents[name] = fresh(content.region, base, content.bound)
+            else:
+                s.contents[name] = fresh(content.region, after_turns(base, change, top))
+        s.loads = ()
+        return Head(s, k, values, turn, marks)
+
+    def attempt(self) -> tuple[Head, Sink]:
+        """Run a turn from any state that the guess allows."""
+        outside = self.machine.sink
+        sink = self.machine.sink = Sink(set(outside.hopeless))
+        try:
+            head = self.head(self.top)
+            entered = self.loop.enter(head.state.copy(), head.k)
+            if self.loop.n is None:
+                # The condition bounds the number of turns, as far as the variables tell it.
+                top = max((s.reach(head.k, 2)[1] for s in entered), default=0)
+                if top < self.top:
+                    self.top = top
+                    head = self.head(top)
+                    entered = self.loop.enter(head.state.copy(), head.k)
+            self.outs = [after for s in entered for after in self.loop.turn(s, s.known(head.k))]
+        finally:
+            self.machine.sink = outside
+        return head, sink
+
+    def first(self) -> None:
+        """Guess from the first turn."""
+        outside = self.machine.sink
+        self.machine.sink = Sink(set(outside.hopeless))
+        try:
+            s = self.state.copy()
+            for name, content in s.contents.items():
+                s.contents[name] = fresh(content.region, content.interval(), content.bound)
+            s.loads = ()
+            head = s.copy()
+            outs = [after for t in self.loop.enter(s, 0) for after in self.loop.turn(t, 0)]
+        finally:
+            self.machine.sink = outside
+        self.outs = outs
+        if not outs:
+            return
+        changed = [c for c, v in head.cells.items() if any(o.cells[c] is not v and o.cells[c] != v for o in outs)]
+        for variable in (*self.names, *changed):
+            before = read(head, variable)
+            steps = {sub(read(o, variable), before) for o in outs}
+            step = next(iter(steps))
+            if len(steps) == 1 and isinstance(step, int):
+                self.guess.kinds[variable] = Kind(step=step)
+            else:
+                self.guess.kinds[variable] = Kind(within=_widest([head.interval(before), *_intervals(outs, variable)]))
+        self._changes(Head(head, 0, {}, Symbol(0, 0), {}), outs)
+
+    # ------------------------------------------------------------------------------------------- judging
+
+    def confirmed(self, head: Head, number: int) -> bool:
+        """Tell whether the turn did no more than was guessed; else guess more."""
+        outs, same = self.outs, True
+        for cell, before in head.state.cells.items():
+            if cell not in self.guess.kinds and any(o.cells[cell] is not before and o.cells[cell] != before for o in outs):
+                self.guess.kinds[cell] = Kind(within=_widest([head.state.interval(before), *_intervals(outs, cell)]))
+                same = False
+        for variable, before in head.values.items():
+            better = self._kind(head, variable, before, number)
+            if better != self.guess.kinds[variable]:
+                self.guess.kinds[variable] = better
+                same = False
+        return self._changes(head, outs) and same
+
+    def _kind(self, head: Head, variable: Variable, before: Value, number: int) -> Kind:
+        kind = self.guess.kinds[variable]
+        steps = [(o, o.known(sub(read(o, variable), before))) for o in self.outs]
+        if kind.step is not None:
+            if all(d == kind.step for _, d in steps):
+                return kind
+            if all(isinstance(d, int) for _, d in steps):
+                return Kind(added=_widest([o.interval(d) for o, d in steps]))
+            return Kind(within=self._span(variable))
+        (symbol,) = symbols(head.marks[variable]) or (None,)
+        adds = all(symbol not in symbols(d) for _, d in steps) and variable not in self.guess.settled
+        if kind.added is not None:
+            if not adds:
+                self.guess.settled.add(variable)
+                return Kind(within=self._span(variable))
+            added = _widest([kind.added, *(o.reach(d) for o, d in steps)])
+            if added != kind.added:
+                return Kind(added=added)
+            if kind.within is not None and not _inside(self._span(variable), kind.within):
+                return Kind(added=added)
+            return kind
+        assert kind.within is not None
+        if adds and steps:
+            return Kind(added=_widest([o.reach(d) for o, d in steps]))
+        span = self._span(variable)
+        if _inside(span, kind.within):
+            return kind
+        low, high = hull(span, kind.within)
+        if number > PATIENT:
+            low = low if low == kind.within[0] else max((-w - 1 for w in WIDE if -w - 1 <= low), default=INT32_LOW)
+            high = high if high == kind.within[1] else min((w for w in WIDE if w >= high), default=INT32_HIGH)
+        return Kind(within=(low, high))
+
+    def _span(self, variable: Variable) -> Interval:
+        """Return an interval of a variable before the loop and after any turn."""
+        return _widest([self.state.interval(read(self.state, variable)), *(o.reach(read(o, variable)) for o in self.outs)])
+
+    def _changes(self, head: Head, outs: Iterable[State]) -> bool:
+        """Tell whether regions were changed as guessed; else guess more."""
+        same = True
+        for name, content in head.state.contents.items():
+            effects = [e for o in outs if (e := effect_since(o.contents[name], content)) is not None]
+            if not effects:
+                continue
+            added = _widest([e.added for e in effects if e.added is not None])
+            written = _widest([e.written for e in effects if e.written is not None])
+            apart = self.footprints(head, name) is not None
+            old = self.guess.changes.get(name)
+            new = Change(added, written, apart)
+            if old is not None:
+                both = [x for x in (old.added, added) if x], [x for x in (old.written, written) if x]
+                new = Change(_widest(both[0]), _widest(both[1]), old.apart and apart)
+            if new != old:
+                self.guess.changes[name] = new
+                same = False
+        return same
+
+    def footprints(self, head: Head, name: str) -> Reach | None:
+        """Return where the turns write in a region, if no two of them write the same word."""
+        rising = [
+            (v, read_of)
+            for variable, kind in self.guess.kinds.items()
+            if kind.added is not None and kind.added[0] >= 0 and variable in head.values
+            for v, read_of in [(head.values[variable], [read(o, variable) for o in self.outs])]
+        ]
+        return reach_of(name, head.turn, self.outs, head.state.contents[name], rising)
+
+    # ------------------------------------------------------------------------------------------- afterwards
+
+    def narrowed(self) -> bool:
+        """Bound what a while adds to by what its turns leave; tell whether that says more."""
+        more = False
+        for variable, kind in self.guess.kinds.items():
+            if kind.added is not None and kind.within is None:
+                self.guess.kinds[variable] = kind._replace(within=self._span(variable))
+                more = True
+        return more
+
+    def after(self, head: Head) -> State:
+        """Return the state after the loop."""
+        n, outs = self.loop.n, self.outs
+        low, high = (0, self.top + 1) if n is None else self.state.interval(n)
+        if n is None:
+            final = self.head(self.top + 1)
+            s, last = final.state, final.values
+        else:
+            s, last = self.state.copy(), {}
+        for variable, kind in self.guess.kinds.items():
+            before = read(self.state, variable)
+            if kind.step is not None:
+                if n is not None:
+                    write(s, variable, add(before, n, kind.step))
+                continue
+            a, b = self._span(variable) if low <= 0 else _widest([o.reach(read(o, variable)) for o in outs])
+            if n is None:
+                value = last[variable]
+            elif kind.added is not None:
+                value = add(before, unknown(*_times(kind.added, low, high)))
+            else:
+                value = unknown(a, b)
+            s.assume(sub(value, a))
+            s.assume(sub(b, value))
+            write(s, variable, value)
+        if n is not None:
+            self._regions(head, s, n)
+            return s
+        found = self.loop.leave(s)
+        for t in found:
+            self._regions(head, t, t.known(final.k))
+        return join(found) if found else s
+
+    def _regions(self, head: Head, s: State, turns: Value) -> None:
+        low, high = s.interval(turns)
+        for name, content in self.state.contents.items():
+            change = self.guess.changes.get(name)
+            if change is None:
+                s.contents[name] = content._replace(bound=self._bound(head, s, content, low) or content.bound)
+                continue
+            where = self.footprints(head, name) if change.apart else None
+            everywhere = (Footprint(content.region.start, content.region.end - 1),)
+            may, must = everywhere, ()
+            if where is not None:
+                may, must = where.total(self._from(where), self._to(where, s, turns), low > 0)
+            added = change.added if change.apart or change.added is None else _times(change.added, 1, high)
+            written = change.written
+            if written and change.added and not change.apart:
+                more = _times(change.added, 0, high)
+                written = written[0] + more[0], written[1] + more[1]
+            effect = Effect(added, written, may, must)
+            whole = sequence(self.state, content.effect, effect, content.region)
+            s.contents[name] = fresh(content.region, (0, 0))._replace(
+                base=content.base, effect=whole, token=content.token
+            )
+
+    def _from(self, where: Reach) -> Value:
+        if where.rising is None:
+            return 0
+        return next(read(self.state, v) for v, h in self._heads.items() if h == where.rising)
+
+    def _to(self, where: Reach, s: State, turns: Value) -> Value:
+        """Return the number of turns, or the last value of what rises."""
+        if where.rising is None:
+            return turns
+        return s.known(next(read(s, v) for v, h in self._heads.items() if h == where.rising))
+
+    def _bound(self, head: Head, s: State, content: Content, low: int) -> Symbol | None:
+        """Return a variable that no word's magnitude in a region exceeds: every turn looked at one, and kept the most."""
+        if content.region.width != 32 or low <= 0 or not self.outs or not all(o.loads for o in self.outs):
+            return None
+        for variable, before in head.values.items():
+            value = read(s, variable)
+            if self.guess.kinds[variable].step is not None or not isinstance(value, Form) or value.symbol is None:
+                continue
+            if all(self._grows(o, read(o, variable), before) for o in self.outs) and self._all_read(head, content):
+                return value.symbol
+        return None
+
+    def _grows(self, o: State, after: Value, before: Value) -> bool:
+        loads = [Form(0, ((s, 1),)) for s in o.loads]
+        return o.proves(sub(after, before)) and all(o.proves(sub(after, x)) and o.proves(add(after, x)) for x in loads)
+
+    def _all_read(self, head: Head, content: Content) -> bool:
+        """Tell whether the turns have read every word of a region."""
+        seen: list[State] = []
+        for o in self.outs:
+            t = o.copy()
+            places = [s.origin for s in o.loads if getattr(s.origin, "region", "") == content.region.name]
+            here = tuple(Footprint(p.at, p.at) for p in places if p is not None and hasattr(p, "at"))
+            if not here:
+                return False
+            effect: Effect | None = None
+            for f in here:
+                effect = sequence(t, effect, Effect(None, (0, 0), (f,), (f,)), content.region)
+            t.contents[content.region.name] = head.state.contents[content.region.name]._replace(effect=effect)
+            seen.append(t)
+        where = reach_of(content.region.name, head.turn, seen, head.state.contents[content.region.name], [])
+        if where is None or self.loop.n is None:
+            return False
+        return covers(where.total(0, self.loop.n, True)[1], content.region)
+
+    @property
+    def _heads(self) -> dict[Variable, Value]:
+        return self._last_head.values
+
+    def judge(self) -> State:
+        """Guess until a turn confirms it; return the state after the loop."""
+        self.first()
+        narrowed = self.loop.n is not None
+        for number in range(ATTEMPTS):
+            head, sink = self.attempt()
+            self._last_head = head
+            if not self.confirmed(head, number):
+                if self.loop.n is None:
+                    self.top = ENDLESS
+                continue
+            if narrowed or not self.narrowed():
+                break
+            narrowed = True
+        else:
+            self.loop.fail("is a loop of which no turn can be taken for all: make it simpler")
+        self.machine.sink.add(sink)
+        if self.top >= ENDLESS and self.loop.n is None and self.outs:
+            self.loop.fail("is not proved to end this loop")
+        return self.after(head)
+
+
+def induce(machine: Interpreter, loop: "Turns", state: State) -> State:
+    """Return the state after a loop, judged by one turn."""
+    return _Induction(machine, loop, state).judge()
+
+
+def effect_since(content: Content, begun: Content) -> Effect | None:
+    """Return what was done to a region since a piece of program began."""
+    if content.token == begun.token:
+        return content.effect
+    everywhere = (Footprint(content.region.start, content.region.end - 1),)
+    return Effect(None, content.interval(), everywhere, ())
+
+
+def after_turns(base: Interval, change: Change, n: int) -> Interval:
+    """Return an interval of a region's words after at most n turns."""
+    n = min(n, 1) if change.apart else n
+    result = base
+    if change.added is not None:
+        low, high = _times(change.added, 0, n)
+        result = hull(result, (base[0] + low, base[1] + high))
+    if change.written is not None:
+        low, high = _times(change.added, 0, n) if change.added is not None else (0, 0)
+        result = hull(result, (change.written[0] + low, change.written[1] + high))
+    return result
+
+
+def _times(added: Interval, least: int, most: int) -> Interval:
+    most = max(most, least)
+    return min(added[0] * least, added[0] * most), max(added[1] * least, added[1] * most)
+
+
+def _widest(intervals: list[Interval]) -> Interval | None:
+    result = None
+    for interval in intervals:
+        result = interval if result is None else hull(result, interval)
+    return result
+
+
+def _intervals(states: list[State], variable: Variable) -> list[Interval]:
+    return [s.interval(read(s, variable)) for s in states]
+
+
+def _inside(a: Interval, b: Interval) -> bool:
+    return b[0] <= a[0] and a[1] <= b[1]

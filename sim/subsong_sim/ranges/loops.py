@@ -1,0 +1,208 @@
+"""Loops of the range checker: run turn by turn where that is short, judged by one turn for all where it is not.
+
+One turn for all: guess what a turn does to every variable and region (adds a constant, adds something within an
+interval, leaves it within an interval), run a turn from a state in which any number of turns has done so, and see
+whether it does no more. The guess is then true of all turns, by induction; else it is widened, and tried again.
+"""
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from subsong_sim.ranges.induction import induce
+from subsong_sim.ranges.interpreter import Frame, Interpreter, Sink
+from subsong_sim.ranges.state import State, merge
+from subsong_sim.ranges.values import Value, add, scale, sub, unknown
+
+SHORT = 1  # turns that are simply run
+UNROLLED = 64  # turns that are run one by one where one turn cannot be judged for all
+OUTER = 4096  # the same for a loop whose turns set the lengths of inner loops
+PERIOD = 16  # sixteen signs a word: some loops do something special every sixteenth turn
+WHILES = 40  # turns of a while that counts; an int32 has 31 bits
+MOST = 64  # ways apart while a counting loop runs
+
+
+@dataclass
+class Turns:
+    """A loop, as it is judged.
+
+    Attributes:
+        key: names the loop.
+        turn: runs one turn, its number given, from the beginning of the body.
+        enter: returns the states in which the turn of this number begins; the condition of a while.
+        leave: returns the states in which there is no further turn.
+        n: how many turns; None: a while.
+        assigned: the locals that a turn may assign to, as far as a later turn or what follows reads them.
+        fail: notes what cannot be proved of the loop itself.
+    """
+
+    key: int
+    turn: Callable[[State, Value], list[State]]
+    enter: Callable[[State, Value], list[State]]
+    leave: Callable[[State], list[State]]
+    n: Value | None
+    assigned: frozenset[str]
+    fail: Callable[[str], None]
+
+
+def run_loop(machine: Interpreter, node: ast.For | ast.While, state: State, frame: Frame) -> list[State]:
+    """Run a loop; return the states after it."""
+    facts = frame.facts
+    wanted = facts.at_head[id(node)]
+    for name in facts.assigned[id(node)] - wanted:
+        state.locals.pop(name, None)
+    if isinstance(node, ast.While):
+        return _while(machine, node, state, frame)
+    assert isinstance(node.iter, ast.Call) and isinstance(node.target, ast.Name)
+    target = node.target.id
+    arguments = [machine.value(a, state, frame) for a in node.iter.args]
+    start = arguments[0] if len(arguments) > 1 else 0
+    step = arguments[2] if len(arguments) > 2 else 1
+    assert isinstance(step, int)
+    n = _turns(state, start, arguments[1] if len(arguments) > 1 else arguments[0], step)
+
+    def turn(s: State, k: Value) -> list[State]:
+        s.locals[target] = add(start, scale(k, step))
+        return machine.block(node.body, [s], frame)
+
+    def enter(s: State, k: Value) -> list[State]:
+        return [s] if s.assume(sub(add(n, k, -1), 1)) else []
+
+    loop = Turns(id(node), turn, enter, lambda s: [s], n, (facts.assigned[id(node)] & wanted) - {target}, lambda what: machine.fail(node.iter, frame, what))
+    return run_turns(machine, loop, state, _sets_inner_lengths(node, facts.assigned[id(node)]))
+
+
+def _turns(state: State, start: Value, stop: Value, step: int) -> Value:
+    distance = add(sub(stop, start), step - 1)
+    if step == 1:
+        n: Value = distance
+    elif isinstance(distance, int):
+        n = distance // step
+    else:
+        low, high = state.interval(distance)
+        n = unknown(low // step, high // step)
+    low, high = state.reach(n)
+    return n if low >= 0 else unknown(0, max(high, 0))
+
+
+def _sets_inner_lengths(node: ast.For, assigned: frozenset[str]) -> bool:
+    inner = [n for statement in node.body for n in ast.walk(statement) if isinstance(n, ast.For)]
+    return any(isinstance(n, ast.Name) and n.id in assigned for loop in inner for n in ast.walk(loop.iter))
+
+
+def run_turns(machine: Interpreter, loop: Turns, state: State, outer: bool = False) -> list[State]:
+    """Run a loop whose number of turns is known beforehand, if only within an interval."""
+    n = loop.n
+    assert n is not None
+    if isinstance(n, int):
+        if n <= 0:
+            return [state]
+        if n <= (OUTER if outer else SHORT):
+            return _one_by_one(machine, loop, state, 0, n)
+    plans: list[Callable[[State], list[State]]] = [lambda s: [induce(machine, loop, s)]]
+    if isinstance(n, int):
+        plans.append(lambda s: _by_period(machine, loop, s, n))
+        if n <= UNROLLED:
+            plans.append(lambda s: _one_by_one(machine, loop, s, 0, n))
+    return _first_that_proves(machine, loop.key, plans, state)
+
+
+def _first_that_proves(
+    machine: Interpreter, key: int, plans: list[Callable[[State], list[State]]], state: State
+) -> list[State]:
+    """Run a loop by the first plan that leaves nothing unproved; by the first one, if none does."""
+    outside = machine.sink
+    order = list(range(len(plans)))
+    last = machine.remembered.get(("plan", key))
+    if isinstance(last, int) and last < len(plans):
+        order.insert(0, order.pop(last))
+    if key in outside.hopeless:
+        order = order[:1]
+    best: tuple[list[State], Sink] | None = None
+    for i in order:
+        machine.sink = Sink(set(outside.hopeless))
+        try:
+            after = plans[i](state.copy())
+        finally:
+            sink, machine.sink = machine.sink, outside
+        if best is None or len(sink.violations) < len(best[1].violations):
+            best = after, sink
+        if not sink.violations:
+            machine.remembered["plan", key] = i
+            break
+    assert best is not None
+    if best[1].violations:
+        outside.hopeless.add(key)
+    outside.add(best[1])
+    return best[0]
+
+
+def _one_by_one(machine: Interpreter, loop: Turns, state: State, first: int, n: int) -> list[State]:
+    states = [state]
+    for k in range(first, n):
+        states = [after for s in states for after in loop.turn(s, k)]
+    return states
+
+
+def _by_period(machine: Interpreter, loop: Turns, state: State, n: int) -> list[State]:
+    """Judge sixteen turns as one; run the rest one by one."""
+
+    def turn(s: State, k: Value) -> list[State]:
+        states = [s]
+        for r in range(PERIOD):
+            states = [after for s in states for after in loop.turn(s, add(scale(k, PERIOD), r))]
+        return states
+
+    whole = n // PERIOD
+    if whole > 1:
+
+        def enter(s: State, k: Value) -> list[State]:
+            return [s] if s.assume(sub(whole - 1, k)) else []
+
+        state = induce(machine, Turns(-loop.key, turn, enter, loop.leave, whole, loop.assigned, loop.fail), state)
+    elif whole:
+        return _one_by_one(machine, loop, state, 0, n)
+    return _one_by_one(machine, loop, state, whole * PERIOD, n)
+
+
+def _while(machine: Interpreter, node: ast.While, state: State, frame: Frame) -> list[State]:
+    facts = frame.facts
+    assigned = facts.assigned[id(node)]
+    if assigned <= facts.keys:
+        return _counting(machine, node, state, frame)
+
+    def turn(s: State, _k: Value) -> list[State]:
+        return machine.block(node.body, [s], frame)
+
+    def enter(s: State, _k: Value) -> list[State]:
+        return machine.branch(node.test, s, frame)[0]
+
+    def leave(s: State) -> list[State]:
+        return machine.branch(node.test, s, frame)[1]
+
+    loop = Turns(
+        id(node),
+        turn,
+        enter,
+        leave,
+        None,
+        assigned & facts.at_head[id(node)],
+        lambda what: machine.fail(node.test, frame, what),
+    )
+    return [induce(machine, loop, state)]
+
+
+def _counting(machine: Interpreter, node: ast.While, state: State, frame: Frame) -> list[State]:
+    """Run a while turn by turn, every number of turns a way of its own."""
+    going, done = [state], []
+    for _ in range(WHILES):
+        ways = [machine.branch(node.test, s, frame) for s in going]
+        done += [s for _, no in ways for s in no]
+        going = [s for yes, _ in ways for s in yes]
+        if not going:
+            break
+        going = merge(machine.block(node.body, going, frame), frame.facts.keys, MOST)
+    else:
+        machine.fail(node.test, frame, f"is not proved to end this loop within {WHILES} turns")
+        done += going
+    return done

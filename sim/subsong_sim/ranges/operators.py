@@ -1,0 +1,178 @@
+"""What an operator of the dialect makes of two values."""
+
+import ast
+from collections.abc import Callable
+
+from subsong_sim.ranges.state import State
+from subsong_sim.ranges.values import (
+    WORD,
+    AtLeast,
+    Form,
+    Interval,
+    Masked,
+    Shifted,
+    Value,
+    add,
+    scale,
+    sub,
+    unknown,
+)
+
+SIGN = 0x8000
+
+
+def operate(state: State, operator: ast.operator, a: Value, b: Value) -> tuple[Value, Interval]:
+    """Return a value of `a operator b`, unbounded, and an interval of it; shift amounts are in 0..31."""
+    value = _OPERATIONS[type(operator)](state, a, b)
+    low, high = state.interval(value)
+    if isinstance(value, Form) and len(value.terms) > 1:
+        tight = state.tight(value)
+        if tight != (low, high):
+            # What is known of the sum and not of its parts would be forgotten with the form.
+            return unknown(*tight), tight
+    return value, (low, high)
+
+
+def _add(_state: State, a: Value, b: Value) -> Value:
+    return add(a, b)
+
+
+def _sub(_state: State, a: Value, b: Value) -> Value:
+    return sub(a, b)
+
+
+def _corners(values: list[int]) -> Interval:
+    return min(values), max(values)
+
+
+def _multiply(state: State, a: Value, b: Value) -> Value:
+    if isinstance(a, int):
+        return scale(b, a)
+    if isinstance(b, int):
+        return scale(a, b)
+    p, q = state.interval(a), state.interval(b)
+    low, high = _corners([x * y for x in p for y in q])
+    if a == b:
+        low = 0 if p[0] <= 0 <= p[1] else min(p[0] ** 2, p[1] ** 2)
+    return unknown(low, high)
+
+
+def _shift_left(state: State, a: Value, b: Value) -> Value:
+    if isinstance(b, int):
+        return scale(a, 1 << b)
+    by = state.interval(b)
+    return unknown(*_corners([x << s for x in state.interval(a) for s in by]))
+
+
+def _shift_right(state: State, a: Value, b: Value) -> Value:
+    if isinstance(a, int) and isinstance(b, int):
+        return a >> b
+    if isinstance(b, int) and isinstance(a, Form):
+        if b == 0:
+            return a
+        whole = (1 << b) - 1
+        if not a.constant & whole and not any(c & whole for _, c in a.terms):
+            return Form(a.constant >> b, tuple((s, c >> b) for s, c in a.terms))
+        low, high = state.tight(a)
+        return unknown(low >> b, high >> b, Shifted(a, b))
+    by = state.interval(b)
+    return unknown(*_corners([x >> s for x in state.interval(a) for s in by]))
+
+
+def _bits(*intervals: Interval) -> int:
+    """Return how many bits hold every number of these intervals, sign apart."""
+    return max((x if x >= 0 else ~x).bit_length() for interval in intervals for x in interval)
+
+
+def _and(state: State, a: Value, b: Value) -> Value:
+    if isinstance(a, int) and isinstance(b, int):
+        return a & b
+    if isinstance(a, int):
+        a, b = b, a
+    p, q = state.interval(a), state.interval(b)
+    if isinstance(b, int) and b >= 0:
+        if (b & (b + 1)) == 0:
+            if p[0] >= 0 and p[1] <= b:
+                return a
+            if isinstance(a, Form) and not any(c & b for _, c in a.terms):
+                return a.constant & b
+            # Within one stretch of b + 1 the mask takes away a constant.
+            if p[0] // (b + 1) == p[1] // (b + 1):
+                return add(a, -(p[0] // (b + 1)) * (b + 1))
+        return unknown(0, min(b, p[1]) if p[0] >= 0 else b, Masked(a, b))
+    if p[0] >= 0 and q[0] >= 0:
+        return unknown(0, min(p[1], q[1]))
+    if p[0] >= 0 or q[0] >= 0:
+        return unknown(0, p[1] if p[0] >= 0 else q[1])
+    return unknown(-(1 << _bits(p, q)), (1 << _bits(p, q)) - 1)
+
+
+def _or(state: State, a: Value, b: Value) -> Value:
+    if isinstance(a, int) and isinstance(b, int):
+        return a | b
+    p, q = state.interval(a), state.interval(b)
+    top = 1 << _bits(p, q)
+    if p[0] >= 0 and q[0] >= 0:
+        return unknown(max(p[0], q[0]), top - 1, AtLeast((a, b)))
+    if p[1] < 0 or q[1] < 0:
+        return unknown(-top, -1)
+    return unknown(-top, top - 1)
+
+
+def _xor(state: State, a: Value, b: Value) -> Value:
+    if isinstance(a, int) and isinstance(b, int):
+        return a ^ b
+    if isinstance(a, int):
+        a, b = b, a
+    p, q = state.interval(a), state.interval(b)
+    top = 1 << _bits(p, q)
+    if b == SIGN:
+        # The first half of (v ^ 0x8000) - 0x8000, which makes an int16 of a word.
+        inside = signed(state, a)
+        if inside is not None:
+            return add(inside, SIGN)
+    if b in (0, -1):
+        return a if b == 0 else sub(-1, a)
+    for x, y in ((a, b), (b, a)):
+        if _sign_of(state, y) == x:
+            # x where it is not negative, ~x where it is.
+            low, high = state.interval(x)
+            return unknown(0, max(high, ~low), AtLeast((x, sub(-1, x))))
+    if p[0] >= 0 and q[0] >= 0:
+        return unknown(0, top - 1)
+    return unknown(-top, top - 1)
+
+
+def _sign_of(state: State, v: Value) -> Value | None:
+    """Return what v is the sign of, -1 or 0; None where it is no sign."""
+    s = v.symbol if isinstance(v, Form) else None
+    if s is not None and isinstance(s.origin, Shifted) and state.interval(v) == (-1, 0):
+        return s.origin.form
+    return None
+
+
+def signed(state: State, word: Value) -> Value | None:
+    """Return the int16 that a word 0..65535 stands for; None where it is not known as one value."""
+    low, high = state.interval(word)
+    if low >= 0 and high < SIGN:
+        return word
+    if low >= SIGN and high <= WORD:
+        return add(word, -WORD - 1)
+    s = word.symbol if isinstance(word, Form) else None
+    if s is not None and isinstance(s.origin, Masked) and s.origin.mask == WORD:
+        low, high = state.reach(s.origin.form)
+        if low >= -SIGN and high < SIGN:
+            return s.origin.form
+    return None
+
+
+_OPERATIONS: dict[type[ast.operator], Callable[[State, Value, Value], Value]] = {
+    ast.Add: _add,
+    ast.Sub: _sub,
+    ast.Mult: _multiply,
+    ast.LShift: _shift_left,
+    ast.RShift: _shift_right,
+    ast.BitAnd: _and,
+    ast.BitOr: _or,
+    ast.BitXor: _xor,
+}

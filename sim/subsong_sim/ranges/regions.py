@@ -1,0 +1,207 @@
+"""Memory of the range checker: regions of words that are not told apart, and what a piece of program does to them."""
+
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
+
+from subsong_sim.ranges.values import Form, Interval, Loaded, Symbol, Value, add, hull, sub
+
+if TYPE_CHECKING:
+    from subsong_sim.ranges.state import State
+
+_versions = count(1)
+FOOTPRINTS = 8  # kept apart at most
+
+
+class Region(NamedTuple):
+    """Words start..end - 1 of a buffer.
+
+    Attributes:
+        width: 16 or 32 bits.
+        declared: the interval of every word, always; signed, for words of 16 bits too.
+        data: the words themselves, where they never change; the region is then read, never written.
+    """
+
+    name: str
+    buffer: str
+    start: int
+    end: int
+    width: int
+    declared: Interval
+    data: tuple[int, ...] | None = None
+
+
+class Footprint(NamedTuple):
+    """Words low..high of a region, both included."""
+
+    low: Value
+    high: Value
+
+
+class Effect(NamedTuple):
+    """What a piece of program did to a region since it began.
+
+    Attributes:
+        added: what it added to words that it only added to; None: none such.
+        written: what it wrote into the others; None: none such.
+        may: where it wrote, at most.
+        must: where it wrote whatever happened.
+    """
+
+    added: Interval | None
+    written: Interval | None
+    may: tuple[Footprint, ...]
+    must: tuple[Footprint, ...]
+
+
+class Content(NamedTuple):
+    """What the words of a region hold.
+
+    Attributes:
+        region: which.
+        base: an interval of every word when the present piece of program began.
+        effect: what has been done since, None for nothing.
+        bound: no word's magnitude exceeds this symbol's value.
+        version: another after every write.
+        token: names the beginning of the piece.
+    """
+
+    region: Region
+    base: Interval
+    effect: Effect | None = None
+    bound: Symbol | None = None
+    version: int = 0
+    token: int = 0
+
+    def interval(self) -> Interval:
+        """Return an interval of every word now."""
+        return applied(self.base, self.effect, self.region)
+
+
+def fresh(region: Region, base: Interval, bound: Symbol | None = None) -> Content:
+    """Return the content at the beginning of a piece of program."""
+    return Content(region, base, None, bound, next(_versions), next(_versions))
+
+
+def applied(base: Interval, effect: Effect | None, region: Region) -> Interval:
+    """Return an interval of every word of a region after an effect."""
+    if effect is None:
+        return base
+    parts: list[Interval] = []
+    if not covers(effect.must, region):
+        parts.append(base)
+    if effect.added is not None:
+        parts.append((base[0] + effect.added[0], base[1] + effect.added[1]))
+    if effect.written is not None:
+        parts.append(effect.written)
+    result = parts[0]
+    for part in parts[1:]:
+        result = hull(result, part)
+    return result
+
+
+def covers(must: tuple[Footprint, ...], region: Region) -> bool:
+    """Tell whether footprints cover a whole region."""
+    return any(
+        isinstance(f.low, int) and isinstance(f.high, int) and f.low <= region.start and f.high >= region.end - 1
+        for f in must
+    )
+
+
+def _apart(state: "State", a: Footprint, b: Footprint) -> bool:
+    return state.proves(add(sub(b.low, a.high), -1)) or state.proves(add(sub(a.low, b.high), -1))
+
+
+def united(state: "State", a: tuple[Footprint, ...], b: tuple[Footprint, ...], exact: bool) -> tuple[Footprint, ...]:
+    """Return footprints that cover both, neighbours made one.
+
+    Args:
+        state: where they are known.
+        a: some.
+        b: more.
+        exact: cover nothing else.
+    """
+    found = list(a)
+    for f in b:
+        for i, g in enumerate(found):
+            if sub(f.low, g.high) == 1:
+                found[i] = Footprint(g.low, f.high)
+                break
+            if sub(g.low, f.high) == 1:
+                found[i] = Footprint(f.low, g.high)
+                break
+            if state.proves(sub(f.low, g.low)) and state.proves(sub(g.high, f.high)):
+                break
+        else:
+            found.append(f)
+    if len(found) <= FOOTPRINTS:
+        return tuple(found)
+    if exact:
+        return tuple(found[-FOOTPRINTS:])
+    low = min(state.interval(f.low)[0] for f in found)
+    high = max(state.interval(f.high)[1] for f in found)
+    return (Footprint(low, high),)
+
+
+def sequence(state: "State", a: Effect | None, b: Effect, region: Region) -> Effect:
+    """Return the effect of a, then b."""
+    if a is None:
+        return b
+    if b.added is None and covers(b.must, region):
+        return b
+    apart = all(_apart(state, f, g) for f in a.may for g in b.may)
+    added, written = _hull(a.added, b.added), _hull(a.written, b.written)
+    if not apart:
+        if a.added is not None and b.added is not None:
+            added = _hull(added, _sum(a.added, b.added))
+        if a.written is not None and b.added is not None:
+            written = _hull(written, _sum(a.written, b.added))
+    return Effect(added, written, united(state, a.may, b.may, False), united(state, a.must, b.must, True))
+
+
+def _sum(a: Interval, b: Interval) -> Interval:
+    return a[0] + b[0], a[1] + b[1]
+
+
+def _hull(a: Interval | None, b: Interval | None) -> Interval | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return hull(a, b)
+
+
+def join_contents(a: Content, in_a: "State", b: Content, in_b: "State") -> Content:
+    """Return what is true of a region in both states."""
+    bound = a.bound if a.bound is b.bound else None
+    if a.token != b.token:
+        return fresh(a.region, hull(a.interval(), b.interval()), bound)
+    version = a.version if a.version == b.version else next(_versions)
+    x, y = a.effect, b.effect
+    if x is None or y is None:
+        some = y if x is None else x
+        effect = None if some is None else some._replace(must=())
+    else:
+        may = united(in_a, x.may, y.may, False)
+        must = tuple(f for f in x.must if f in y.must)
+        effect = Effect(_hull(x.added, y.added), _hull(x.written, y.written), may, must)
+    return Content(a.region, hull(a.base, b.base), effect, bound, version, a.token)
+
+
+def store(state: "State", content: Content, at: Value, value: Value, interval: Interval) -> Content:
+    """Return the content after a word was written.
+
+    Args:
+        state: where.
+        content: before.
+        at: the index.
+        value: what was written: old word + something is told from a new word.
+        interval: of the word, signed.
+    """
+    here = (Footprint(at, at),)
+    effect = Effect(None, interval, here, here)
+    if isinstance(value, Form):
+        for s, c in value.terms:
+            origin = s.origin
+            if c == 1 and isinstance(origin, Loaded) and origin.version == content.version:
+                if origin.region == content.region.name and state.interval(sub(origin.at, at)) == (0, 0):
+                    effect = Effect(state.tight(sub(value, Form(0, ((s, 1),)))), None, here, here)
+    whole = sequence(state, content.effect, effect, content.region)
+    return content._replace(effect=whole, bound=None, version=next(_versions))

@@ -1,0 +1,257 @@
+"""What is known where the range checker stands: locals, memory, intervals of symbols, inequalities between them."""
+
+from collections.abc import Sequence
+
+from subsong_sim.ranges.regions import Content, join_contents
+from subsong_sim.ranges.values import AtLeast, Form, Interval, Masked, Shifted, Symbol, Value, add, hull, scale, sub, unknown
+
+Cell = tuple[str, int]
+FACTS = 48  # kept at most: the latest are the ones that matter, and to forget one is always sound
+
+
+class State:
+    """One way to arrive at a place in the program.
+
+    Attributes:
+        locals: of the kernel that runs.
+        cells: memory words that are told apart, by buffer and index.
+        contents: regions of words that are not.
+        bounds: what is known about symbols beyond their own intervals.
+        facts: linear forms that are not negative.
+        loads: symbols loaded from regions since the loop that is being judged began its turn.
+    """
+
+    __slots__ = ("bounds", "cells", "contents", "facts", "loads", "locals")
+
+    def __init__(self) -> None:
+        self.locals: dict[str, Value] = {}
+        self.cells: dict[Cell, Value] = {}
+        self.contents: dict[str, Content] = {}
+        self.bounds: dict[Symbol, Interval] = {}
+        self.facts: tuple[Form, ...] = ()
+        self.loads: tuple[Symbol, ...] = ()
+
+    def copy(self) -> "State":
+        """Return an equal state."""
+        other = State.__new__(State)
+        other.locals, other.cells, other.contents = dict(self.locals), dict(self.cells), dict(self.contents)
+        other.bounds, other.facts, other.loads = dict(self.bounds), self.facts, self.loads
+        return other
+
+    def interval(self, v: Value) -> Interval:
+        """Return an interval that holds a value, from its symbols' intervals alone."""
+        if isinstance(v, int):
+            return v, v
+        low = high = v.constant
+        bounds = self.bounds
+        for s, c in v.terms:
+            a, b = bounds.get(s) or (s.low, s.high)
+            if c >= 0:
+                low += c * a
+                high += c * b
+            else:
+                low += c * b
+                high += c * a
+        return low, high
+
+    def tight(self, v: Value) -> Interval:
+        """Return the interval of a value, where a shifted part is also put back: x >> k is (x - rest) / 2**k."""
+        low, high = self.interval(v)
+        if isinstance(v, int) or len(v.terms) < 2:
+            return low, high
+        for s, c in v.terms:
+            if isinstance(s.origin, Shifted):
+                by = s.origin.by
+                whole = add(scale(add(v, Form(0, ((s, c),)), -1), 1 << by), s.origin.form, c)
+                a, b = self.interval(whole)
+                rest = c * ((1 << by) - 1)
+                a, b = a - max(rest, 0), b - min(rest, 0)
+                low, high = max(low, -(-a >> by)), min(high, b >> by)
+        return low, high
+
+    def known(self, v: Value) -> Value:
+        """Return the integer that a value must be, or the value."""
+        if isinstance(v, int):
+            return v
+        low, high = self.interval(v)
+        return low if low == high else v
+
+    def reach(self, v: Value, depth: int = 1) -> Interval:
+        """Return the interval of a value as the facts have it, too; as the sum of up to `depth` facts does."""
+        low, high = self.tight(v)
+        if isinstance(v, Form) and depth:
+            for f in self._facts(v):
+                low = max(low, self.reach(sub(v, f), depth - 1)[0])
+                high = min(high, self.reach(add(v, f), depth - 1)[1])
+        return low, high
+
+    # ------------------------------------------------------------------------------------------- inequalities
+
+    def _facts(self, v: Form) -> list[Form]:
+        """Return the facts that share a symbol with a form."""
+        own = {s for s, _ in v.terms}
+        found = [f for f in self.facts if any(s in own for s, _ in f.terms)]
+        for s in own:
+            if isinstance(s.origin, AtLeast):
+                found += [f for a in s.origin.forms if isinstance(f := sub(Form(0, ((s, 1),)), a), Form)]
+        return found
+
+    def proves(self, v: Value, depth: int = 2) -> bool:
+        """Tell whether a value is certainly not negative."""
+        if self.tight(v)[0] >= 0:
+            return True
+        if depth and isinstance(v, Form):
+            return any(self.proves(sub(v, f), depth - 1) for f in self._facts(v))
+        return False
+
+    def assume(self, v: Value) -> bool:
+        """Take note that a value is not negative; tell whether it can be so at all."""
+        if isinstance(v, int):
+            return v >= 0
+        low, high = self.interval(v)
+        if high < 0:
+            return False
+        if low >= 0:
+            return True
+        if len(v.terms) > 1:
+            if v not in self.facts:
+                self.facts = (*self.facts[-FACTS:], v)
+        waiting = [v]
+        for _ in range(24):
+            if not waiting:
+                break
+            more = self._narrow(waiting.pop())
+            if more is None:
+                return False
+            waiting += more
+        return True
+
+    def _narrow(self, v: Form) -> list[Form] | None:
+        """Narrow the symbols of a form that is not negative; return what follows, None where that is impossible."""
+        low, high = self.interval(v)
+        if high < 0:
+            return None
+        if low >= 0:
+            return []
+        follows: list[Form] = []
+        for s, c in v.terms:
+            a, b = self.bounds.get(s) or (s.low, s.high)
+            # The others are at most `high` less this term's greatest.
+            if c > 0:
+                least = -((high - c * b) // c)
+                if least <= a:
+                    continue
+                a = least
+            else:
+                most = (high - c * a) // -c
+                if most >= b:
+                    continue
+                b = most
+            if a > b:
+                return None
+            self.bounds[s] = (a, b)
+            origin = s.origin
+            if isinstance(origin, Shifted):
+                by = origin.by
+                for f in add(origin.form, -(a << by)), sub((b << by) + (1 << by) - 1, origin.form):
+                    if isinstance(f, Form):
+                        follows.append(f)
+            elif isinstance(origin, AtLeast):
+                follows += [f for x in origin.forms if isinstance(f := sub(b, x), Form)]
+            follows += [f for f in self.facts if f is not v and any(t is s for t, _ in f.terms)]
+        return follows
+
+
+# ------------------------------------------------------------------------------------------------- joining
+
+
+def merge(states: Sequence[State], keys: frozenset[str], most: int) -> list[State]:
+    """Join states that agree on the integers in `keys`; when more than `most` remain, give up keys, the oldest first."""
+    if len(states) < 2:
+        return list(states)
+    names = [name for name in states[0].locals if name in keys]
+    while True:
+        groups: dict[tuple[int | None, ...], list[State]] = {}
+        for state in states:
+            values = (state.locals.get(name) for name in names)
+            groups.setdefault(tuple(v if isinstance(v, int) else None for v in values), []).append(state)
+        if len(groups) <= most or not names:
+            return [join(group) for group in groups.values()]
+        names = names[1:]
+
+
+def join(states: Sequence[State]) -> State:
+    """Return what is true of all these states."""
+    result = states[0]
+    for other in states[1:]:
+        result = _join(result, other)
+    return result
+
+
+def _join(a: State, b: State) -> State:
+    new = State()
+    for s, x in a.bounds.items():
+        y = b.bounds.get(s)
+        if y is not None:
+            new.bounds[s] = x if x == y else hull(x, y)
+    new.facts = a.facts if a.facts == b.facts else tuple(f for f in a.facts if f in b.facts)
+    new.loads = a.loads if a.loads == b.loads else (*a.loads, *(s for s in b.loads if s not in a.loads))
+    news: list[tuple[Value, Value, Value]] = []
+    for name, x in a.locals.items():
+        if name in b.locals:
+            new.locals[name] = _join_values(a, b, x, b.locals[name], news)
+    for cell, x in a.cells.items():
+        new.cells[cell] = _join_values(a, b, x, b.cells[cell], news)
+    for region, content in a.contents.items():
+        other = b.contents[region]
+        new.contents[region] = content if content is other else join_contents(content, a, other, b)
+    for value, x, y in news:
+        new.facts = (*new.facts, *_in_common(a, b, value, x, y))[-FACTS:]
+    return new
+
+
+def _join_values(a: State, b: State, x: Value, y: Value, news: list[tuple[Value, Value, Value]]) -> Value:
+    if x is y or x == y:
+        return x
+    for value, p, q in news:  # two names of one value stay two names of one value
+        if p == x and q == y:
+            return value
+    low, high = hull(a.reach(x), b.reach(y))
+    if isinstance(x, Form) and isinstance(y, Form):
+        # What they share stays: h + 1 and h become h + (0 or 1).
+        shared = tuple(term for term in x.terms if term in y.terms)
+        if shared:
+            part = Form(0, shared)
+            rest = hull(a.tight(sub(x, part)), b.tight(sub(y, part)))
+            value = add(part, unknown(*rest))
+            wide = hull(a.interval(value), b.interval(value))
+            if wide[0] >= low and wide[1] <= high:
+                news.append((value, x, y))
+                return value
+    p, q = x if isinstance(x, int) else x.symbol, y if isinstance(y, int) else y.symbol
+    origin = None
+    if isinstance(p, Symbol) and isinstance(q, Symbol) and isinstance(p.origin, Masked) and isinstance(q.origin, Masked):
+        if p.origin.mask == q.origin.mask:
+            inner = _join_values(a, b, p.origin.form, q.origin.form, news)
+            origin = Masked(inner, p.origin.mask)
+    value = unknown(low, high, origin)
+    news.append((value, x, y))
+    return value
+
+
+def _in_common(a: State, b: State, value: Value, x: Value, y: Value) -> list[Form]:
+    """Return inequalities between a joined value and what it was joined from: |v| >= v, min(v, w) <= w."""
+    candidates: list[Value] = [x, y]
+    for v in (x, y):
+        if isinstance(v, Form):
+            candidates += [Form(0, ((s, c),)) for s, _ in v.terms for c in (1, -1)]
+    found: list[Form] = []
+    for c in dict.fromkeys(candidates):
+        if isinstance(c, int):
+            continue
+        for sign in (1, -1):
+            if a.proves(scale(sub(x, c), sign), 1) and b.proves(scale(sub(y, c), sign), 1):
+                fact = scale(sub(value, c), sign)
+                if isinstance(fact, Form) and fact not in found:
+                    found.append(fact)
+    return found
