@@ -6,6 +6,7 @@ import random
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, note, settings
@@ -171,17 +172,22 @@ def task_blocks() -> list[bytes]:
     return blocks
 
 
+def task_outputs(reference: Task) -> list[list[int]]:
+    """Return actuator words for four rounds of a task's patterns and one step."""
+    rng = random.Random(5)
+    return [
+        [rng.choice((*WORDS, rng.randint(-32768, 32767))) for _ in range(reference.outputs)]
+        for _ in range(4 * reference.patterns + 1)
+    ]
+
+
 @pytest.mark.parametrize("block", task_blocks(), ids=["xor", "five outputs", "one pattern", "unshifted"])
 @pytest.mark.parametrize(
     "name", ["cpython", "numba", "micropython", "unicorn-armv6m", "unicorn-armv7em", "unicorn-rv32imc"]
 )
 def test_tasks_are_computed_alike(request: pytest.FixtureRequest, name: str, block: bytes) -> None:
     reference = Task(block)
-    rng = random.Random(5)
-    outputs = [
-        [rng.choice((*WORDS, rng.randint(-32768, 32767))) for _ in range(reference.outputs)]
-        for _ in range(4 * reference.patterns + 1)
-    ]
+    outputs = task_outputs(reference)
     reference.reset()
     expected = [(reference.sense(), reference.cost(u)) for u in outputs]
     if name == "micropython":
@@ -199,7 +205,13 @@ def local_task(
     """Play a task's kernels on this computer."""
     engine, _, target = name.partition("-")
     kernels = tasks_machine(target) if engine == "unicorn" else task_kernels(name)
-    name = "cpython" if engine == "unicorn" else name
+    return play_task(kernels, "cpython" if engine == "unicorn" else name, block, n_sensors, outputs)
+
+
+def play_task(
+    kernels: Any, name: str, block: bytes, n_sensors: int, outputs: Sequence[Sequence[int]]
+) -> tuple[list[tuple[list[int], int]], bytes]:
+    """Play a task on these kernels, which take buffers as engine `name` does."""
     task, x = make_buffer(block, "H", name), make_buffer(bytes(2 * n_sensors), "H", name)
     kernels.task_begin(task)
     steps = []

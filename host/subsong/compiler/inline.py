@@ -286,8 +286,12 @@ class _Inliner:
         target = node.target
         assert isinstance(target, ast.Subscript)
         # Python takes the index and the element before the value.
-        before = ast.Subscript(target.value, target.slice, ast.Load())
-        index, element, value = self._values([target.slice, before, node.value], scope, out)
+        index = self._value(target.slice, scope, out)
+        before = [index, _element(target, index, scope, ast.Load())]
+        hoisted: list[ast.stmt] = []
+        value = self._value(node.value, scope, hoisted)
+        index, element = self._kept(before, hoisted, out)
+        out += hoisted
         new = _binary(element, node.op, value)
         out.append(ast.Assign([_element(target, index, scope, ast.Store())], new, lineno=0))
 
@@ -339,16 +343,19 @@ class _Inliner:
         for node in nodes:
             hoisted: list[ast.stmt] = []
             value = self._value(node, scope, hoisted)
-            if _stores(hoisted):
-                for n, earlier in enumerate(done):
-                    if _loads(earlier):
-                        # Not a name that was free again before the hoisted statements ended.
-                        kept = self._names.take("kept", stored_names(hoisted))
-                        out.append(assign(kept, earlier))
-                        done[n] = load(kept)
+            done = [*self._kept(done, hoisted, out), value]
             out += hoisted
-            done.append(value)
         return done
+
+    def _kept(self, values: list[ast.expr], hoisted: list[ast.stmt], out: list[ast.stmt]) -> list[ast.expr]:
+        """Return the values, those that the hoisted statements might change taken to locals before them."""
+        if not _stores(hoisted):
+            return values
+        # Not names that are free again before the hoisted statements end.
+        inside = stored_names(hoisted)
+        kept = [load(self._names.take("kept", inside)) if _loads(value) else value for value in values]
+        out += [assign(k.id, v) for k, v in zip(kept, values, strict=True) if isinstance(k, ast.Name) and k is not v]
+        return kept
 
     def _value(self, node: ast.expr, scope: Scope, out: list[ast.stmt]) -> ast.expr:
         if isinstance(node, ast.Constant):

@@ -4,14 +4,15 @@ import hashlib
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 from subsong.compiler.image import code_of
 from subsong.compiler.ir import ir_text, parameters
-from subsong.compiler.llvm import OPTIONS, translate
+from subsong.compiler.llvm import OPTIONS, PLAIN_LOOPS, Translated, translate
 from subsong.compiler.targets import TARGETS, Target
 from subsong.errors import CompileError
 from subsong_sim.cache import cache_folder
@@ -97,7 +98,7 @@ def compile_source(source: Source, called: tuple[str, ...], target: Target) -> l
     what = {
         "texts": texts,
         "target": asdict(target),
-        "options": OPTIONS,
+        "options": [*OPTIONS, PLAIN_LOOPS],
         "llvmlite": version("llvmlite"),
         "version": _VERSION,
     }
@@ -105,17 +106,42 @@ def compile_source(source: Source, called: tuple[str, ...], target: Target) -> l
     kept = _kept(path)
     if kept is not None:
         return kept
-    codes = []
-    for name, translated in zip(called, translate(texts, target), strict=True):
-        where = f"{source.files[name]}:{source.functions[name].lineno}"
-        if translated.problem:
-            raise CompileError(
-                f"{where}: LLVM gave up on kernel {name} for {target.name} ({translated.problem}); divide it into"
-                f" smaller kernels that the board calls one by one"
-            )
-        codes.append(code_of(translated.elf, name, target.name, where))
+    codes = [code for code, _ in translate_source(source, called, texts, target)]
     _keep(path, codes)
     return codes
+
+
+def translate_source(
+    source: Source, called: tuple[str, ...], texts: list[str], target: Target
+) -> Iterator[tuple[bytes, str]]:
+    """Yield the code and the assembly of each kernel, fresh from LLVM.
+
+    Args:
+        source: for places in messages.
+        called: names of the kernels.
+        texts: their IR.
+        target: what for.
+
+    Raises:
+        CompileError: the target cannot take a kernel.
+    """
+    for name, text, translated in zip(called, texts, translate(texts, target), strict=True):
+        where = f"{source.files[name]}:{source.functions[name].lineno}"
+        try:
+            yield _code(translated, name, target.name, where), translated.assembly
+        except CompileError:
+            # What is left of a loop after strength reduction may be a division. Without it, loops stay as written.
+            (plain,) = translate([text], replace(target, options=(*target.options, PLAIN_LOOPS)))
+            yield _code(plain, name, target.name, where), plain.assembly
+
+
+def _code(translated: Translated, name: str, target: str, where: str) -> bytes:
+    if translated.problem:
+        raise CompileError(
+            f"{where}: LLVM gave up on kernel {name} for {target} ({translated.problem}); divide it into"
+            f" smaller kernels that the board calls one by one"
+        )
+    return code_of(translated.elf, name, target, where)
 
 
 def _kept(path: Path) -> list[bytes] | None:

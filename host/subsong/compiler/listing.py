@@ -6,8 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from subsong.compiler.ir import ir_text
-from subsong.compiler.kernels import compile_kernels, target_of
-from subsong.compiler.llvm import translate
+from subsong.compiler.kernels import compile_kernels, target_of, translate_source
 from subsong_sim.loader import gather
 
 _FILE = re.compile(r'\s*\.file\s+(\d+)\s+(?:"([^"]*)"\s+)?"([^"]*)"')
@@ -29,11 +28,12 @@ def listing(module: str, called: tuple[str, ...], target: str) -> str:
     """
     compiled = compile_kernels(module, called, target)
     source = gather(module, called)
-    translated = translate([ir_text(source, name) for name in called], target_of(target))
+    texts = [ir_text(source, name) for name in called]
+    made = translate_source(source, called, texts, target_of(target))
     lines = []
-    for kernel, each in zip(compiled.kernels, translated, strict=True):
+    for kernel, (_, assembly) in zip(compiled.kernels, made, strict=True):
         lines += [f"# {kernel.name}({', '.join(kernel.parameters)}): {len(kernel.code)} bytes of {target}"]
-        lines += [*_instructions(each.assembly), ""]
+        lines += [*_instructions(assembly), ""]
     return "\n".join([*lines, f"# {sum(len(k.code) for k in compiled.kernels)} bytes in all"]) + "\n"
 
 

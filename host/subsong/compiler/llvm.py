@@ -17,6 +17,7 @@ from subsong.compiler.targets import Target
 
 # A loop's closed form may need 64-bit products, which these processors lack.
 OPTIONS = ("-replexitval=never",)
+PLAIN_LOOPS = "-disable-lsr"
 
 
 class Translated(NamedTuple):

@@ -28,7 +28,7 @@ def module_of(what: str) -> str:
 
 
 def outermost(module: str) -> tuple[str, ...]:
-    """Return the kernels that a board calls: of Subsong's modules those it does call, of a file those nothing else calls.
+    """Return the kernels that a board calls: those it does call, and of a user's file those that nothing else calls.
 
     Raises:
         CompileError: the file has no kernels.

@@ -16,6 +16,7 @@ Generated from the kernels' syntax tree, so that no shipped emitter's fault is m
 
 import ast
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from subsong.compiler.inline import assign, inline, load, stored_names
 
@@ -29,7 +30,7 @@ def viper_module(module: str, called: tuple[str, ...]) -> str:
     """Return the MicroPython source of a kernel module for the viper tier; the same source gives the same text.
 
     Args:
-        module: such as "subsong_device.learners.weight_perturbation".
+        module: such as "subsong_device.learners.weight_perturbation", or the path of a file of kernels, ending in .py.
         called: the kernels in it that a board calls.
 
     Raises:
@@ -38,7 +39,8 @@ def viper_module(module: str, called: tuple[str, ...]) -> str:
     from subsong_sim.loader import gather
 
     source = gather(module, called)
-    parts = [f"# Generated from {module} by subsong.compiler.viper: edit that.\n"]
+    origin = Path(module).name if module.endswith(".py") else module
+    parts = [f"# Generated from {origin} by subsong.compiler.viper: edit that.\n"]
     for name in called:
         function = _avoid_faults(inline(source, name))
         parts.append(f"\n\n@micropython.viper\n{ast.unparse(ast.fix_missing_locations(function))}\n")
