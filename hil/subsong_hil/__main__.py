@@ -1,4 +1,4 @@
-"""`python -m subsong_hil unix`: start a board and keep it until Ctrl-C, so that any serial tool can attach to it."""
+"""`python -m subsong_hil pico`: start an emulated board and keep it until Ctrl-C, so that any tool can attach to it."""
 
 import argparse
 import signal
@@ -9,10 +9,9 @@ from subsong.errors import PortError
 from subsong_hil import BOARDS
 
 EPILOG = """Attach in another terminal, with the path that is printed:
-  mpremote connect PATH resume repl
+  mpremote connect PATH repl          (unix: mpremote connect PATH resume repl)
   subsong run experiment.toml --port PATH
-Ctrl-C here stops the program that runs on the board, as the key does there; where none runs, it switches the board
-off."""
+Ctrl-C here switches the board off; on unix it first stops the program that runs on the board, as the key does there."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,8 +20,8 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m subsong_hil", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("board", choices=sorted(BOARDS))
-    parser.add_argument("--flash", type=Path, help="folder that the board takes for its flash")
-    parser.add_argument("--heap", help="size of MicroPython's heap, such as 192K")
+    parser.add_argument("--flash", type=Path, help="folder for the board's flash")
+    parser.add_argument("--heap", help="size of MicroPython's heap, such as 192K (unix alone)")
     parser.add_argument("--boot", action="store_true", help="run main.py from the flash first, as boards do")
     options = parser.parse_args(arguments)
     board = BOARDS[options.board](options.flash, options.heap, options.boot)
@@ -46,7 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if status:
-        sys.stderr.write(f"subsong_hil: the board's process ended with status {status}\n")
+        last = board.complaints.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        sys.stderr.write(f"subsong_hil: the board's process ended with status {status}{last and ': ' + last}\n")
     return 0
 
 

@@ -7,9 +7,11 @@ A new board derives from `ProcessBoard` and says how its child is started (`comm
 """
 
 import fcntl
+import math
 import os
 import select
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,7 @@ from typing import IO, ClassVar, Self
 
 from subsong.cache import cache_folder
 from subsong.errors import PortError
+from subsong.ports import SLOWDOWN_MARK
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
@@ -153,6 +156,9 @@ class ProcessBoard(ABC):
         try:
             try:
                 _set_raw(slave)
+                # Every tool of ours that opens the port learns of its patience there, whoever started the board.
+                size = struct.pack("HHHH", 0, 0, math.ceil(self.slowdown), SLOWDOWN_MARK)
+                fcntl.ioctl(slave, termios.TIOCSWINSZ, size)
                 self._path = os.ttyname(slave)
                 self._spawn(self.command(), master, lock)
             finally:

@@ -9,6 +9,7 @@ import math
 import os
 import re
 import select
+import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ BAUDRATE = 115200
 WRITE_TIMEOUT_S = 5.0
 SPIN_NS = 200_000  # about two round trips to an embedded board
 BULK = 65536
+SLOWDOWN_MARK = 0x5B50  # an emulated board's terminal has this height in pixels, and its slowdown as its width
 SHORT_NAMES = {"a": "/dev/ttyACM", "u": "/dev/ttyUSB", "c": "COM"}
 NAMES_HELP = (
     "unix (a MicroPython process), pico and microbit (emulated boards), auto, a0 u0 c0 (ttyACM0, ttyUSB0, COM0), "
@@ -33,10 +35,6 @@ NAMES_HELP = (
 
 class EmulatedBoard(Protocol):
     """What a port asks of the emulated board behind it (subsong_hil)."""
-
-    @property
-    def slowdown(self) -> float:
-        """How many times slower than real it runs."""
 
     @property
     def complaints(self) -> bytes:
@@ -114,13 +112,12 @@ def expand_name(name: str) -> str:
     raise PortError(f"port auto: more than one board is plugged in; name one of {_listed(found)}")
 
 
-def open_port(name: str, baudrate: int = BAUDRATE, slowdown: float = 1.0) -> "Port":
+def open_port(name: str, baudrate: int = BAUDRATE) -> "Port":
     """Open a port, starting the emulated board if the name is one's.
 
     Args:
         name: see `NAMES_HELP`.
         baudrate: bits/s; without meaning on USB and emulated boards.
-        slowdown: of the board behind a path; a board that is started here says its own.
 
     Raises:
         PortError: the port is missing, busy, not permitted, or the emulated board cannot start.
@@ -136,7 +133,7 @@ def open_port(name: str, baudrate: int = BAUDRATE, slowdown: float = 1.0) -> "Po
     path = expand_name(name)
     if "/" not in path and not path.upper().startswith("COM"):
         raise PortError(f"port {name}: no such name; allowed: {NAMES_HELP}")
-    return Port(path, _open_serial(path, baudrate), slowdown=slowdown)
+    return Port(path, _open_serial(path, baudrate))
 
 
 def _open_serial(path: str, baudrate: int) -> serial.SerialBase:
@@ -210,16 +207,14 @@ class Port:
         slowdown: how many times slower than real the board runs: every time-out on it is multiplied by this.
     """
 
-    def __init__(
-        self, name: str, serial_port: serial.SerialBase, board: EmulatedBoard | None = None, slowdown: float = 1.0
-    ) -> None:
+    def __init__(self, name: str, serial_port: serial.SerialBase, board: EmulatedBoard | None = None) -> None:
         self.name = name
         self.serial = serial_port
         self.board = board
-        self.slowdown = slowdown if board is None else board.slowdown
         self._closed = False
         self._unread = b""
         self._fd = _descriptor(serial_port)
+        self.slowdown = 1.0 if self._fd is None else _slowdown(self._fd)
         self._readable: Callable[[float], list[tuple[int, int]]] | None = None
         if self._fd is not None:
             poller = select.poll()
@@ -384,6 +379,18 @@ class Port:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _slowdown(fd: int) -> float:
+    """Return the slowdown of the board behind a terminal, whoever started it; 1 of everything else."""
+    import fcntl
+    import termios
+
+    try:
+        _, _, width, height = struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(8)))
+    except OSError:  # a socket, or a port that vanished just now
+        return 1.0
+    return float(width) if height == SLOWDOWN_MARK and width else 1.0
 
 
 def _descriptor(port: serial.SerialBase) -> int | None:
