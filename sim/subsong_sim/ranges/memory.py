@@ -11,6 +11,7 @@ from subsong_sim.ranges.values import (
     Interval,
     Loaded,
     Masked,
+    Symbol,
     Value,
     hull,
     sub,
@@ -74,13 +75,13 @@ class Memory:
         low, high = content.interval()
         if content.bound is not None:
             # The greatest magnitude of all, as it is known by now.
-            most = state.interval(Form(0, ((content.bound, 1),)))[1]
+            most = state.of(content.bound)[1]
             low, high = max(low, -most), min(high, most)
-        word = unknown(low, high, Loaded(region.name, at, content.version))
         if region.width == 32:
-            if isinstance(word, Form):
-                state.loads = (*state.loads, word.terms[0][0])
-            return word
+            symbol = Symbol(low, high, Loaded(region.name, at, content.version))
+            state.loads = (*state.loads, symbol)
+            return Form(0, ((symbol, 1),))
+        word = unknown(low, high)
         return word if low >= 0 else unknown(0, WORD, Masked(word, WORD))
 
     def store(self, state: State, buffer: str, region: Region | None, at: Value, value: Value) -> str:

@@ -41,6 +41,11 @@ def _sub(_state: State, a: Value, b: Value) -> Value:
     return sub(a, b)
 
 
+def _interval(state: State, v: Value) -> Interval:
+    """Return the interval of an operand; of a sum, as the facts have it, too."""
+    return state.reach(v) if isinstance(v, Form) and len(v.terms) > 1 else state.interval(v)
+
+
 def _corners(values: list[int]) -> Interval:
     return min(values), max(values)
 
@@ -50,7 +55,7 @@ def _multiply(state: State, a: Value, b: Value) -> Value:
         return scale(b, a)
     if isinstance(b, int):
         return scale(a, b)
-    p, q = state.interval(a), state.interval(b)
+    p, q = _interval(state, a), _interval(state, b)
     low, high = _corners([x * y for x in p for y in q])
     if a == b:
         low = 0 if p[0] <= 0 <= p[1] else min(p[0] ** 2, p[1] ** 2)
@@ -60,8 +65,8 @@ def _multiply(state: State, a: Value, b: Value) -> Value:
 def _shift_left(state: State, a: Value, b: Value) -> Value:
     if isinstance(b, int):
         return scale(a, 1 << b)
-    by = state.interval(b)
-    return unknown(*_corners([x << s for x in state.interval(a) for s in by]))
+    by = _interval(state, b)
+    return unknown(*_corners([x << s for x in _interval(state, a) for s in by]))
 
 
 def _shift_right(state: State, a: Value, b: Value) -> Value:
@@ -73,10 +78,10 @@ def _shift_right(state: State, a: Value, b: Value) -> Value:
         whole = (1 << b) - 1
         if not a.constant & whole and not any(c & whole for _, c in a.terms):
             return Form(a.constant >> b, tuple((s, c >> b) for s, c in a.terms))
-        low, high = state.tight(a)
+        low, high = _interval(state, a)
         return unknown(low >> b, high >> b, Shifted(a, b))
-    by = state.interval(b)
-    return unknown(*_corners([x >> s for x in state.interval(a) for s in by]))
+    by = _interval(state, b)
+    return unknown(*_corners([x >> s for x in _interval(state, a) for s in by]))
 
 
 def _bits(*intervals: Interval) -> int:
@@ -89,7 +94,7 @@ def _and(state: State, a: Value, b: Value) -> Value:
         return a & b
     if isinstance(a, int):
         a, b = b, a
-    p, q = state.interval(a), state.interval(b)
+    p, q = _interval(state, a), _interval(state, b)
     if isinstance(b, int) and b >= 0:
         if (b & (b + 1)) == 0:
             if p[0] >= 0 and p[1] <= b:
@@ -110,7 +115,7 @@ def _and(state: State, a: Value, b: Value) -> Value:
 def _or(state: State, a: Value, b: Value) -> Value:
     if isinstance(a, int) and isinstance(b, int):
         return a | b
-    p, q = state.interval(a), state.interval(b)
+    p, q = _interval(state, a), _interval(state, b)
     top = 1 << _bits(p, q)
     if p[0] >= 0 and q[0] >= 0:
         return unknown(max(p[0], q[0]), top - 1, AtLeast((a, b)))
@@ -124,7 +129,7 @@ def _xor(state: State, a: Value, b: Value) -> Value:
         return a ^ b
     if isinstance(a, int):
         a, b = b, a
-    p, q = state.interval(a), state.interval(b)
+    p, q = _interval(state, a), _interval(state, b)
     top = 1 << _bits(p, q)
     if b == SIGN:
         # The first half of (v ^ 0x8000) - 0x8000, which makes an int16 of a word.
@@ -136,7 +141,7 @@ def _xor(state: State, a: Value, b: Value) -> Value:
     for x, y in ((a, b), (b, a)):
         if _sign_of(state, y) == x:
             # x where it is not negative, ~x where it is.
-            low, high = state.interval(x)
+            low, high = _interval(state, x)
             return unknown(0, max(high, ~low), AtLeast((x, sub(-1, x))))
     if p[0] >= 0 and q[0] >= 0:
         return unknown(0, top - 1)
@@ -146,7 +151,7 @@ def _xor(state: State, a: Value, b: Value) -> Value:
 def _sign_of(state: State, v: Value) -> Value | None:
     """Return what v is the sign of, -1 or 0; None where it is no sign."""
     s = v.symbol if isinstance(v, Form) else None
-    if s is not None and isinstance(s.origin, Shifted) and state.interval(v) == (-1, 0):
+    if s is not None and isinstance(s.origin, Shifted) and _interval(state, v) == (-1, 0):
         return s.origin.form
     return None
 

@@ -170,7 +170,9 @@ def _hull(a: Interval | None, b: Interval | None) -> Interval | None:
 
 def join_contents(a: Content, in_a: "State", b: Content, in_b: "State") -> Content:
     """Return what is true of a region in both states."""
-    bound = a.bound if a.bound is b.bound else None
+    bound = a.bound
+    if a.bound is not b.bound:
+        bound = None if a.bound is None or b.bound is None else Symbol(*hull(in_a.of(a.bound), in_b.of(b.bound)))
     if a.token != b.token:
         return fresh(a.region, hull(a.interval(), b.interval()), bound)
     version = a.version if a.version == b.version else next(_versions)

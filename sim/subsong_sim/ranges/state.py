@@ -54,6 +54,10 @@ class State:
                 high += c * a
         return low, high
 
+    def of(self, s: Symbol) -> Interval:
+        """Return what is known of a symbol."""
+        return self.bounds.get(s) or (s.low, s.high)
+
     def tight(self, v: Value) -> Interval:
         """Return the interval of a value, where a shifted part is also put back: x >> k is (x - rest) / 2**k."""
         low, high = self.interval(v)
@@ -101,7 +105,7 @@ class State:
         if self.tight(v)[0] >= 0:
             return True
         if depth and isinstance(v, Form):
-            return any(self.proves(sub(v, f), depth - 1) for f in self._facts(v))
+            return any(self.proves(add(v, f, -_times(v, f)), depth - 1) for f in self._facts(v))
         return False
 
     def assume(self, v: Value) -> bool:
@@ -135,7 +139,7 @@ class State:
             return []
         follows: list[Form] = []
         for s, c in v.terms:
-            a, b = self.bounds.get(s) or (s.low, s.high)
+            a, b = self.of(s)
             # The others are at most `high` less this term's greatest.
             if c > 0:
                 least = -((high - c * b) // c)
@@ -160,6 +164,16 @@ class State:
                 follows += [f for x in origin.forms if isinstance(f := sub(b, x), Form)]
             follows += [f for f in self.facts if f is not v and any(t is s for t, _ in f.terms)]
         return follows
+
+
+def _times(v: Form, f: Form) -> int:
+    """Return how many times a fact is to be taken from a form for a symbol of theirs to go."""
+    factors = dict(f.terms)
+    for s, c in v.terms:
+        factor = factors.get(s)
+        if factor is not None and c % factor == 0 and c // factor > 0:
+            return c // factor
+    return 1
 
 
 # ------------------------------------------------------------------------------------------------- joining
