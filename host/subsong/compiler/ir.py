@@ -46,6 +46,27 @@ class _Scope:
     file: str
     slots: dict[str, str] = field(default_factory=dict)
     buffers: dict[str, tuple[str, str]] = field(default_factory=dict)
+    shifted: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+def _shifted(loop: ast.For) -> list[str]:
+    """Return the names that a loop shifts right by its counter and changes neither: these are shifted by 1 a turn.
+
+    LLVM knows no such recurrence. Out of a word of signs, a bit then costs a Cortex-M0+ two instructions instead of four.
+    """
+    assert isinstance(loop.target, ast.Name)
+    nodes = [node for statement in loop.body for node in ast.walk(statement)]
+    stored = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    found = {
+        node.left.id
+        for node in nodes
+        if isinstance(node, ast.BinOp)
+        and isinstance(node.op, ast.RShift)
+        and isinstance(node.left, ast.Name)
+        and isinstance(node.right, ast.Name)
+        and node.right.id == loop.target.id
+    }
+    return sorted(found - stored - {loop.target.id}) if loop.target.id not in stored else []
 
 
 def parameters(function: ast.FunctionDef) -> tuple[tuple[str, str], ...]:
@@ -219,12 +240,19 @@ class _Writer:
             step = literal.value
         counter, variable = self.hidden(), self.slot(scope, node.target.id)
         body, more, end = self.new("body"), self.new("more"), self.new("end")
+        shifted = _shifted(node) if (start, step) == ("0", 1) else ()
+        for name in shifted:
+            scope.shifted[name, node.target.id] = self.hidden()
+            self.put(scope.shifted[name, node.target.id], self.get(scope.slots[name]))
         self.put(counter, start)
         self.branch("slt", start, stop, body, end)
         self.label(body)
         self.put(variable, self.get(counter))
         self.block(node.body, scope)
         self.at(scope, node)
+        for name in shifted:
+            slot = scope.shifted[name, node.target.id]
+            self.put(slot, self.result(f"ashr i32 {self.get(slot)}, 1"))
         now = self.get(counter)
         if step == 1:
             # Below its bound, the counter has a successor.
@@ -240,6 +268,8 @@ class _Writer:
             self.put(counter, self.result(f"add nsw i32 {now}, {step}"))
             self.jump(body)
         self.label(end)
+        for name in shifted:
+            del scope.shifted[name, node.target.id]
 
     # ------------------------------------------------------------------------------------------ values
 
@@ -252,6 +282,11 @@ class _Writer:
                 return self.get(scope.slots[node.id])
             return str(self.constants[node.id])
         if isinstance(node, ast.BinOp):
+            names = (node.left, node.right)
+            if isinstance(node.op, ast.RShift) and isinstance(names[0], ast.Name) and isinstance(names[1], ast.Name):
+                slot = scope.shifted.get((names[0].id, names[1].id))
+                if slot is not None:
+                    return self.get(slot)
             left = self.value(node.left, scope)
             right = self.value(node.right, scope)
             return self.result(f"{_OPERATORS[type(node.op)]} i32 {left}, {right}")

@@ -19,7 +19,7 @@ from subsong_sim.cache import cache_folder
 from subsong_sim.loader import Source, gather
 
 # Raised when this package makes other words of the same IR.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
