@@ -13,8 +13,9 @@ import pytest
 from subsong import deploy as deploy_module
 from subsong.deploy import deploy, device_info, start_firmware, stop_firmware, verify_firmware
 from subsong.errors import BoardError, FirmwareError
-from subsong.firmware import Firmware, Manifest, load_firmware
+from subsong.firmware import Firmware, Manifest, build_firmware, load_firmware
 from subsong.ports import Port, open_port
+from subsong.profile import named_profile
 from subsong.repl import Repl
 from subsong_device import faults, frames
 from subsong_device.layout import ARITHMETIC_VERSION
@@ -22,6 +23,7 @@ from subsong_device.layout import ARITHMETIC_VERSION
 pytest_plugins = ["subsong_hil.fixtures"]
 
 DEADLINE_S = 30.0
+PREPARE = b"def prepare():\n    pass\n"
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def small(tmp_path: Path) -> Firmware:
     folder = tmp_path / "small"
     (folder / "learners").mkdir(parents=True)
     (folder / "__init__.py").write_bytes(b"")
-    (folder / "main.py").write_bytes(b"def serve():\n    print('serving')\n")
+    (folder / "main.py").write_bytes(PREPARE + b"def serve():\n    print('serving')\n")
     (folder / "learners" / "one.py").write_bytes(b"# " + b"x" * 3000 + b"\n")
     (folder / "learners" / "notes.txt").write_bytes(b"not firmware")
     return load_firmware(folder)
@@ -61,13 +63,31 @@ def alter(firmware: Firmware, path: str, content: bytes | None, folder: Path) ->
 
 
 def test_the_firmware_of_this_installation() -> None:
-    firmware = load_firmware()
+    profile = named_profile("unix")
+    firmware = build_firmware(profile)
     paths = [file.path for file in firmware.manifest.files]
     assert paths == sorted(paths)
-    assert {"__init__.py", "main.py", "layout.py", "learners/weight_perturbation.py"} <= set(paths)
+    assert {"__init__.py", "main.py", "layout.py", "learners/weight_perturbation.py", "known_answers.bin"} <= set(paths)
     assert firmware.manifest.arithmetic == ARITHMETIC_VERSION
-    assert all(path.endswith(".py") for path in paths)
-    assert load_firmware().manifest == firmware.manifest
+    assert not [path for path in paths if path.startswith(("machine/", "viper/", "small/"))]
+    build_firmware.cache_clear()
+    assert build_firmware(profile) == firmware
+
+
+def test_the_firmware_of_a_pico_has_its_kernels_for_every_tier() -> None:
+    profile = named_profile("pico")
+    firmware = build_firmware(profile)
+    modules = {"node_perturbation", "tasks", "weight_perturbation"}
+    for folder in ("machine", "viper"):
+        assert {f"{folder}/{module}.py" for module in modules} <= set(firmware.sources)
+    assert set(firmware.manifest.kernels) == {"armv6m", "viper"}
+    assert set(firmware.manifest.kernels["armv6m"]) == modules
+    said: dict[str, object] = {}
+    exec(firmware.sources["profile.py"], said)
+    assert (said["NAME"], said["TIERS"]) == ("pico", (2, 1, 0))
+    build_firmware.cache_clear()
+    assert build_firmware(profile) == firmware
+    assert build_firmware(profile.model_copy(update={"tiers": (2, 0)})).manifest.digest != firmware.manifest.digest
 
 
 def test_a_manifest_survives_the_board(small: Firmware) -> None:
@@ -299,7 +319,7 @@ def test_redeployed_firmware_is_the_one_that_starts(unix_port: Port, small: Firm
     deploy(unix_port, small)
     start_firmware(unix_port)
     stop_firmware(unix_port)
-    deploy(unix_port, alter(small, "main.py", b"def serve():\n    print('newer')\n", tmp_path / "new"))
+    deploy(unix_port, alter(small, "main.py", PREPARE + b"def serve():\n    print('newer')\n", tmp_path / "new"))
     start_firmware(unix_port)
     text = b""
     while b"newer" not in text:

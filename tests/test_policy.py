@@ -293,7 +293,7 @@ def test_main_py_says_how_to_stop_it(board_flash: Path, deployed_port: Port, pol
 def test_a_main_py_of_the_users_own_stays(board_flash: Path, unix_port: Port, policy: Policy) -> None:
     own = board_flash / "main.py"
     own.write_text("print('mine')\n")
-    with pytest.raises(BoardError, match=r"main\.py of its own.*mpremote rm :main\.py"):
+    with pytest.raises(BoardError, match=r"main\.py of its own.*mpremote cp :main\.py.*--replace-main"):
         deploy_policy(unix_port, policy)
     assert own.read_text() == "print('mine')\n"
     assert sorted(path.name for path in board_flash.iterdir()) == ["main.py"]

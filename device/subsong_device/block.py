@@ -9,16 +9,19 @@ from subsong_device import frames, layout
 from subsong_device.faults import BLOCK, CHECKSUM, Fault
 from subsong_device.link import shared_buffer
 
+_FOLDERS = ("learners", "viper", "machine")
 
-def load_kernels(rule):
-    """Return the module with begin, act and end of a rule, and the module of the tasks."""
-    from subsong_device import tasks
 
-    if frames.RULES[rule] == "weight_perturbation":
-        from subsong_device.learners import weight_perturbation as learner
-    else:
-        from subsong_device.learners import node_perturbation as learner
-    return learner, tasks
+def load_kernels(rule, tier=0):
+    """Return the module with begin, act and end of a rule, and the module of the tasks.
+
+    Args:
+        rule: index in frames.RULES.
+        tier: 0 bytecode, 1 viper, 2 machine code; the last two are on boards that deploy built them for.
+    """
+    package = "subsong_device." + _FOLDERS[tier]
+    learner = __import__(package + "." + frames.RULES[rule], None, None, ("begin",))
+    return learner, __import__((package if tier else "subsong_device") + ".tasks", None, None, ("task_begin",))
 
 
 def collect():

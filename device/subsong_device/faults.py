@@ -12,6 +12,7 @@ BLOCK = 8  # head contradicts OPEN or points outside its regions; detail: the wo
 LEARNER = 9  # a kernel raised an exception
 DEADMAN = 10  # unsolicited, on leaving: nothing was heard from the host for so long; detail: ms
 NOT_RUNNING = 11  # SNAPSHOT after the end of RUN; detail: telemetry frames sent in this session
+KERNELS = 12  # at the REPL, before the link: no tier computes the known answers
 
 # States of a session, the detail of STATE.
 NEW = 0  # no HELLO yet

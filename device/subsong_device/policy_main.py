@@ -142,8 +142,12 @@ def run(block, plant, steps, learn, trials, keeper):
     returns true.
     """
     from subsong_device.block import load_kernels
+    from subsong_device.tiers import NoTier, choose
 
-    learner, _ = load_kernels(block.rule)
+    try:
+        learner, _ = load_kernels(block.rule, choose())
+    except NoTier as error:
+        raise PolicyError(str(error))
     head, mem = block.head, block.mem
     x, _ = shared_buffer("H", 2 * block.n_sensors)
     u, _ = shared_buffer("H", 2 * block.n_actuators)

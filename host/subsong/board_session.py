@@ -7,18 +7,19 @@ from typing import Any
 from subsong.block import build_block
 from subsong.bridge import Bridge
 from subsong.console import Progress, SilentProgress
-from subsong.deploy import device_info, start_firmware
+from subsong.deploy import start_firmware
 from subsong.errors import LinkError, PortError
 from subsong.experiment import Experiment, GymnasiumPlant
+from subsong.firmware import target_of
 from subsong.ports import Port, open_port
-from subsong.profile import profile_of
+from subsong.profile import TIERS
 from subsong.remembered import note
 from subsong.runlog import Recorder
 from subsong.session import RunResult, Trials, check_shape, learn, recording, run_header, share
-from subsong.verify import verify_firmware
+from subsong.verify import verify_board
 from subsong_sim.learner import Ended, TrialSummary
 
-TIERS = ("bytecode", "viper", "machine code")
+FRIENDLY = b"\r\x02"  # from the raw REPL, where the firmware was started, to the prompt that a person expects
 
 
 class BoardTask:
@@ -97,7 +98,7 @@ def run_on_board(experiment: Experiment, *, port: str, out: Path, progress: Prog
     try:
         progress.start("verifying the firmware on the board")
         with open_port(port) as opened:
-            return _run(experiment, opened, plant, out, progress)
+            return run_over(experiment, opened, plant, out, progress)
     finally:
         if plant is not None:
             plant.close()
@@ -114,26 +115,36 @@ def _plant(experiment: Experiment) -> Any:
     return plant
 
 
-def _run(experiment: Experiment, port: Port, plant: Any, out: Path, progress: Progress) -> RunResult:
+def run_over(experiment: Experiment, port: Port, plant: Any, out: Path, progress: Progress | None = None) -> RunResult:
+    """Do `run_on_board` over a port that is open and stays so, with the plant that the host plays (None for a task)."""
     from subsong_sim.trials import PlantTrials
 
+    progress = progress or SilentProgress()
     block = build_block(experiment)
-    manifest = verify_firmware(port)
-    device = device_info(port)
-    board = device.as_dict()
+    held = verify_board(port)
+    board = held.device.as_dict()
     frames = _Frames()
-    start_firmware(port)
+    failed = start_firmware(port)
     bridge = Bridge(port, on_frame=frames)
-    result = RunResult(out)
     greeting = bridge.hello()
-    board |= {"port": port.describe(), "tier": TIERS[greeting.tier], "heap_free": greeting.heap_free}
+    target = target_of(held.profile, greeting.tier)
+    result = RunResult(out, tier=TIERS[greeting.tier], failed=failed)
+    board |= {
+        "port": port.describe(),
+        "profile": held.profile.name,
+        "tier": TIERS[greeting.tier],
+        "target": target,
+        "kernels": dict(held.manifest.kernels.get(target, {})),
+        "failed_tiers": list(failed),
+        "heap_free": greeting.heap_free,
+    }
     note(
         port.name,
-        micropython=device.version,
-        machine=device.machine or device.platform,
-        profile=profile_of(device).name,
-        firmware=manifest.label,
-        digest=manifest.digest,
+        micropython=held.device.version,
+        machine=held.device.machine or held.device.platform,
+        profile=held.profile.name,
+        firmware=held.manifest.label,
+        digest=held.manifest.digest,
         tier=greeting.tier,
     )
     task = plant is None
@@ -146,7 +157,7 @@ def _run(experiment: Experiment, port: Port, plant: Any, out: Path, progress: Pr
         if not isinstance(experiment.plant, GymnasiumPlant)
         else plant.description,
         engine=board,
-        manifest=manifest.as_dict(),
+        manifest=held.manifest.as_dict(),
     )
     with recording(out, header) as recorder:
         frames.record(recorder)
@@ -162,8 +173,8 @@ def _run(experiment: Experiment, port: Port, plant: Any, out: Path, progress: Pr
             silent = True  # nobody is there to be told goodbye
             raise
         finally:
-            if not silent:
-                bridge.close()
+            if not silent and bridge.close():
+                port.write(FRIENDLY)
             result.counters |= vars(bridge.counters)
         progress.start("closing the log", 100)
         recorder.close(share(progress))

@@ -4,23 +4,25 @@ The manifest is written last and removed first, so that an interrupted deploy sh
 """
 
 import errno
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
+from subsong.device import DeviceInfo, ask_device, device_info
 from subsong.errors import BoardError, FirmwareError
-from subsong.firmware import PACKAGE, Firmware, Manifest, load_firmware
+from subsong.firmware import PACKAGE, Firmware, Manifest, build_firmware
 from subsong.policy import Policy
 from subsong.ports import Port
+from subsong.profile import TIERS, Profile, profile_of, remarks
 from subsong.repl import Repl
-from subsong.verify import MANIFEST, Found, check, refuse_shadows, scan, verify_firmware
+from subsong.verify import MANIFEST, Found, check, refuse_shadows, scan, verify_board, verify_firmware
 from subsong_device import faults
 from subsong_device.policy_file import PATH as POLICY
+from subsong_device.tiers import FOUND as TIER_FOUND
 
 CHUNK = 1024  # bytes of a file in one statement: the board holds two copies while it compiles it
 ENTRY = "subsong_device.main"
 IMPORT_S = 60.0  # a board compiles what it imports
+NO_TIER = "NoTier"
 MAIN = "main.py"
 MAIN_MARK = b"# Written by `subsong deploy --policy`"
 
@@ -33,6 +35,7 @@ __all__ = [
     "device_info",
     "start_firmware",
     "stop_firmware",
+    "verify_board",
     "verify_firmware",
 ]
 
@@ -50,6 +53,8 @@ class DeployReport:
         copied_bytes: sum over `copied`.
         target: the folder on the board.
         manifest: what the board now holds.
+        profile: the board's.
+        remarks: what its user should know, such as why its tiers are lower than the profile's.
     """
 
     copied: tuple[str, ...]
@@ -58,6 +63,13 @@ class DeployReport:
     copied_bytes: int
     target: str
     manifest: Manifest
+    profile: Profile
+    remarks: tuple[str, ...]
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """What may execute the kernels, best first; the board takes the first that computes the known answers."""
+        return tuple(TIERS[tier] for tier in self.profile.tiers)
 
 
 @dataclass(frozen=True)
@@ -77,49 +89,34 @@ class PolicyReport:
     skip_pin: int | str | None
 
 
-@dataclass(frozen=True)
-class DeviceInfo:
-    """What a board says about itself: `heap_free` in bytes, `unique_id` in hex or empty, `mpy` its .mpy version."""
-
-    name: str
-    version: str
-    build: str
-    machine: str
-    platform: str
-    mpy: int
-    heap_free: int
-    unique_id: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON's types."""
-        return asdict(self)
-
-
 def deploy(port: Port, firmware: Firmware | None = None, progress: Progress | None = None) -> DeployReport:
     """Make the board hold exactly this firmware. What is right already is not copied.
 
     Args:
         port: an open port, the board at its prompt or in any program.
-        firmware: by default the one that this installation brings.
+        firmware: by default the one that this installation builds for the board.
         progress: called with a path, the bytes copied so far, and the bytes to copy in all.
 
     Raises:
         BoardError: no MicroPython answers, or the board cannot keep the files.
-        FirmwareError: after copying, the board's hashes are not the firmware's.
-        EngineError: a kernel is outside the dialect; nothing was copied.
+        FirmwareError: no profile covers the board's MicroPython; or, after copying, the board's hashes are not the
+            firmware's.
+        CompileError, EngineError: a kernel cannot be compiled, or is outside the dialect; nothing was copied.
         PortError: the port failed.
     """
-    wanted = firmware if firmware is not None else load_firmware()
     with Repl(port) as repl:
-        return deploy_over(repl, wanted, progress)
+        return deploy_over(repl, firmware, progress)
 
 
-def deploy_over(repl: Repl, wanted: Firmware, progress: Progress | None = None) -> DeployReport:
+def deploy_over(repl: Repl, firmware: Firmware | None = None, progress: Progress | None = None) -> DeployReport:
     """Do `deploy` in a REPL that is open."""
     from subsong_sim.engines import check_kernels
 
     # A kernel outside the dialect would run here and compute something else there.
     check_kernels()
+    device = ask_device(repl)
+    profile = profile_of(device)
+    wanted = firmware if firmware is not None else build_firmware(profile)
     manifest = wanted.manifest
     found = scan(repl)
     refuse_shadows(repl.port, found)
@@ -143,6 +140,8 @@ def deploy_over(repl: Repl, wanted: Firmware, progress: Progress | None = None) 
                 progress(file.path, done, total)
         write_file(repl, f"{found.root}/{MANIFEST}", manifest.to_json())
         check(repl.port, scan(repl), manifest)
+    # Whoever deploys again gives a tier that hung the board another chance.
+    repl.run(f"import os\nif {TIER_FOUND!r} in os.listdir():\n os.remove({TIER_FOUND!r})")
     return DeployReport(
         tuple(file.path for file in copied),
         tuple(deleted),
@@ -150,6 +149,8 @@ def deploy_over(repl: Repl, wanted: Firmware, progress: Progress | None = None) 
         sum(file.size for file in copied),
         found.root,
         manifest,
+        profile,
+        remarks(device, profile),
     )
 
 
@@ -203,28 +204,30 @@ def deploy_policy(
         port: an open port.
         policy: what to run.
         learn: whether the board goes on learning; else the policy is frozen.
-        skip_pin: held low at power-on, the policy does not start: what machine.Pin takes on that board. None: GP22 on
-            an RP2, no pin elsewhere.
+        skip_pin: held low at power-on, the policy does not start: what machine.Pin takes on that board, which is asked.
+            None: the profile's, if it has one.
         save_every: trials between two saves of what was learned; 0 never saves.
         save_s: seconds between two saves at least.
         replace_main: replace a main.py that is the user's own.
         progress: as for `deploy`.
 
     Raises:
-        BoardError: no MicroPython answers, the board cannot keep the files, or has a main.py of its own.
+        BoardError: no MicroPython answers, the board cannot keep the files, has a main.py of its own, or no such pin.
         FirmwareError, PortError: as for `deploy`.
     """
     with Repl(port) as repl:
-        if skip_pin is None and repl.platform == "rp2":
-            skip_pin = "GP22"
+        if skip_pin is None:
+            skip_pin = profile_of(ask_device(repl)).pins.skip
+        else:
+            _check_pin(repl, skip_pin)
         start = _main_of_policy(learn, skip_pin, save_every, save_s)
         present = read_file(repl, MAIN)
         if present is not None and not present.startswith(MAIN_MARK) and not replace_main:
             raise BoardError(
                 f"port {port.name}: the board has a main.py of its own, which starting a policy would replace; save it "
-                f"(mpremote cp :main.py .) and remove it (mpremote rm :main.py), then deploy the policy again"
+                f"(mpremote cp :main.py .), then deploy the policy again with --replace-main"
             )
-        firmware = deploy_over(repl, load_firmware(), progress)
+        firmware = deploy_over(repl, progress=progress)
         copied = []
         for path, content in ((POLICY, policy.to_binary()), (MAIN, start)):
             if read_file(repl, path) != content:
@@ -232,6 +235,19 @@ def deploy_policy(
                 copied.append(path)
         has_plant = read_file(repl, "plant.py") is not None
     return PolicyReport(firmware, tuple(copied), bool(policy.task) or has_plant, skip_pin)
+
+
+def _check_pin(repl: Repl, pin: int | str) -> None:
+    """Raise BoardError if the board has no such pin. Its pins are looked at, none is changed."""
+    # As policy_main does: where MicroPython has no pins, none keeps a policy from starting.
+    said = repl.run(
+        f"try:\n from machine import Pin\n Pin({pin!r})\nexcept ImportError:\n pass\n"
+        "except (ValueError, TypeError) as e:\n print(e)"
+    ).strip()
+    if said:
+        raise BoardError(
+            f"port {repl.port.name}: the board has no pin {pin} ({said}); --skip-pin takes what machine.Pin takes there"
+        )
 
 
 def _main_of_policy(learn: bool, skip_pin: int | str | None, save_every: int, save_s: int) -> bytes:
@@ -258,27 +274,42 @@ def read_file(repl: Repl, path: str) -> bytes | None:
             raise
 
 
-def start_firmware(port: Port) -> None:
+def start_firmware(port: Port) -> tuple[str, ...]:
     """Start the firmware's link server and hand the port over: the next bytes from it are the board's HELLO frame.
 
+    Before, the board chooses its tier: after a deploy it tries the known answers, which takes a moment.
+
+    Returns:
+        Which tiers failed, and how; a line each.
+
     Raises:
-        FirmwareError: the firmware does not load; the message ends in the board's traceback.
+        FirmwareError: the firmware does not load, or computes wrong on every tier; the message ends in what the board
+            said.
         BoardError: the board's heap is too small for it.
         PortError: the port failed.
     """
     repl = Repl(port)
     repl.__enter__()
+    said = ""
     try:
         # A process has had no soft reset: what an earlier session imported may be an earlier firmware.
         repl.run(f"import sys, gc\nfor k in list(sys.modules):\n if k.startswith({PACKAGE!r}):\n  del sys.modules[k]")
         repl.run(f"gc.collect()\nimport {ENTRY}", IMPORT_S)
+        said = repl.run(f"{ENTRY}.prepare()", IMPORT_S)
     except BoardError as error:
         if error.code == faults.NO_MEMORY:  # deploying again would not help
             raise
+        if NO_TIER in str(error):
+            raise FirmwareError(
+                f"{error}\non every tier the board computes something else than the simulator; redeploy "
+                f"(subsong deploy --port {port.name}), and if that does not help, install another MicroPython",
+                faults.KERNELS,
+            ) from error
         raise FirmwareError(
             f"{error}\nthe firmware does not start; redeploy: subsong deploy --port {port.name}"
         ) from error
     repl.launch(f"{ENTRY}.serve()")
+    return tuple(said.split("\n")[:-1])
 
 
 def stop_firmware(port: Port) -> None:
@@ -290,35 +321,3 @@ def stop_firmware(port: Port) -> None:
     """
     with Repl(port):
         pass
-
-
-DEVICE = """
-import sys, gc, json
-i = sys.implementation
-d = {"name": i.name, "version": ".".join(str(n) for n in i.version), "build": getattr(i, "_build", ""),
-     "machine": getattr(i, "_machine", ""), "platform": sys.platform, "mpy": getattr(i, "_mpy", 0), "unique_id": ""}
-try:
-    from machine import unique_id
-    from binascii import hexlify
-    d["unique_id"] = hexlify(unique_id()).decode()
-except (ImportError, AttributeError):
-    pass
-gc.collect()
-d["heap_free"] = gc.mem_free()
-print(json.dumps(d))
-"""
-
-
-def device_info(port: Port) -> DeviceInfo:
-    """Ask the board what it is.
-
-    Raises:
-        BoardError: no MicroPython answers, or one without what it takes to tell.
-        PortError: the port failed.
-    """
-    with Repl(port) as repl:
-        output = repl.run(DEVICE)
-    try:
-        return DeviceInfo(**json.loads(output))
-    except (ValueError, TypeError):
-        raise BoardError(f"port {port.name}: the board's account of itself is garbled: {output!r}") from None

@@ -1,19 +1,29 @@
-"""The firmware as the host has it: which files a board must hold, and how to recognise them."""
+"""The firmware as the host has it: which files a board of a profile must hold, and how to recognise them.
+
+The sources of `subsong_device` travel stripped. What the profile's tiers need is generated beside them: machine/ and
+viper/ (kernels as modules of the same functions), known_answers.bin, profile.py.
+"""
 
 import hashlib
 import importlib.resources
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, field
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources.abc import Traversable
 from typing import Any
 
+from subsong.profile import MACHINE_CODE, VIPER, Profile
+from subsong.strip import strip_source
+from subsong_device.frames import RULES
 from subsong_device.layout import ARITHMETIC_VERSION
 
-FORMAT = 1
+FORMAT = 2
 PACKAGE = "subsong_device"
+SMALL = "small/"  # the firmware of boards that have no room for this one (docs/microbit.md)
+FOLDERS = {MACHINE_CODE: "machine", VIPER: "viper"}
+PYTHON = "viper"  # what the manifest calls the viper tier's target: one text for every architecture
 
 
 def host_version() -> str:
@@ -41,11 +51,15 @@ class Manifest:
         version: of the distribution that it came with. Names it for people; the digest decides.
         arithmetic: version of the arithmetic (docs/arithmetic.md).
         files: sorted by path.
+        profile: name of the board profile that it was built for; "" for files as they are.
+        kernels: target -> module -> sha256 in hex of its kernels' words (of the module's text, for viper).
     """
 
     version: str
     arithmetic: int
     files: tuple[FirmwareFile, ...]
+    profile: str = ""
+    kernels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
@@ -56,7 +70,8 @@ class Manifest:
     @property
     def label(self) -> str:
         """The firmware's name for people: version, arithmetic, and enough of the digest to tell two apart."""
-        return f"{self.version} (arithmetic {self.arithmetic}, {self.digest[:8]})"
+        built_for = f"for {self.profile}, " if self.profile else ""
+        return f"{self.version} ({built_for}arithmetic {self.arithmetic}, {self.digest[:8]})"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the manifest as JSON's types, for logs and for the board."""
@@ -65,6 +80,8 @@ class Manifest:
             "version": self.version,
             "arithmetic": self.arithmetic,
             "digest": self.digest,
+            "profile": self.profile,
+            "kernels": {target: dict(modules) for target, modules in self.kernels.items()},
             "files": [asdict(file) for file in self.files],
         }
 
@@ -78,9 +95,10 @@ class Manifest:
         try:
             data = json.loads(text)
             files = tuple(FirmwareFile(str(f["path"]), int(f["size"]), str(f["sha256"])) for f in data["files"])
-            manifest = cls(str(data["version"]), int(data["arithmetic"]), files)
+            kernels = {str(target): dict(modules) for target, modules in data["kernels"].items()}
+            manifest = cls(str(data["version"]), int(data["arithmetic"]), files, str(data["profile"]), kernels)
             whole = data["format"] == FORMAT and data["digest"] == manifest.digest
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
         return manifest if whole else None
 
@@ -93,18 +111,74 @@ class Firmware:
     sources: Mapping[str, bytes]
 
 
-def load_firmware(package: Traversable | None = None) -> Firmware:
-    """Read the firmware that this installation brings.
+def load_firmware(package: Traversable) -> Firmware:
+    """Take a folder for a firmware: its Python files, as they are."""
+    return _firmware(dict(_sources(package, "")))
+
+
+@cache
+def build_firmware(profile: Profile) -> Firmware:
+    """Build the firmware of a board: the same profile and installation give the same bytes.
 
     Args:
-        package: folder to read instead of the installed `subsong_device`.
+        profile: the board's, with the tiers that its MicroPython has (Profile.on).
+
+    Raises:
+        EngineError: a kernel is outside the dialect.
+        CompileError: a kernel cannot be compiled; the message begins with FILE:LINE.
     """
-    root = package if package is not None else importlib.resources.files(PACKAGE)
-    sources = dict(sorted(_sources(root, "")))
+    from subsong.known_answers import known_answers
+
+    sources = {
+        path: strip_source(source, path)
+        for path, source in _sources(importlib.resources.files(PACKAGE), "")
+        if not path.startswith(SMALL)
+    }
+    kernels: dict[str, dict[str, str]] = {}
+    for tier in profile.tiers:
+        if tier in FOLDERS:
+            target, made = _kernels(tier, profile)
+            kernels[target] = {module: digest for module, (_, digest) in made.items()}
+            sources[f"{FOLDERS[tier]}/__init__.py"] = b""
+            sources |= {f"{FOLDERS[tier]}/{module}.py": text.encode() for module, (text, _) in made.items()}
+    sources["known_answers.bin"] = known_answers()
+    del sources["profile.py"]
+    rest = _firmware(sources).manifest.digest
+    sources["profile.py"] = f"NAME = {profile.name!r}\nTIERS = {profile.tiers!r}\nFIRMWARE = {rest[:16]!r}\n".encode()
+    return _firmware(sources, profile.name, kernels)
+
+
+def target_of(profile: Profile, tier: int) -> str:
+    """Return what a tier's kernels are built for, the key of `Manifest.kernels`; "" for bytecode."""
+    return {MACHINE_CODE: profile.target or "", VIPER: PYTHON}.get(tier, "")
+
+
+def _kernels(tier: int, profile: Profile) -> tuple[str, dict[str, tuple[str, str]]]:
+    """Return a tier's target and, for each module of kernels, its text for the board and its digest."""
+    from subsong.compiler import assembler_module, compile_kernels
+    from subsong.compiler.viper import viper_module
+    from subsong_sim.loader import LEARNER_KERNELS, TASK_KERNELS
+
+    modules = {rule: (f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS) for rule in RULES}
+    modules["tasks"] = (f"{PACKAGE}.tasks", TASK_KERNELS)
+    if tier == VIPER:
+        texts = {name: viper_module(*module) for name, module in modules.items()}
+        return target_of(profile, tier), {
+            name: (text, hashlib.sha256(text.encode()).hexdigest()) for name, text in texts.items()
+        }
+    assert profile.target is not None, "a profile with machine code has a target"
+    compiled = {name: compile_kernels(*module, profile.target) for name, module in modules.items()}
+    return profile.target, {name: (assembler_module(each), each.digest) for name, each in compiled.items()}
+
+
+def _firmware(
+    sources: Mapping[str, bytes], profile: str = "", kernels: Mapping[str, Mapping[str, str]] | None = None
+) -> Firmware:
+    sources = dict(sorted(sources.items()))
     files = tuple(
         FirmwareFile(path, len(content), hashlib.sha256(content).hexdigest()) for path, content in sources.items()
     )
-    return Firmware(Manifest(host_version(), ARITHMETIC_VERSION, files), sources)
+    return Firmware(Manifest(host_version(), ARITHMETIC_VERSION, files, profile, kernels or {}), sources)
 
 
 def _sources(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:

@@ -41,6 +41,8 @@ class RunResult:
         evaluations: (learning trials before it, mean physical cost) of every evaluation.
         stopped: why it ended.
         counters: what was counted on the way: retries, dropped frames, saturations.
+        tier: what executed the kernels on a board; "" in the simulator.
+        failed: of a board, which better tiers failed its known answers, a line each.
     """
 
     path: Path | None
@@ -52,6 +54,8 @@ class RunResult:
     evaluations: list[tuple[int, float]] = field(default_factory=list)
     stopped: str = "all trials done"
     counters: dict[str, int] = field(default_factory=dict)
+    tier: str = ""
+    failed: tuple[str, ...] = ()
 
 
 class Trials(Protocol):

@@ -7,9 +7,11 @@ sys.path, or the working directory if there is none.
 import ast
 from dataclasses import dataclass, field
 
+from subsong.device import DeviceInfo, ask_device
 from subsong.errors import BoardError, FirmwareError
-from subsong.firmware import PACKAGE, Firmware, Manifest, load_firmware
+from subsong.firmware import PACKAGE, Firmware, Manifest, build_firmware
 from subsong.ports import Port
+from subsong.profile import Profile, profile_of
 from subsong.repl import Repl
 
 MANIFEST = "manifest.json"
@@ -76,23 +78,41 @@ class Found:
     manifest: bytes | None = None
 
 
-def verify_firmware(port: Port, firmware: Firmware | None = None) -> Manifest:
+@dataclass(frozen=True)
+class Verified:
+    """A board whose firmware is proven: what it says about itself, its profile, and what it holds."""
+
+    device: DeviceInfo
+    profile: Profile
+    manifest: Manifest
+
+
+def verify_board(port: Port, firmware: Firmware | None = None) -> Verified:
     """Prove, by hashes computed on the board, that it holds exactly this firmware.
 
-    Returns:
-        The manifest, for the log.
+    Args:
+        port: an open port, the board at its prompt or in any program.
+        firmware: by default the one that this installation builds for the board.
 
     Raises:
-        FirmwareError: the firmware is missing, incomplete, altered, or another one.
+        FirmwareError: the firmware is missing, incomplete, altered, or another one; or no profile covers the board.
         BoardError: no MicroPython answers.
+        CompileError, EngineError: the firmware cannot be built.
         PortError: the port failed.
     """
-    manifest = (firmware if firmware is not None else load_firmware()).manifest
     with Repl(port) as repl:
+        device = ask_device(repl)
+        profile = profile_of(device)
+        manifest = (firmware if firmware is not None else build_firmware(profile)).manifest
         found = scan(repl)
     refuse_shadows(port, found)
     check(port, found, manifest)
-    return manifest
+    return Verified(device, profile, manifest)
+
+
+def verify_firmware(port: Port, firmware: Firmware | None = None) -> Manifest:
+    """Do `verify_board`; return the manifest."""
+    return verify_board(port, firmware).manifest
 
 
 def scan(repl: Repl) -> Found:

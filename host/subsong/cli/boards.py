@@ -85,7 +85,7 @@ def _show_steps(board: "BoardEntry") -> None:
 @click.option(
     "--skip-pin",
     metavar="PIN",
-    help="With --policy: held low at power-on, this pin keeps it from starting.  [default: GP22 on an RP2]",
+    help="With --policy: held low at power-on, this pin keeps it from starting.  [default: the board profile's; GP22 on an RP2]",
 )
 @click.option("--replace-main", is_flag=True, help="With --policy: replace a main.py that is not Subsong's.")
 @json_option
@@ -118,7 +118,13 @@ def deploy(
         learned = {"tier": None} if report.copied or report.deleted else {}
         note(opened.name, firmware=report.manifest.label, digest=report.manifest.digest, **learned)
     if as_json:
-        told = {**vars(report), "port": port, "manifest": report.manifest.as_dict()}
+        told = {
+            **vars(report),
+            "port": port,
+            "manifest": report.manifest.as_dict(),
+            "profile": report.profile.name,
+            "tiers": report.tiers,
+        }
         if more is not None:
             told["policy"] = {"copied": more.copied, "drives": more.drives, "skip_pin": more.skip_pin, "learn": learn}
         show_json(told)
@@ -151,6 +157,9 @@ def _show_firmware(port: str, report: "DeployReport", then: str | None) -> None:
             ("unchanged", f"{report.unchanged} files" if report.unchanged else ""),
             ("removed", f"{len(report.deleted)} files of an earlier firmware" if report.deleted else ""),
             ("folder", report.target),
+            ("board", report.profile.title),
+            ("kernels", f"{' > '.join(report.tiers)}: the first that computes the known answers there"),
+            *(("note", remark) for remark in report.remarks),
         ],
         then=then or "",
     )

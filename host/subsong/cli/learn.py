@@ -98,6 +98,7 @@ def _show(result: "RunResult", experiment: "Experiment", title: str, as_json: bo
         title,
         [
             ("rule", f"{experiment.learner.rule}, {experiment.learner.estimator}, seed {experiment.seed}"),
+            ("kernels", "; ".join((result.tier, *result.failed)) if result.tier else ""),
             ("trials", f"{result.trials:,} of at most {experiment.run.trials:,}: {result.stopped}"),
             ("steps", f"{result.steps:,} in {result.seconds:.1f} s{rate}"),
             ("cost, trial by trial", console.sparkline(result.costs)),

@@ -1,0 +1,5 @@
+"""What the firmware was built for; deploy writes another one of these for the board's own profile (docs/boards.md)."""
+
+NAME = "generic"
+TIERS = (0,)  # best first
+FIRMWARE = ""  # digest of the firmware's other files; "" for these sources as they are, which have no known answers

@@ -1,0 +1,113 @@
+"""What executes the kernels: machine code, viper or bytecode, whichever is the best that computes the known answers.
+
+The answers are tried once for each firmware and MicroPython: what was found is kept in a file. The file is there before
+machine code or viper is tried, too. A board that it hangs is off that tier after its next reset.
+"""
+
+import gc
+import os
+import sys
+
+from subsong_device import profile
+from subsong_device.block import load_kernels
+
+FOUND = "subsong.tier"
+NAMES = ("bytecode", "viper", "machine code")
+_DROPPED = ("answers", "tasks", "learners", "kernels", "viper", "machine")
+
+
+class NoTier(Exception):
+    """Every tier computes something else than the known answers."""
+
+
+def choose(say=print):
+    """Return the best tier that computes the known answers: 2 machine code, 1 viper, 0 bytecode.
+
+    Args:
+        say: told, in a line each, which tiers fail and why.
+
+    Raises:
+        NoTier: none does.
+        MemoryError: there is no room even for bytecode.
+    """
+    why = ""
+    if not profile.FIRMWARE:
+        return profile.TIERS[-1]
+    key = profile.FIRMWARE + " " + sys.version
+    word, last = _recall(key)
+    if word == "ok":
+        return last
+    lasting = True
+    for tier in profile.TIERS:
+        if word == "trying" and tier >= last:
+            say("tier %d, %s: the board did not come back from its known answers" % (tier, NAMES[tier]))
+            continue
+        if tier:
+            lasting = _keep(key, "trying", tier) and lasting
+        why = _try(tier)
+        if not why:
+            if lasting:
+                _keep(key, "ok", tier)
+            else:
+                forget()
+            return tier
+        # For want of memory only: it may be there another time.
+        lasting = lasting and "MemoryError" not in why
+        say("tier %d, %s: %s" % (tier, NAMES[tier], why))
+    forget()
+    if "MemoryError" in why:
+        raise MemoryError(why)
+    raise NoTier("no tier computes the known answers")
+
+
+def forget():
+    """Have the known answers tried again at the next start."""
+    if FOUND in os.listdir():
+        os.remove(FOUND)
+
+
+def _recall(key):
+    if FOUND in os.listdir():
+        with open(FOUND) as file:
+            lines = file.read().split("\n")
+        if lines[0] == key and len(lines) > 2:  # else it is of another firmware, or cut
+            return lines[1], int(lines[2])
+    return "", 0
+
+
+def _keep(key, word, tier):
+    """Write the file; return whether the flash took it."""
+    try:
+        with open(FOUND, "w") as file:
+            file.write("%s\n%s\n%d\n" % (key, word, tier))
+    except OSError as error:
+        print("tier not kept:", error)
+        return False
+    return True
+
+
+def _try(tier):
+    """Return what is wrong with a tier; "" if nothing is."""
+    try:
+        from subsong_device.answers import differing
+
+        return differing(lambda rule: load_kernels(rule, tier))
+    except KeyboardInterrupt:
+        forget()
+        raise
+    except Exception as error:  # noqa: BLE001 - no emitter, no memory, anything that a broken kernel raises
+        return repr(error)
+    finally:
+        unload()
+
+
+def unload():
+    """Let go of every kernel module, and of what tried them: OPEN loads those of its rule."""
+    for name in list(sys.modules):
+        parts = name.split(".")
+        if parts[0] == "subsong_device" and len(parts) > 1 and parts[1] in _DROPPED:
+            del sys.modules[name]
+            parent = sys.modules.get(".".join(parts[:-1]))
+            if parent and hasattr(parent, parts[-1]):
+                delattr(parent, parts[-1])
+    gc.collect()

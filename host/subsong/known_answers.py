@@ -1,0 +1,185 @@
+"""Writes known_answers.bin: what every tier of kernels has to compute on a board before it is used there.
+
+The cases are chosen so that a kernel with anything wrong in it gives another answer (tests/test_known_answers.py counts
+what they miss). The answers come from the kernels under CPython, which the oracle checks.
+"""
+
+import math
+import struct
+from dataclasses import dataclass, replace
+from functools import cache
+
+from subsong.block import build_block
+from subsong.experiment import parse_experiment
+from subsong_device import answers, layout
+from subsong_device.frames import RULES
+
+
+@dataclass(frozen=True)
+class KnownTrial:
+    """A trial: sensors are words times 2**x_scale, costs `cost` plus a word times 2**cost_scale."""
+
+    evaluate: int = 0
+    steps: int = 2
+    x_scale: int = 0
+    cost_scale: int = 4
+    cost: int = 0
+
+
+@dataclass(frozen=True)
+class KnownLearner:
+    """A learner's case, in the terms of the experiment file; `scale`: of its weights, words times 2**scale."""
+
+    rule: str
+    estimator: str
+    layers: tuple[int, ...]
+    activations: tuple[str, ...]
+    trials: tuple[KnownTrial, ...]
+    weight_frac: int = 11
+    amplitude: int = 100
+    rate: int = 3000
+    rate_shift: int = 20
+    baseline_shift: int = 3
+    rounding: str = "stochastic"
+    scale: int = -3
+    seed: int = 1
+
+    def toml(self) -> str:
+        """Return the experiment file."""
+        frac = self.weight_frac if self.rule == "weight_perturbation" else 12
+        return f"""
+seed = {self.seed}
+[network]
+layers = {list(self.layers)}
+activations = [{", ".join(f'"{a}"' for a in self.activations)}]
+weight_frac = {self.weight_frac}
+[learner]
+rule = "{self.rule}"
+estimator = "{self.estimator}"
+amplitude = {self.amplitude / 2**frac!r}
+rate = {self.rate}
+rate_shift = {self.rate_shift}
+baseline_shift = {self.baseline_shift}
+rounding = "{self.rounding}"
+[plant]
+kind = "gymnasium"
+id = "None-v0"
+[run]
+trials = 1
+steps = 1
+"""
+
+    def setup(self) -> bytes:
+        """Return the case's bytes before its trials."""
+        block = build_block(parse_experiment(self.toml(), "known answers"))
+        head = struct.unpack(f"<{len(block.head) // 4}i", block.head)
+        n_layers = len(self.layers) - 1
+        rows = head[layout.LAYERS_AT : layout.LAYERS_AT + layout.LAYER_WORDS * n_layers]
+        return (
+            struct.pack(
+                answers.CASE,
+                RULES.index(self.rule),
+                n_layers,
+                len(self.trials),
+                self.scale,
+                len(head),
+                len(block.mem) // 2,
+                head[layout.PERTURBATION] or 1,
+            )
+            + struct.pack(f"<{answers.SCALARS}H", *head[layout.ESTIMATOR : layout.LAYERS_AT])
+            + bytes(rows)
+        )
+
+
+@dataclass(frozen=True)
+class KnownTask:
+    """An on-board task's case."""
+
+    n_in: int
+    n_out: int
+    patterns: int
+    error_shift: int
+    trials: tuple[KnownTrial, ...]
+    seed: int = 1
+
+    def setup(self) -> bytes:
+        """Return the case's bytes before its trials."""
+        fields = (answers.TASKS, self.n_in, len(self.trials), self.error_shift, self.n_out, self.patterns, self.seed)
+        return struct.pack(answers.CASE, *fields)
+
+
+_T = KnownTrial
+_SIX = (_T(), _T(cost=9000), _T(evaluate=1), _T(cost=-70000, steps=1), _T(cost_scale=6), _T(x_scale=1))
+# Costs that saturate a trial's total, on both sides.
+_HUGE = (
+    _T(cost=1 << 27, steps=3, cost_scale=8),
+    _T(cost=-(1 << 27), steps=3, cost_scale=8),
+    _T(cost=1 << 27, steps=3, cost_scale=8),
+    _T(cost=-(1 << 28), steps=1),
+)
+_LARGE = tuple(_T(cost_scale=scale, steps=1) for scale in (6, 8, 5, 7, 9, 6, 8, 10))
+_SMALL = tuple(_T(cost_scale=scale, steps=1) for scale in (-14, -9, -15, -8, -7, -10, -6, -13))
+_MIDDLE = tuple(_T(cost_scale=scale, steps=1) for scale in (-1, -2, 0, -1, -2, 0, -1, 0))
+_EXACT = (_T(evaluate=1, x_scale=-16, steps=1), _T(x_scale=-16, steps=1), _T(x_scale=-16, steps=1))
+
+
+def _learners(rule: str) -> tuple[KnownLearner, ...]:
+    base = KnownLearner(rule, "running_baseline", (3, 4, 2), ("tanh", "identity"), _SIX)
+    tiny = replace(base, layers=(2, 1), activations=("identity",))
+    return (
+        base,
+        replace(base, estimator="unperturbed_trial", activations=("logistic", "hard_tanh"), rounding="nearest", seed=2),
+        replace(base, estimator="two_sided", activations=("hard_tanh", "tanh"), seed=3),
+        # More units than a word of signs has bits, just as many, and one weight more than that.
+        replace(base, estimator="two_sided", layers=(2, 17, 1), activations=("hard_tanh", "logistic"), trials=_SIX[:4]),
+        replace(base, layers=(1, 16, 1), activations=("tanh", "identity"), trials=_SIX[:3], seed=4),
+        replace(base, layers=(16, 1), activations=("tanh",), trials=_SIX[:4], seed=5),
+        # Drives on the very edge of the activation and of their format.
+        replace(base, layers=(2, 5, 3), activations=("hard_tanh", "identity"), scale=11, trials=_EXACT, seed=6),
+        replace(base, layers=(2, 5), activations=("identity",), scale=14, trials=_EXACT, seed=7),
+        # Weights at their limits, steps of the greatest size and of the least.
+        replace(tiny, scale=4, amplitude=1, rate=16383, rate_shift=0, trials=_HUGE, weight_frac=8, seed=8),
+        replace(tiny, scale=1, rate=1, rate_shift=29, estimator="two_sided", trials=_HUGE, weight_frac=14, seed=9),
+        replace(tiny, rate=16383, rate_shift=24, trials=_LARGE, seed=10),
+        replace(tiny, rate=9999, rate_shift=25, estimator="two_sided", rounding="nearest", trials=_LARGE, seed=11),
+        replace(tiny, rate=16383, rate_shift=29, estimator="two_sided", trials=_MIDDLE, seed=12),
+        replace(tiny, rate=161, rate_shift=17, baseline_shift=15, trials=_SMALL, seed=13),
+        replace(tiny, rate=16001, rate_shift=22, estimator="unperturbed_trial", trials=_SMALL, seed=14),
+    )
+
+
+CASES: tuple[KnownLearner | KnownTask, ...] = (
+    *_learners(RULES[0]),
+    *_learners(RULES[1]),
+    KnownTask(2, 3, 3, 3, (_T(evaluate=1, steps=4), _T(steps=3, x_scale=1), _T(evaluate=1, x_scale=-4))),
+    KnownTask(1, 2, 2, 0, (_T(evaluate=1, steps=3), _T(steps=4, x_scale=-2), _T(steps=3, x_scale=-3)), seed=2),
+)
+
+
+def tanh_half() -> bytes:
+    """Return tanh of 1/16 to 128/16, 16-bit words of 1 LSB = 1/32767."""
+    return struct.pack("<128H", *(round(32767 * math.tanh(i / 16)) for i in range(1, 129)))
+
+
+def with_answers(cases: tuple[KnownLearner | KnownTask, ...], computed: list[int]) -> bytes:
+    """Return the file, given the answer of every trial."""
+    left = iter(computed)
+    parts = [tanh_half()]
+    for case in cases:
+        parts.append(case.setup())
+        parts += [
+            struct.pack(answers.TRIAL, t.evaluate, t.steps, t.x_scale, t.cost_scale, t.cost, next(left))
+            for t in case.trials
+        ]
+    return b"".join(parts)
+
+
+@cache
+def known_answers() -> bytes:
+    """Return known_answers.bin."""
+    from subsong_sim.engines import learner_kernels, task_kernels
+
+    blank = with_answers(CASES, [0] * sum(len(case.trials) for case in CASES))
+    kernels = [(learner_kernels(rule, "cpython"), task_kernels("cpython")) for rule in RULES]
+    computed = [got for _, _, got, _ in answers.play(blank, lambda rule: kernels[rule])]  # type: ignore[no-untyped-call]
+    return with_answers(CASES, computed)
