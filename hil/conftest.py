@@ -12,10 +12,11 @@ from subsong.deploy import deploy, device_info
 from subsong.ports import Port, open_port
 from subsong.profile import TIERS, profile_of
 from subsong.repl import Repl
+from subsong_hil import BOARDS
 from subsong_hil.suite import BoardUnderTest
 
 UNDER_TEST = pytest.StashKey[BoardUnderTest]()
-HOW = "name the board: pytest hil --port a0 (a0, /dev/ttyACM0, auto; or unix, pico, with nothing plugged in)"
+HOW = f"name it: pytest hil --port a0 (or /dev/ttyACM0, auto; with nothing plugged in: {', '.join(sorted(BOARDS))})"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,16 +24,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--port", help="the board to test, as `subsong run --port` takes it")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse two processes on one board."""
+    if config.getoption("--port", None) and getattr(config.option, "numprocesses", None):
+        raise pytest.UsageError("one board, one process: leave -n out")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse to begin without a board, and with two processes on one."""
-    on_board = [item for item in items if item.path.name.startswith("hil_")]
-    if not on_board or config.option.collectonly:
-        return
-    if not config.getoption("--port", None):
+    """Refuse to begin without a board."""
+    on_board = any(item.path.name.startswith("hil_") for item in items)
+    if on_board and not config.option.collectonly and not config.getoption("--port", None):
         raise pytest.UsageError(HOW)
-    if hasattr(config, "workerinput"):
-        raise pytest.UsageError("one board, one process: pytest hil -n 0 --port ...")
 
 
 @pytest.fixture(scope="session")
