@@ -240,7 +240,7 @@ class _Writer:
             step = literal.value
         counter, variable = self.hidden(), self.slot(scope, node.target.id)
         body, more, end = self.new("body"), self.new("more"), self.new("end")
-        shifted = _shifted(node) if (start, step) == ("0", 1) else ()
+        shifted = [name for name in _shifted(node) if name in scope.slots] if (start, step) == ("0", 1) else []
         for name in shifted:
             scope.shifted[name, node.target.id] = self.hidden()
             self.put(scope.shifted[name, node.target.id], self.get(scope.slots[name]))
