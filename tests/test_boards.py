@@ -16,7 +16,7 @@ from subsong import boards, repl
 from subsong.board_session import run_on_board
 from subsong.boards import BoardEntry, list_boards, probe, serial_entry, usb_identity
 from subsong.cli import subsong
-from subsong.deploy import device_info
+from subsong.device import ask_device, device_info
 from subsong.first_flash import escape, install
 from subsong.plugged_in import Drive, UsbDevice, drives, usb_devices
 from subsong.ports import PresentPort, open_port
@@ -400,7 +400,7 @@ def test_a_port_that_another_program_holds_is_said_to_be_busy(board: PresentPort
     [
         ({"version": "1.20.0", "platform": "rp2", "machine": "Raspberry Pi Pico with RP2040", "mpy": 4 << 10}, False,
          "no board profile covers it"),
-        ({"name": "circuitpython", "version": "9.2.1"}, False, "the board runs circuitpython 9.2.1"),
+        ({"name": "circuitpython", "version": "9.2.1"}, False, "runs circuitpython 9.2.1"),
         ({"mpy": 15 << 10, "platform": "new", "machine": "New Board"}, True, "architecture 15 of MicroPython"),
         ({"version": "1.99.0"}, True, "newer than the newest tested"),
     ],
@@ -465,3 +465,16 @@ def test_usb_devices_carry_what_sysfs_says(machine: Machine) -> None:
     assert usb_devices(machine.sys) == [
         UsbDevice(0x2E8A, 0x0003, "RP2 Boot", "E0C9", "1-2.4", ("/dev/sdb1", "/dev/sdb"))
     ]
+
+
+@pytest.mark.parametrize(("module", "verb"), [("deploy", "deploy"), ("verify", "run")])
+def test_deploy_and_run_refuse_another_interpreter(
+    monkeypatch: pytest.MonkeyPatch, deployed_flash: Path, module: str, verb: str
+) -> None:
+    place = f"subsong.{module}.ask_device"
+    monkeypatch.setattr(place, lambda at: replace(ask_device(at), name="circuitpython", version="9.2.1"))
+    result = invoke(verb, *(["xor"] if verb == "run" else []), "--port", "unix")
+    assert result.exit_code == 3
+    (error,) = [line for line in result.stderr.splitlines() if line.startswith("subsong: error:")]
+    assert "port unix: the board runs circuitpython 9.2.1, and the firmware needs MicroPython" in error
+    assert error.endswith("`subsong boards --probe --port unix` says how to put it there")

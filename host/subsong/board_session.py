@@ -7,7 +7,7 @@ from typing import Any
 from subsong.block import build_block
 from subsong.bridge import Bridge
 from subsong.console import Progress, SilentProgress
-from subsong.deploy import start_firmware
+from subsong.deploy import FRIENDLY, start_firmware
 from subsong.errors import LinkError, PortError
 from subsong.experiment import Experiment, GymnasiumPlant
 from subsong.firmware import target_of
@@ -18,8 +18,6 @@ from subsong.runlog import Recorder
 from subsong.session import RunResult, Trials, check_shape, learn, recording, run_header, share
 from subsong.verify import verify_board
 from subsong_sim.learner import Ended, TrialSummary
-
-FRIENDLY = b"\r\x02"  # from the raw REPL, where the firmware was started, to the prompt that a person expects
 
 
 class BoardTask:

@@ -10,8 +10,8 @@ from typing import Any
 
 from subsong import first_flash
 from subsong.bridge import Bridge
-from subsong.deploy import device_info, start_firmware, verify_firmware
-from subsong.errors import BoardError, FirmwareError, LinkError, PortError
+from subsong.deploy import FRIENDLY, device_info, start_firmware, verify_firmware
+from subsong.errors import BoardError, PortError, SubsongError
 from subsong.plugged_in import Drive, UsbDevice, drives, usb_devices
 from subsong.ports import Port, PresentPort, emulated_boards, expand_name, open_port, present_ports
 from subsong.profile import TIERS, Profile, Usb, load_profiles, profile_of, remarks
@@ -259,7 +259,7 @@ def _ask(entry: BoardEntry, port: Port, key: str) -> BoardEntry:
         )
         return replace(entry, usable=False, hint=_said(error, entry), steps=steps)
     try:
-        first_flash.refuse_other_interpreter(entry.port, device, guess)
+        first_flash.refuse_other_interpreter(entry.port, device)
         profile = profile_of(device)
     except BoardError as error:
         steps = first_flash.install(guess, entry.port)
@@ -275,9 +275,13 @@ def _ask(entry: BoardEntry, port: Port, key: str) -> BoardEntry:
     entry = replace(entry, usable=True, profile=profile.name, remarks=remarks(device, profile), steps=())
     try:
         manifest = verify_firmware(port)
-        learned |= {"firmware": manifest.label, "digest": manifest.digest, "tier": _ask_tier(port)}
+        tier, failed = _ask_tier(port)
+        learned |= {"firmware": manifest.label, "digest": manifest.digest, "tier": tier}
+        entry = replace(entry, remarks=(*entry.remarks, *failed))
         hint = f"subsong run cartpole --port {entry.port}"
-    except (FirmwareError, LinkError) as error:
+    except PortError:
+        raise
+    except SubsongError as error:  # the board's firmware, the link, or a kernel of one's own that does not compile
         hint = _said(error, entry)
     remember(key, **learned)
     known = recall(key) or Known(**learned)
@@ -289,10 +293,11 @@ def _said(error: Exception, entry: BoardEntry) -> str:
     return str(error).removeprefix(f"port {entry.port}: ")
 
 
-def _ask_tier(port: Port) -> int:
-    """Start the firmware as a run does, and return the tier that it chose."""
-    start_firmware(port)
+def _ask_tier(port: Port) -> tuple[int, tuple[str, ...]]:
+    """Start the firmware as a run does; return the tier that it chose, and how better ones failed."""
+    failed = start_firmware(port)
     bridge = Bridge(port)
     greeting = bridge.hello()
-    bridge.close()
-    return greeting.tier
+    if bridge.close():
+        port.write(FRIENDLY)
+    return greeting.tier, failed

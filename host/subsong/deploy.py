@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from subsong.device import DeviceInfo, ask_device, device_info
 from subsong.errors import BoardError, FirmwareError
 from subsong.firmware import PACKAGE, Firmware, Manifest, build_firmware
+from subsong.first_flash import refuse_other_interpreter
 from subsong.policy import Policy
 from subsong.ports import Port
 from subsong.profile import TIERS, Profile, profile_of, remarks
@@ -23,6 +24,7 @@ CHUNK = 1024  # bytes of a file in one statement: the board holds two copies whi
 ENTRY = "subsong_device.main"
 IMPORT_S = 60.0  # a board compiles what it imports
 NO_TIER = "NoTier"
+FRIENDLY = b"\r\x02"  # from the raw REPL, where the firmware was started, to the prompt that a person expects
 MAIN = "main.py"
 MAIN_MARK = b"# Written by `subsong deploy --policy`"
 
@@ -115,6 +117,7 @@ def deploy_over(repl: Repl, firmware: Firmware | None = None, progress: Progress
     # A kernel outside the dialect would run here and compute something else there.
     check_kernels()
     device = ask_device(repl)
+    refuse_other_interpreter(repl.port.name, device)
     profile = profile_of(device)
     wanted = firmware if firmware is not None else build_firmware(profile)
     manifest = wanted.manifest

@@ -178,12 +178,12 @@ def other_firmware(vid: int | None, pid: int | None, drive: Drive | None = None)
     return None if vid is None or pid is None else OTHER_FIRMWARE.get((vid, pid))
 
 
-def refuse_other_interpreter(port: str, device: Interpreter, profile: Profile) -> None:
+def refuse_other_interpreter(port: str, device: Interpreter) -> None:
     """Raise BoardError where what answers at the prompt is no MicroPython."""
     if device.name != "micropython":
         raise BoardError(
-            f"port {port}: the board runs {device.name} {device.version}, and the firmware needs MicroPython: "
-            f"{profile.micropython.page}; subsong boards says how to put it there"
+            f"port {port}: the board runs {device.name} {device.version}, and the firmware needs MicroPython; "
+            f"`subsong boards --probe --port {port}` says how to put it there"
         )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from subsong.device import DeviceInfo, ask_device
 from subsong.errors import BoardError, FirmwareError
 from subsong.firmware import PACKAGE, Firmware, Manifest, build_firmware
+from subsong.first_flash import refuse_other_interpreter
 from subsong.ports import Port
 from subsong.profile import Profile, profile_of
 from subsong.repl import Repl
@@ -102,6 +103,7 @@ def verify_board(port: Port, firmware: Firmware | None = None) -> Verified:
     """
     with Repl(port) as repl:
         device = ask_device(repl)
+        refuse_other_interpreter(port.name, device)
         profile = profile_of(device)
         manifest = (firmware if firmware is not None else build_firmware(profile)).manifest
         found = scan(repl)
