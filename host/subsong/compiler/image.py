@@ -1,6 +1,7 @@
 """From an ELF object to plain words: what is more than one self-contained run of code is refused, with its line."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 from elftools.common.exceptions import ELFError
@@ -73,17 +74,15 @@ def _line(elf: Any, offset: int) -> str:
 def lines_of(elf: Any) -> list[tuple[int, str]]:
     """Return (offset, FILE:LINE), in order of offsets: from there on the code belongs to that statement."""
     found = []
-    for unit in elf.get_dwarf_info().iter_CUs():
-        program = elf.get_dwarf_info().line_program_for_CU(unit)
+    # Unrelocated, addresses count from the code's first byte; pyelftools knows no relocation of 32-bit RISC-V.
+    dwarf = elf.get_dwarf_info(relocate_dwarf_sections=False)
+    for unit in dwarf.iter_CUs():
+        program = dwarf.line_program_for_CU(unit)
         header = program.header
         for entry in program.get_entries():
             state = entry.state
             if state is not None and not state.end_sequence and state.line:
-                number = state.file if header.version >= 5 else state.file - 1
-                file = header.file_entry[number]
-                folder = file.dir_index if header.version >= 5 else file.dir_index - 1
-                prefix = header.include_directory[folder].decode() if folder >= 0 else ""
-                name = file.name.decode()
-                path = name if not prefix or prefix == "." else f"{prefix}/{name}"
-                found.append((state.address, f"{path}:{state.line}"))
+                file = header.file_entry[state.file - 1]
+                folder = header.include_directory[file.dir_index - 1].decode() if file.dir_index else "."
+                found.append((state.address, f"{Path(folder, file.name.decode())}:{state.line}"))
     return sorted(found, key=lambda entry: entry[0])

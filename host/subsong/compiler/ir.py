@@ -52,7 +52,7 @@ class _Scope:
 def _shifted(loop: ast.For) -> list[str]:
     """Return the names that a loop shifts right by its counter and changes neither: these are shifted by 1 a turn.
 
-    LLVM knows no such recurrence. Out of a word of signs, a bit then costs a Cortex-M0+ two instructions instead of four.
+    LLVM knows no such recurrence. Out of a word of signs, a bit then costs a Cortex-M0+ two instructions, not four.
     """
     assert isinstance(loop.target, ast.Name)
     nodes = [node for statement in loop.body for node in ast.walk(statement)]

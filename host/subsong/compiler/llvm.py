@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from subsong.compiler.targets import Target
 
-# A loop's closed form may need 64-bit products, which these processors lack.
-OPTIONS = ("-replexitval=never",)
+# A loop's closed form may need 64-bit products and divisions, which these processors lack.
+OPTIONS = ("-replexitval=never", "-scev-cheap-expansion-budget=0")
 PLAIN_LOOPS = "-disable-lsr"
 
 
@@ -47,8 +47,8 @@ def translate(texts: list[str], target: Target) -> list[Translated]:
             answer = json.loads(lines[number])
             answers.append(Translated(base64.b64decode(answer["elf"]), answer["assembly"], ""))
         else:
-            said = [line for line in worker.stderr.splitlines() if line.strip()]
-            answers.append(Translated(b"", "", said[-1] if said else f"ended with code {worker.returncode}"))
+            said = [line for line in worker.stderr.splitlines() if "rror" in line]
+            answers.append(Translated(b"", "", said[-1].strip() if said else f"ended with code {worker.returncode}"))
             # Those after it are not known to fail.
             if number + 1 < len(texts) and worker.returncode:
                 return answers + translate(texts[number + 1 :], target)

@@ -1,8 +1,6 @@
 """Which file and line an instruction comes from, as LLVM's debug metadata keeps it."""
 
-from pathlib import Path
-
-_FIRST = 4
+_FIRST = 5
 
 
 class Places:
@@ -26,19 +24,18 @@ class Places:
         scopes = {file: first + len(self._files) + number for file, number in self._files.items()}
         function = f"name: {quoted(name)}, scope: !{first}, file: !{first}, line: {line}, type: !2, scopeLine: {line}"
         lines = [
-            "!llvm.module.flags = !{!0}",
+            "!llvm.module.flags = !{!0, !4}",
             "!llvm.dbg.cu = !{!1}",
             '!0 = !{i32 2, !"Debug Info Version", i32 3}',
             f"!1 = distinct !DICompileUnit(language: DW_LANG_C99, file: !{first}, emissionKind: LineTablesOnly)",
+            '!4 = !{i32 7, !"Dwarf Version", i32 4}',
             "!2 = !DISubroutineType(types: !{})",
             f"!3 = distinct !DISubprogram({function}, spFlags: DISPFlagDefinition, unit: !1)",
         ]
         for (file, at), number in self._numbers.items():
             lines.append(f"!{_FIRST + number} = !DILocation(line: {at}, column: 0, scope: !{scopes[file]})")
         for file, number in self._files.items():
-            path = Path(file)
-            names = f"filename: {quoted(path.name)}, directory: {quoted(str(path.parent))}"
-            lines.append(f"!{first + number} = !DIFile({names})")
+            lines.append(f'!{first + number} = !DIFile(filename: {quoted(file)}, directory: "")')
         for file, number in self._files.items():
             block = f"scope: !3, file: !{first + number}, discriminator: 0"
             lines.append(f"!{scopes[file]} = !DILexicalBlockFile({block})")
