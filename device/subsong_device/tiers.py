@@ -30,7 +30,6 @@ def choose(say=print):
         NoTier: none does.
         MemoryError: there is no room even for bytecode.
     """
-    why = ""
     if not profile.FIRMWARE:
         return profile.TIERS[-1]
     key = profile.FIRMWARE + " " + sys.version
@@ -38,22 +37,23 @@ def choose(say=print):
     if word == "ok":
         return last
     lasting = True
+    why = ""
     for tier in profile.TIERS:
         if word == "trying" and tier >= last:
             say("tier %d, %s: the board did not come back from its known answers" % (tier, NAMES[tier]))
             continue
         if tier:
-            lasting = _keep(key, "trying", tier) and lasting
+            _keep(key, "trying", tier, say)
         why = _try(tier)
         if not why:
             if lasting:
-                _keep(key, "ok", tier)
+                _keep(key, "ok", tier, say)
             else:
                 forget()
             return tier
-        # For want of memory only: it may be there another time.
-        lasting = lasting and "MemoryError" not in why
         say("tier %d, %s: %s" % (tier, NAMES[tier], why))
+        # For want of memory only: another time it may be there.
+        lasting = lasting and "MemoryError" not in why
     forget()
     if "MemoryError" in why:
         raise MemoryError(why)
@@ -70,20 +70,17 @@ def _recall(key):
     if FOUND in os.listdir():
         with open(FOUND) as file:
             lines = file.read().split("\n")
-        if lines[0] == key and len(lines) > 2:  # else it is of another firmware, or cut
+        if lines[0] == key and len(lines) > 2 and lines[2] in ("0", "1", "2"):  # else of another firmware, or cut
             return lines[1], int(lines[2])
     return "", 0
 
 
-def _keep(key, word, tier):
-    """Write the file; return whether the flash took it."""
+def _keep(key, word, tier, say):
     try:
         with open(FOUND, "w") as file:
             file.write("%s\n%s\n%d\n" % (key, word, tier))
-    except OSError as error:
-        print("tier not kept:", error)
-        return False
-    return True
+    except OSError as error:  # a flash that is full, or not to be written: then the next start tries again
+        say("%s cannot be written: %r" % (FOUND, error))
 
 
 def _try(tier):

@@ -113,7 +113,7 @@ class Firmware:
 
 def load_firmware(package: Traversable) -> Firmware:
     """Take a folder for a firmware: its Python files, as they are."""
-    return _firmware(dict(_sources(package, "")))
+    return firmware_of(dict(_sources(package, "")))
 
 
 @cache
@@ -142,10 +142,7 @@ def build_firmware(profile: Profile) -> Firmware:
             sources[f"{FOLDERS[tier]}/__init__.py"] = b""
             sources |= {f"{FOLDERS[tier]}/{module}.py": text.encode() for module, (text, _) in made.items()}
     sources["known_answers.bin"] = known_answers()
-    del sources["profile.py"]
-    rest = _firmware(sources).manifest.digest
-    sources["profile.py"] = f"NAME = {profile.name!r}\nTIERS = {profile.tiers!r}\nFIRMWARE = {rest[:16]!r}\n".encode()
-    return _firmware(sources, profile.name, kernels)
+    return firmware_of(sources, profile, kernels)
 
 
 def target_of(profile: Profile, tier: int) -> str:
@@ -171,14 +168,23 @@ def _kernels(tier: int, profile: Profile) -> tuple[str, dict[str, tuple[str, str
     return profile.target, {name: (assembler_module(each), each.digest) for name, each in compiled.items()}
 
 
-def _firmware(
-    sources: Mapping[str, bytes], profile: str = "", kernels: Mapping[str, Mapping[str, str]] | None = None
+def firmware_of(
+    sources: Mapping[str, bytes],
+    profile: Profile | None = None,
+    kernels: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Firmware:
+    """Return files as a firmware; with a profile, profile.py says so to the board."""
+    if profile is not None:
+        rest = firmware_of({path: source for path, source in sources.items() if path != "profile.py"})
+        said = {"NAME": profile.name, "TIERS": profile.tiers, "FIRMWARE": rest.manifest.digest[:16]}
+        text = "".join(f"{name} = {value!r}\n" for name, value in said.items())
+        sources = {**sources, "profile.py": text.encode()}
     sources = dict(sorted(sources.items()))
     files = tuple(
         FirmwareFile(path, len(content), hashlib.sha256(content).hexdigest()) for path, content in sources.items()
     )
-    return Firmware(Manifest(host_version(), ARITHMETIC_VERSION, files, profile, kernels or {}), sources)
+    name = "" if profile is None else profile.name
+    return Firmware(Manifest(host_version(), ARITHMETIC_VERSION, files, name, kernels or {}), sources)
 
 
 def _sources(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
