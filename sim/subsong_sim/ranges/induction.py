@@ -182,11 +182,16 @@ class _Induction:
     def confirmed(self, head: Head, number: int) -> bool:
         """Tell whether the turn did no more than was guessed; else guess more."""
         outs, same = self.outs, True
+        # While nothing bounds a while's turns, what they add up to says nothing: look for what bounds them first.
+        boundless = self.loop.n is None and self.top >= ENDLESS and number < PATIENT
         for cell, before in head.state.cells.items():
             if cell not in self.guess.kinds and any(o.cells[cell] is not before and o.cells[cell] != before for o in outs):
                 self.guess.kinds[cell] = Kind(within=_widest([head.state.interval(before), *_intervals(outs, cell)]))
                 same = False
         for variable, before in head.values.items():
+            if boundless and self.guess.kinds[variable].added is not None:
+                same = False
+                continue
             better = self._kind(head, variable, before, number)
             if better != self.guess.kinds[variable]:
                 self.guess.kinds[variable] = better
@@ -205,18 +210,20 @@ class _Induction:
         (symbol,) = symbols(head.marks[variable]) or (None,)
         adds = all(symbol not in symbols(d) for _, d in steps) and variable not in self.guess.settled
         if kind.added is not None:
-            if not adds:
+            added = _widest([kind.added, *(o.reach(d) for o, d in steps)])
+            if not adds and added != kind.added:
                 self.guess.settled.add(variable)
                 return Kind(within=self._span(variable))
-            added = _widest([kind.added, *(o.reach(d) for o, d in steps)])
             if added != kind.added:
                 return Kind(added=added)
             if kind.within is not None and not _inside(self._span(variable), kind.within):
                 return Kind(added=added)
             return kind
         assert kind.within is not None
-        if adds and steps:
-            return Kind(added=_widest([o.reach(d) for o, d in steps]))
+        if steps and variable not in self.guess.settled:
+            added = _widest([o.reach(d) for o, d in steps])
+            if adds or (self.loop.n is None and added is not None and (added[0] > 0 or added[1] < 0)):
+                return Kind(added=added)
         span = self._span(variable)
         if _inside(span, kind.within):
             return kind

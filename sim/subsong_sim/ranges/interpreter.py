@@ -31,14 +31,12 @@ class Frame(NamedTuple):
         facts: what its text says.
         buffers: what its buffer parameters are, by their names.
         chain: the kernels that called it, outermost first, and itself.
-        by_entry: run once for each entry of the table that it reads.
     """
 
     name: str
     facts: Facts
     buffers: Mapping[str, str]
     chain: tuple[str, ...]
-    by_entry: bool = False
 
 
 class Sink:
@@ -65,13 +63,6 @@ class Sink:
         self.hopeless |= other.hopeless
 
 
-class _TableRead(Exception):
-    """A table is read at an index that is not known."""
-
-    def __init__(self, at: Form, low: int, high: int) -> None:
-        self.at, self.low, self.high = at, low, high
-
-
 class Interpreter:
     """Runs kernels of one source on one memory.
 
@@ -86,13 +77,11 @@ class Interpreter:
         self.source, self.memory, self.configuration, self._loop = source, memory, configuration, loop
         self.facts: dict[str, Facts] = {}
         for name, function in source.functions.items():
-            self.facts[name] = study(function, [n for n, f in self.facts.items() if f.pure])
+            self.facts[name] = study(function, [n for n, f in self.facts.items() if f.loops])
         self.sink = Sink(set())
         self.statements = 0
         self.remembered: dict[object, object] = {}  # how a loop was proved the last time
         self._calls: dict[int, bool] = {}
-        self._tables: set[str] = set()
-        self._answers: dict[object, tuple[Interval, Sink]] = {}
 
     # ------------------------------------------------------------------------------------------- findings
 
@@ -190,9 +179,6 @@ class Interpreter:
             self.fail(node, frame, region)
             value = self.memory.anything(buffer)
         else:
-            if region is not None and region.data is not None and isinstance(at, Form) and frame.facts.pure:
-                low, high = state.reach(at)
-                raise _TableRead(at, max(low, region.start), min(high, region.end - 1))
             value = self.memory.load(state, buffer, region, at)
         self.see(node, frame, state.interval(value))
         return value
@@ -228,16 +214,8 @@ class Interpreter:
 
     def run(self, frame: Frame, state: State, given: Mapping[str, Value]) -> list[tuple[State, Value]]:
         """Run a kernel's body; return its values, each with the state that goes with it."""
-        if frame.name in self._tables:
-            return [(state, self._entry_by_entry(frame, state, given))]
         outer = state.locals
-        may_read = frame.facts.pure and frame.facts.pointers
-        before = state.copy() if may_read else state
-        try:
-            ways = self._body(frame, state, given)
-        except _TableRead:
-            self._tables.add(frame.name)
-            return [(before, self._entry_by_entry(frame, before, given))]
+        ways = self._body(frame, state, given)
         for s in ways:
             s.locals = {"return": s.known(s.locals["return"])}
         results = []
@@ -259,22 +237,6 @@ class Interpreter:
                 ways.append(t)
         return ways
 
-    def _entry_by_entry(self, frame: Frame, state: State, given: Mapping[str, Value]) -> Value:
-        """Return what a kernel that reads a table returns, tried for every entry that it may read."""
-        key = (frame.name, tuple(frame.buffers.items()), tuple((n, state.interval(v)) for n, v in given.items()))
-        if key not in self._answers:
-            outside, self.sink = self.sink, Sink(set())
-            alone = state.copy()
-            arguments = {n: unknown(*state.interval(v)) for n, v in given.items()}
-            ways = self._body(frame._replace(by_entry=True), alone, arguments)
-            intervals = [s.interval(s.locals["return"]) for s in ways]
-            answer = min(low for low, _ in intervals), max(high for _, high in intervals)
-            self._answers[key] = answer, self.sink
-            self.sink = outside
-        answer, sink = self._answers[key]
-        self.sink.add(sink)
-        return unknown(*answer)
-
     # ------------------------------------------------------------------------------------------- statements
 
     def block(self, body: list[ast.stmt], states: list[State], frame: Frame) -> list[State]:
@@ -285,8 +247,7 @@ class Interpreter:
                 live = frame.facts.live[id(node)]
                 for state in after:
                     state.locals = {name: v for name, v in state.locals.items() if name in live}
-                if not frame.by_entry:
-                    after = merge(after, frame.facts.keys & live, WAYS)
+                after = merge(after, frame.facts.keys & live, WAYS)
             states = after
         return states
 
@@ -295,15 +256,6 @@ class Interpreter:
         self.statements += 1
         if self.statements > STATEMENTS:
             raise EngineError(f"{frame.name}, {self.configuration}: the range checker gives up; make its loops simpler")
-        if frame.by_entry:
-            before = state.copy()
-            try:
-                return self._statement(node, state, frame)
-            except _TableRead as read:
-                return [new for s in _each(before, read) for new in self.statement(node, s, frame)]
-        return self._statement(node, state, frame)
-
-    def _statement(self, node: ast.stmt, state: State, frame: Frame) -> list[State]:
         if isinstance(node, ast.Assign):
             return [self._assign(node.targets[0], v, s, frame) for s, v in self.values(node.value, state, frame)]
         if isinstance(node, ast.AugAssign):
@@ -381,16 +333,6 @@ def _compare(operator: ast.cmpop, state: State, d: Value, yes: list[State], no: 
     if len(either) == 2:
         either = [join(either)]
     differ += either
-
-
-def _each(state: State, read: _TableRead) -> list[State]:
-    """Return a state for every index at which a table may be read."""
-    found = []
-    for at in range(read.low, read.high + 1):
-        s = state.copy()
-        if s.assume(sub(read.at, at)) and s.assume(sub(at, read.at)):
-            found.append(s)
-    return found
 
 
 def _span(interval: Interval) -> str:

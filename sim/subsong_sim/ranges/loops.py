@@ -69,7 +69,7 @@ def run_loop(machine: Interpreter, node: ast.For | ast.While, state: State, fram
         return [s] if s.assume(sub(add(n, k, -1), 1)) else []
 
     loop = Turns(id(node), turn, enter, lambda s: [s], n, (facts.assigned[id(node)] & wanted) - {target}, lambda what: machine.fail(node.iter, frame, what))
-    return run_turns(machine, loop, state, _sets_inner_lengths(node, facts.assigned[id(node)]))
+    return run_turns(machine, loop, state, id(node) in facts.lengths)
 
 
 def _turns(state: State, start: Value, stop: Value, step: int) -> Value:
@@ -83,11 +83,6 @@ def _turns(state: State, start: Value, stop: Value, step: int) -> Value:
         n = unknown(low // step, high // step)
     low, high = state.reach(n)
     return n if low >= 0 else unknown(0, max(high, 0))
-
-
-def _sets_inner_lengths(node: ast.For, assigned: frozenset[str]) -> bool:
-    inner = [n for statement in node.body for n in ast.walk(statement) if isinstance(n, ast.For)]
-    return any(isinstance(n, ast.Name) and n.id in assigned for loop in inner for n in ast.walk(loop.iter))
 
 
 def run_turns(machine: Interpreter, loop: Turns, state: State, outer: bool = False) -> list[State]:

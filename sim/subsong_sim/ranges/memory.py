@@ -7,6 +7,7 @@ from subsong_sim.ranges.values import (
     INT32_HIGH,
     INT32_LOW,
     WORD,
+    Entry,
     Form,
     Interval,
     Loaded,
@@ -70,7 +71,8 @@ class Memory:
         if region.data is not None:
             low, high = state.reach(at)
             words = region.data[max(low - region.start, 0) : high - region.start + 1]
-            return unknown(min(words), max(words))
+            origin = Entry(region.data, sub(at, region.start)) if isinstance(at, Form) else None
+            return unknown(min(words), max(words), origin)
         content = state.contents[region.name]
         low, high = content.interval()
         if content.bound is not None:

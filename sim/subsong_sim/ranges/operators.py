@@ -10,6 +10,7 @@ from subsong_sim.ranges.values import (
     Form,
     Interval,
     Masked,
+    Product,
     Shifted,
     Value,
     add,
@@ -52,14 +53,20 @@ def _corners(values: list[int]) -> Interval:
 
 def _multiply(state: State, a: Value, b: Value) -> Value:
     if isinstance(a, int):
-        return scale(b, a)
+        a, b = b, a
     if isinstance(b, int):
+        if isinstance(a, Form) and len(a.terms) > 1:
+            known = _interval(state, a)
+            if known != state.interval(a):
+                a = unknown(*known)
         return scale(a, b)
     p, q = _interval(state, a), _interval(state, b)
     low, high = _corners([x * y for x in p for y in q])
     if a == b:
         low = 0 if p[0] <= 0 <= p[1] else min(p[0] ** 2, p[1] ** 2)
-    return unknown(low, high)
+    if p[0] >= 0:
+        return unknown(low, high, Product(a, *q))
+    return unknown(low, high, Product(b, *p) if q[0] >= 0 else None)
 
 
 def _shift_left(state: State, a: Value, b: Value) -> Value:

@@ -3,7 +3,23 @@
 from collections.abc import Sequence
 
 from subsong_sim.ranges.regions import Content, join_contents
-from subsong_sim.ranges.values import AtLeast, Form, Interval, Masked, Shifted, Symbol, Value, add, hull, scale, sub, unknown
+from subsong_sim.ranges.values import (
+    AtLeast,
+    Entry,
+    Form,
+    Interval,
+    Masked,
+    Product,
+    Shifted,
+    Symbol,
+    Value,
+    add,
+    hull,
+    scale,
+    sub,
+    symbols,
+    unknown,
+)
 
 Cell = tuple[str, int]
 FACTS = 48  # kept at most: the latest are the ones that matter, and to forget one is always sound
@@ -67,7 +83,7 @@ class State:
             if isinstance(s.origin, Shifted):
                 by = s.origin.by
                 whole = add(scale(add(v, Form(0, ((s, c),)), -1), 1 << by), s.origin.form, c)
-                a, b = self.interval(whole)
+                a, b = self._by_origins(whole)
                 rest = c * ((1 << by) - 1)
                 a, b = a - max(rest, 0), b - min(rest, 0)
                 low, high = max(low, -(-a >> by)), min(high, b >> by)
@@ -85,8 +101,8 @@ class State:
         low, high = self.tight(v)
         if isinstance(v, Form) and depth:
             for f in self._facts(v):
-                low = max(low, self.reach(sub(v, f), depth - 1)[0])
-                high = min(high, self.reach(add(v, f), depth - 1)[1])
+                low = max(low, self.reach(add(v, f, -_times(v, f)), depth - 1)[0])
+                high = min(high, self.reach(add(v, f, _times(scale(v, -1), f)), depth - 1)[1])
         return low, high
 
     # ------------------------------------------------------------------------------------------- inequalities
@@ -96,9 +112,33 @@ class State:
         own = {s for s, _ in v.terms}
         found = [f for f in self.facts if any(s in own for s, _ in f.terms)]
         for s in own:
-            if isinstance(s.origin, AtLeast):
-                found += [f for a in s.origin.forms if isinstance(f := sub(Form(0, ((s, 1),)), a), Form)]
+            found += _of_origin(s)
+        entries = [s for s in own if isinstance(s.origin, Entry)]
+        if len(entries) > 1:
+            found += [f for s in entries for t in entries if s is not t for f in self._neighbours(s, t)]
         return found
+
+    def _neighbours(self, s: Symbol, t: Symbol) -> list[Form]:
+        """Return the facts about two entries of one table."""
+        p, q = s.origin, t.origin
+        if not (isinstance(p, Entry) and isinstance(q, Entry) and p.words is q.words):
+            return []
+        apart = sub(q.at, p.at)
+        if not isinstance(apart, int):
+            return []
+        low, high = self.reach(p.at)
+        steps = [p.words[i + apart] - p.words[i] for i in range(low, high + 1) if 0 <= i + apart < len(p.words)]
+        step = add(Form(0, ((t, 1),)), Form(0, ((s, 1),)), -1)
+        return [f for f in (add(step, -min(steps)), sub(max(steps), step)) if isinstance(f, Form)]
+
+    def _by_origins(self, v: Value) -> Interval:
+        """Return the interval of a value, as the origins of its symbols bound it, too."""
+        low, high = self.interval(v)
+        for s in symbols(v):
+            for f in _of_origin(s) if isinstance(s.origin, Product) else ():
+                low = max(low, self.interval(add(v, f, -_times(v, f)))[0])
+                high = min(high, self.interval(add(v, f, _times(scale(v, -1), f)))[1])
+        return low, high
 
     def proves(self, v: Value, depth: int = 2) -> bool:
         """Tell whether a value is certainly not negative."""
@@ -166,10 +206,21 @@ class State:
         return follows
 
 
-def _times(v: Form, f: Form) -> int:
+def _of_origin(s: Symbol) -> list[Form]:
+    """Return the facts that a symbol's origin makes."""
+    own, origin = Form(0, ((s, 1),)), s.origin
+    found: list[Value] = []
+    if isinstance(origin, AtLeast):
+        found = [sub(own, a) for a in origin.forms]
+    elif isinstance(origin, Product):
+        found = [add(own, origin.form, -origin.low), sub(scale(origin.form, origin.high), own)]
+    return [f for f in found if isinstance(f, Form)]
+
+
+def _times(v: Value, f: Form) -> int:
     """Return how many times a fact is to be taken from a form for a symbol of theirs to go."""
     factors = dict(f.terms)
-    for s, c in v.terms:
+    for s, c in () if isinstance(v, int) else v.terms:
         factor = factors.get(s)
         if factor is not None and c % factor == 0 and c // factor > 0:
             return c // factor
@@ -255,17 +306,18 @@ def _join_values(a: State, b: State, x: Value, y: Value, news: list[tuple[Value,
 
 def _in_common(a: State, b: State, value: Value, x: Value, y: Value) -> list[Form]:
     """Return inequalities between a joined value and what it was joined from: |v| >= v, min(v, w) <= w."""
-    candidates: list[Value] = [x, y]
+    candidates: list[Form] = []
     for v in (x, y):
         if isinstance(v, Form):
+            candidates.append(Form(0, v.terms))
             candidates += [Form(0, ((s, c),)) for s, _ in v.terms for c in (1, -1)]
     found: list[Form] = []
+    span = hull(a.reach(x), b.reach(y))
     for c in dict.fromkeys(candidates):
-        if isinstance(c, int):
-            continue
-        for sign in (1, -1):
-            if a.proves(scale(sub(x, c), sign), 1) and b.proves(scale(sub(y, c), sign), 1):
-                fact = scale(sub(value, c), sign)
-                if isinstance(fact, Form) and fact not in found:
-                    found.append(fact)
+        low, high = hull(a.reach(sub(x, c)), b.reach(sub(y, c)))
+        least, most = hull(a.interval(c), b.interval(c))
+        if low > span[0] - most:
+            found += [f for f in [add(sub(value, c), -low)] if isinstance(f, Form)]
+        if high < span[1] - least:
+            found += [f for f in [sub(add(c, high), value)] if isinstance(f, Form)]
     return found

@@ -17,7 +17,8 @@ class Facts(NamedTuple):
         live: the names read after a statement, by its id.
         at_head: the names read by a loop's next turn or after the loop, by its id.
         assigned: the names that a loop assigns to, by its id.
-        pure: it writes no memory.
+        loops: it has a loop, or calls a kernel that has.
+        lengths: the loops whose turns give inner loops, or kernels with loops, other lengths; by id.
     """
 
     pointers: frozenset[str]
@@ -26,15 +27,16 @@ class Facts(NamedTuple):
     live: dict[int, frozenset[str]]
     at_head: dict[int, frozenset[str]]
     assigned: dict[int, frozenset[str]]
-    pure: bool
+    loops: bool
+    lengths: frozenset[int]
 
 
-def study(function: ast.FunctionDef, pure: Iterable[str]) -> Facts:
+def study(function: ast.FunctionDef, looping: Iterable[str]) -> Facts:
     """Return what a kernel's text says.
 
     Args:
         function: the kernel.
-        pure: the names of the kernels, gathered before this one, that write no memory.
+        looping: the names of the kernels, gathered before this one, that have loops.
     """
     pointers, parameters = set(), []
     for p in function.args.args:
@@ -50,17 +52,24 @@ def study(function: ast.FunctionDef, pure: Iterable[str]) -> Facts:
         scan.live,
         scan.at_head,
         scan.assigned,
-        _is_pure(function, frozenset(pure)),
+        any(_repeats(node, frozenset(looping)) for node in ast.walk(function)),
+        frozenset(_lengths(function, scan.assigned, frozenset(looping))),
     )
 
 
-def _is_pure(function: ast.FunctionDef, pure: frozenset[str]) -> bool:
-    for node in ast.walk(function):
-        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
-            return False
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id not in {*pure, "range"}:
-            return False
-    return True
+def _repeats(node: ast.AST, looping: frozenset[str]) -> bool:
+    called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+    return isinstance(node, (ast.For, ast.While)) or called in looping
+
+
+def _lengths(function: ast.FunctionDef, assigned: dict[int, frozenset[str]], looping: frozenset[str]) -> Iterable[int]:
+    for loop in ast.walk(function):
+        if isinstance(loop, ast.For) and isinstance(loop.target, ast.Name):
+            changing = assigned[id(loop)] - {loop.target.id}
+            inner = [node for statement in loop.body for node in ast.walk(statement) if _repeats(node, looping)]
+            headers = [node.iter if isinstance(node, ast.For) else node for node in inner if not isinstance(node, ast.While)]
+            if any(reads(header) & changing for header in headers):
+                yield id(loop)
 
 
 def reads(node: ast.AST) -> frozenset[str]:

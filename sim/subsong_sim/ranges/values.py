@@ -34,6 +34,21 @@ class AtLeast(NamedTuple):
     forms: tuple["Value", ...]
 
 
+class Entry(NamedTuple):
+    """The origin of a symbol that is an entry of a table: words that never change."""
+
+    words: tuple[int, ...]
+    at: "Form"
+
+
+class Product(NamedTuple):
+    """The origin of a symbol that is a product of `form`, which is not negative, and something within an interval."""
+
+    form: "Value"
+    low: int
+    high: int
+
+
 class Loaded(NamedTuple):
     """The origin of a symbol that was loaded from a region whose cells are not told apart."""
 
@@ -42,7 +57,7 @@ class Loaded(NamedTuple):
     version: int
 
 
-Origin = Shifted | Masked | AtLeast | Loaded | None
+Origin = Shifted | Masked | AtLeast | Entry | Product | Loaded | None
 
 
 class Symbol:
