@@ -257,6 +257,14 @@ class Interpreter:
         if self.statements > STATEMENTS:
             raise EngineError(f"{frame.name}, {self.configuration}: the range checker gives up; make its loops simpler")
         if isinstance(node, ast.Assign):
+            for name in frame.facts.twice.get(id(node), ()):
+                ways = _each(state, name)
+                if len(ways) > 1:
+                    before = state.locals[name]
+                    new = join([after for s in ways for after in self.statement(node, s, frame)])
+                    if not isinstance(node.targets[0], ast.Name) or node.targets[0].id != name:
+                        new.locals[name] = before
+                    return [new]
             return [self._assign(node.targets[0], v, s, frame) for s, v in self.values(node.value, state, frame)]
         if isinstance(node, ast.AugAssign):
             return self._augment(node, state, frame)
@@ -333,6 +341,21 @@ def _compare(operator: ast.cmpop, state: State, d: Value, yes: list[State], no: 
     if len(either) == 2:
         either = [join(either)]
     differ += either
+
+
+def _each(state: State, name: str) -> list[State]:
+    """Return a state for every number that a local may be, if they are few."""
+    v = state.locals.get(name, 0)
+    low, high = state.interval(v)
+    if not 0 < high - low < WAYS:
+        return [state]
+    found = []
+    for x in range(low, high + 1):
+        s = state.copy()
+        if s.assume(sub(v, x)) and s.assume(sub(x, v)):
+            s.locals[name] = x
+            found.append(s)
+    return found
 
 
 def _span(interval: Interval) -> str:

@@ -17,6 +17,7 @@ class Facts(NamedTuple):
         live: the names read after a statement, by its id.
         at_head: the names read by a loop's next turn or after the loop, by its id.
         assigned: the names that a loop assigns to, by its id.
+        twice: the names by which a statement shifts more than once, by the statement's id: one value for all of them.
         loops: it has a loop, or calls a kernel that has.
         lengths: the loops whose turns give inner loops, or kernels with loops, other lengths; by id.
     """
@@ -27,6 +28,7 @@ class Facts(NamedTuple):
     live: dict[int, frozenset[str]]
     at_head: dict[int, frozenset[str]]
     assigned: dict[int, frozenset[str]]
+    twice: dict[int, frozenset[str]]
     loops: bool
     lengths: frozenset[int]
 
@@ -52,6 +54,7 @@ def study(function: ast.FunctionDef, looping: Iterable[str]) -> Facts:
         scan.live,
         scan.at_head,
         scan.assigned,
+        {id(node): names for node in ast.walk(function) if isinstance(node, ast.Assign) and (names := _twice(node))},
         any(_repeats(node, frozenset(looping)) for node in ast.walk(function)),
         frozenset(_lengths(function, scan.assigned, frozenset(looping))),
     )
@@ -60,6 +63,17 @@ def study(function: ast.FunctionDef, looping: Iterable[str]) -> Facts:
 def _repeats(node: ast.AST, looping: frozenset[str]) -> bool:
     called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
     return isinstance(node, (ast.For, ast.While)) or called in looping
+
+
+def _twice(statement: ast.Assign) -> frozenset[str]:
+    once: set[str] = set()
+    twice: set[str] = set()
+    for node in ast.walk(statement.value):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.LShift, ast.RShift)):
+            names = reads(node.right)
+            twice |= once & names
+            once |= names
+    return frozenset(twice)
 
 
 def _lengths(function: ast.FunctionDef, assigned: dict[int, frozenset[str]], looping: frozenset[str]) -> Iterable[int]:
