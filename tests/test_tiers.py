@@ -17,12 +17,22 @@ from subsong.profile import Profile, named_profile
 from subsong.repl import Repl
 from subsong.replay import replay
 from subsong.runlog import read_run
+from subsong.session import simulate
 from subsong_device import faults
 from subsong_device.frames import RULES
 from subsong_device.tiers import FOUND
 from subsong_sim import loader
 
 pytest_plugins = ["subsong_hil.fixtures"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _kernels() -> None:
+    """Compile for Numba into the user's cache, or take from it: `deployed_flash` brings an empty one."""
+    for rule in RULES:
+        simulate(shortened("xor", rule, trials=2), out=None)
+        loader.load_loops(rule)
+
 
 FOLDERS = {2: "machine", 1: "viper"}
 Alter = Callable[[str], str]
