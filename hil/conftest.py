@@ -8,13 +8,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from subsong.deploy import deploy, device_info
+from subsong.deploy import deploy
+from subsong.errors import FirmwareError
 from subsong.ports import Port, open_port
-from subsong.profile import TIERS, profile_of
-from subsong.repl import Repl
+from subsong.profile import TIERS, remarks
+from subsong.repl import PATIENCE_S, Repl
+from subsong.verify import verify_board
 from subsong_hil import BOARDS
 from subsong_hil.suite import BoardUnderTest
 
+ORDER = ("hil_engines", "hil_steps", "hil_learning", "hil_link")
 UNDER_TEST = pytest.StashKey[BoardUnderTest]()
 HOW = f"name it: pytest hil --port a0 (or /dev/ttyACM0, auto; with nothing plugged in: {', '.join(sorted(BOARDS))})"
 
@@ -32,7 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse to begin without a board."""
+    """Refuse to begin without a board. What needs the same imports on the board comes one after another."""
+    items.sort(key=lambda item: ORDER.index(item.path.stem) if item.path.stem in ORDER else -1)
     on_board = any(item.path.name.startswith("hil_") for item in items)
     if on_board and not config.option.collectonly and not config.getoption("--port", None):
         raise pytest.UsageError(HOW)
@@ -43,16 +47,20 @@ def board(request: pytest.FixtureRequest) -> Iterator[BoardUnderTest]:
     """The board under test, with this installation's firmware on it."""
     began = time.monotonic()
     with open_port(request.config.getoption("--port")) as port:
-        report = deploy(port)
-        device = device_info(port)
-        under_test = BoardUnderTest(port, device, profile_of(device), report.manifest, getattr(port, "slowdown", 1.0))
+        try:
+            held, copied = verify_board(port), "was there already"
+        except FirmwareError:
+            copied = f"{deploy(port).copied_bytes:,} bytes copied"
+            held = verify_board(port)
+        under_test = BoardUnderTest(port, held)
         request.config.stash[UNDER_TEST] = under_test
-        under_test.note(
-            "board", f"{device.machine or device.platform}, MicroPython {device.version}, {port.describe()}"
-        )
-        under_test.note("profile", f"{under_test.profile.title}: {', '.join(map(_tier, under_test.profile.tiers))}")
-        copied = f"{report.copied_bytes:,} bytes copied" if report.copied else "nothing to copy"
-        under_test.note("firmware", f"{report.manifest.label}, {copied}, in {time.monotonic() - began:.1f} s")
+        device, tiers = held.device, ", ".join(TIERS[tier] for tier in held.profile.tiers)
+        what = device.machine or device.platform
+        under_test.note("board", f"{what}, MicroPython {device.version}, {port.describe()}")
+        under_test.note("profile", f"{held.profile.title}: {tiers}")
+        under_test.note("firmware", f"{held.manifest.label}, {copied}, verified in {time.monotonic() - began:.1f} s")
+        for remark in remarks(device, held.profile):
+            under_test.note("remark", remark)
         yield under_test
 
 
@@ -60,15 +68,15 @@ def board(request: pytest.FixtureRequest) -> Iterator[BoardUnderTest]:
 def _left_at_its_prompt(board: BoardUnderTest) -> Iterator[None]:
     """Every test leaves the board at its prompt: an empty line is answered by one."""
     yield
-    assert prompts(board.port, board.patience_s), "the board was not left at its prompt"
+    assert prompts(board.port), "the board was not left at its prompt"
 
 
-def prompts(port: Port, patience_s: float) -> bool:
+def prompts(port: Port) -> bool:
     """Return whether an empty line is answered by the prompt, nothing being interrupted."""
     port.reset_input()
     port.write(b"\r")
     said = b""
-    until = time.monotonic() + patience_s
+    until = time.monotonic() + PATIENCE_S * port.slowdown
     while not said.endswith(b">>> ") and time.monotonic() < until:
         said += port.read_available(max(0.0, until - time.monotonic()))
     return said.endswith(b">>> ")
@@ -76,13 +84,9 @@ def prompts(port: Port, patience_s: float) -> bool:
 
 @pytest.fixture
 def repl(board: BoardUnderTest) -> Iterator[Repl]:
-    """The board's REPL, after a soft reset where the board has one."""
-    with Repl(board.port) as entered:
+    """The board's REPL. Nothing is reset: what one test imported, the next need not."""
+    with Repl(board.port, soft_reset=False) as entered:
         yield entered
-
-
-def _tier(tier: int) -> str:
-    return TIERS[tier]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

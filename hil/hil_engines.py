@@ -64,24 +64,24 @@ def cases() -> list[Case]:
     return made
 
 
-def play(repl: Repl, case: Case, tier: int, patience_s: float) -> list[Answer]:
+def play(repl: Repl, case: Case, tier: int) -> list[Answer]:
     """Play a case on the board's kernels of a tier."""
     h = head_words(case.head)
     last = layout.LAYERS_AT + (h[layout.N_LAYERS] - 1) * layout.LAYER_WORDS
     sizes = h[layout.LAYERS_AT + layout.N_IN], h[last + layout.N_OUT]
     trials = [(int(t.evaluate), [(s.cost, s.x) for s in t.steps], t.last_cost) for t in case.trials]
     call = (RULES.index(case.rule), tier, case.head.hex(), case.mem.hex(), *sizes, trials)
-    said = repl.run(f"gc.collect()\nplay{call!r}", patience_s)
+    said = repl.run(f"gc.collect()\nplay{call!r}")
     answers = [json.loads(line) for line in said.splitlines()]
     return [Answer(u, bytes.fromhex(head), bytes.fromhex(mem)) for u, head, mem in answers]
 
 
 def test_every_tier_computes_what_the_oracle_computes(board: BoardUnderTest, repl: Repl) -> None:
     expected = [(case, oracle_engine(case)) for case in cases()]
-    repl.run(PLAYER, board.patience_s)
+    repl.run(PLAYER)
     for tier in board.profile.tiers:
         began = time.monotonic()
         for case, answers in expected:
-            assert_equal(case, answers, play(repl, case, tier, board.patience_s))
+            assert_equal(case, answers, play(repl, case, tier))
         trials = sum(len(case.trials) for case, _ in expected)
         board.note(TIERS[tier], f"equal to the oracle over {trials} trials, in {time.monotonic() - began:.1f} s")

@@ -15,9 +15,9 @@ from subsong_hil.suite import BoardUnderTest
 @pytest.mark.parametrize("rule", RULES)
 def test_a_run_on_the_board_replays_without_a_difference(board: BoardUnderTest, tmp_path: Path, rule: str) -> None:
     log = tmp_path / "hil.mcap"
-    trials = board.times(200, 8)
+    trials = board.times(200, 24)
     experiment = shortened("xor", rule, trials=trials, evaluate_every=trials // 2)
-    result = run_over(experiment, board.port, None, log)
+    result = run_over(experiment, board.port, None, log, held=board.held)
     assert result.trials == trials
     again = replay(log)
     assert again.difference is None

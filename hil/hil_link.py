@@ -9,7 +9,7 @@ import statistics
 import time
 
 from subsong.ports import Port
-from subsong.repl import Repl
+from subsong.repl import PATIENCE_S, Repl
 from subsong_device import frames
 from subsong_hil.suite import BoardUnderTest
 
@@ -54,15 +54,14 @@ def echo(silence_ms):
 class Wire:
     """The host's end of the echo."""
 
-    def __init__(self, port: Port, patience_s: float) -> None:
+    def __init__(self, port: Port) -> None:
         self.port = port
-        self.patience_s = patience_s
         self.ahead = b""
 
     def read(self, n: int) -> bytes:
         """Read n bytes, fewer after a long silence."""
         while len(self.ahead) < n:
-            data = self.port.read_available(self.patience_s)
+            data = self.port.read_available(PATIENCE_S * self.port.slowdown)
             if not data:
                 break
             self.ahead += data
@@ -92,32 +91,32 @@ def frame_of(kind: int, rng: random.Random, seq: int) -> bytes:
 def test_frames_come_back_whole_at_every_length(board: BoardUnderTest) -> None:
     rng = random.Random(1)
     silence_ms = 10_000
-    repl = Repl(board.port)
+    repl = Repl(board.port, soft_reset=False)
     repl.__enter__()
-    repl.run(ECHO, board.patience_s)
+    repl.run(ECHO)
     repl.launch(f"echo({silence_ms})")
-    wire = Wire(board.port, board.patience_s)
+    wire = Wire(board.port)
     assert wire.read(1) == b"\0"
 
     seq = 0
-    for _ in range(board.times(20, 3)):
+    for _ in range(board.times(20, 2)):
         for kind in KINDS:
             seq += 1
             wire.echo(frame_of(kind, rng, seq))
     board.note("frames", f"{seq} of {', '.join(map(str, WIRE_LENGTHS))} bytes came back as they were sent")
 
     shortest, longest = min(KINDS), max(KINDS)
-    trips_us = sorted(1e6 * wire.echo(frame_of(shortest, rng, k + 1)) for k in range(board.times(500, 40)))
+    trips_us = sorted(1e6 * wire.echo(frame_of(shortest, rng, k + 1)) for k in range(board.times(500, 20)))
     board.note(
         "round trip",
         f"median {statistics.median(trips_us):,.0f} us, 95 % {trips_us[len(trips_us) * 95 // 100]:,.0f} us, most "
         f"{trips_us[-1]:,.0f} us, over {len(trips_us)} frames of {WIRE_LENGTHS[0]} bytes",
     )
-    n = board.times(100, 6)
+    n = board.times(100, 3)
     took = sum(wire.echo(frame_of(longest, rng, k + 1)) for k in range(n))
     board.note("there and back", f"{n * WIRE_LENGTHS[-1] / took / 1000:,.1f} kB/s each way, frames of 512 bytes")
 
-    n = board.times(200, 40)
+    n = board.times(200, 16)
     began = time.perf_counter()
     wire.port.write(frames.encode(FLOOD, n, b""))
     flood = wire.read(512 * n)
@@ -131,5 +130,5 @@ def test_frames_come_back_whole_at_every_length(board: BoardUnderTest) -> None:
     ended = b"damaged 0"
     said = wire.read(len(ended))
     assert said == ended, f"{said!r}: the board counted damaged frames"
-    with Repl(board.port):  # whatever is left of the raw REPL's answer goes, and the prompt is there
+    with Repl(board.port, soft_reset=False):  # whatever is left of the raw REPL's answer goes, and the prompt is there
         pass

@@ -33,7 +33,7 @@ WORDS = (1000, -2000, 30000, -32768)
 
 def test_a_step_takes_this_long(board: BoardUnderTest, repl: Repl) -> None:
     """A 4-8-1 network. Times are printed, never judged: what is judged is what the steps computed."""
-    repl.run(TIMER, board.patience_s)
+    repl.run(TIMER)
     for tier in board.profile.tiers:
         n = board.times(200, 20) if tier else board.times(50, 4)
         took = []
@@ -41,7 +41,7 @@ def test_a_step_takes_this_long(board: BoardUnderTest, repl: Repl) -> None:
             setup = Setup(rule=rule, estimator="running_baseline", layers=(4, 8, 1), activations=("tanh", "hard_tanh"))
             case = case_of(setup, [Trial(False, (Step(0, WORDS),) * n, 0)])
             call = (RULES.index(rule), tier, case.head.hex(), case.mem.hex(), [w & 0xFFFF for w in WORDS], 1, n)
-            us, loop_us, check = map(int, repl.run(f"measure{call!r}", board.patience_s).split())
+            us, loop_us, check = map(int, repl.run(f"measure{call!r}").split())
             assert check == check_after_steps(case), f"{rule}, {TIERS[tier]}"
             took.append(f"{(us - loop_us) / n:,.1f} us by {rule.replace('_', ' ')}")
         board.note(f"a step, {TIERS[tier]}", f"{', '.join(took)} (4-8-1, the call of an empty function taken off)")

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from subsong.deploy import DeviceInfo
-from subsong.firmware import Manifest
 from subsong.ports import Port
 from subsong.profile import Profile
+from subsong.verify import Verified
 
 
 @dataclass
@@ -14,24 +13,18 @@ class BoardUnderTest:
 
     Attributes:
         port: open.
-        device: what the board says of itself.
-        profile: what it is.
-        manifest: of the firmware there.
-        slowdown: how many times slower than real an emulated board runs; 1 for any other.
+        held: what the board is and holds, proven once.
         facts: (name, value) of the summary, in the order in which they were found.
     """
 
     port: Port
-    device: DeviceInfo
-    profile: Profile
-    manifest: Manifest
-    slowdown: float
+    held: Verified
     facts: list[tuple[str, str]] = field(default_factory=list)
 
     @property
-    def patience_s(self) -> float:
-        """The longest silence of a board that works."""
-        return 10.0 * self.slowdown
+    def profile(self) -> Profile:
+        """What the board is, with the tiers that its MicroPython has."""
+        return self.held.profile
 
     def note(self, name: str, value: str) -> None:
         """Add a line to the summary."""
@@ -39,4 +32,4 @@ class BoardUnderTest:
 
     def times(self, real: int, emulated: int) -> int:
         """Return how often to do something: less on a board that is emulated slower than real."""
-        return real if self.slowdown <= 2 else emulated
+        return real if self.port.slowdown <= 2 else emulated

@@ -16,7 +16,7 @@ from subsong.profile import TIERS
 from subsong.remembered import note
 from subsong.runlog import Recorder
 from subsong.session import RunResult, Trials, check_shape, learn, recording, run_header, share
-from subsong.verify import verify_board
+from subsong.verify import Verified, verify_board
 from subsong_sim.learner import Ended, TrialSummary
 
 
@@ -113,13 +113,29 @@ def _plant(experiment: Experiment) -> Any:
     return plant
 
 
-def run_over(experiment: Experiment, port: Port, plant: Any, out: Path, progress: Progress | None = None) -> RunResult:
-    """Do `run_on_board` over a port that is open and stays so, with the plant that the host plays (None for a task)."""
+def run_over(
+    experiment: Experiment,
+    port: Port,
+    plant: Any,
+    out: Path,
+    progress: Progress | None = None,
+    held: Verified | None = None,
+) -> RunResult:
+    """Do `run_on_board` over a port that is open, and stays so.
+
+    Args:
+        experiment: what to learn.
+        port: open.
+        plant: that the host plays; None for a task.
+        out: the log.
+        progress: told how far it is.
+        held: what the firmware on the board was proven to be, by one who had the port ever since; None: prove it now.
+    """
     from subsong_sim.trials import PlantTrials
 
     progress = progress or SilentProgress()
     block = build_block(experiment)
-    held = verify_board(port)
+    held = held or verify_board(port)
     board = held.device.as_dict()
     frames = _Frames()
     failed = start_firmware(port)
