@@ -98,7 +98,7 @@ def compile_source(source: Source, called: tuple[str, ...], target: Target) -> l
     what = {
         "texts": texts,
         "target": asdict(target),
-        "options": [*OPTIONS, PLAIN_LOOPS],
+        "options": [*OPTIONS, *PLAIN_LOOPS],
         "llvmlite": version("llvmlite"),
         "version": _VERSION,
     }
@@ -131,7 +131,7 @@ def translate_source(
             yield _code(translated, name, target.name, where), translated.assembly
         except CompileError:
             # What is left of a loop after strength reduction may be a division. Without it, loops stay as written.
-            (plain,) = translate([text], replace(target, options=(*target.options, PLAIN_LOOPS)))
+            (plain,) = translate([text], replace(target, options=(*target.options, *PLAIN_LOOPS)))
             yield _code(plain, name, target.name, where), plain.assembly
 
 

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 from subsong.compiler.targets import Target
 
-# A loop's closed form may need 64-bit products and divisions, which these processors lack.
-OPTIONS = ("-replexitval=never", "-scev-cheap-expansion-budget=0")
-PLAIN_LOOPS = "-disable-lsr"
+# A loop's closed form may need 64-bit products, which these processors lack.
+OPTIONS = ("-replexitval=never",)
+# For a loop that LLVM would otherwise give a division: nothing is counted in advance, no index becomes another.
+PLAIN_LOOPS = ("-disable-lsr", "-scev-cheap-expansion-budget=0")
 
 
 class Translated(NamedTuple):

@@ -28,11 +28,20 @@ class Target:
 
 # An `if` that becomes a choice of values becomes a branch again on these processors, and both values were computed.
 _WITHOUT_CONDITIONAL_MOVES = ("-phi-node-folding-threshold=0",)
+# Eight registers: an arm of an `if` keeps its own last instruction, a constant is kept only where it is used often,
+# and an address that a loop advances is its counter. Measured over all kernels, `make bench-board`.
+_FEW_REGISTERS = (
+    *_WITHOUT_CONDITIONAL_MOVES,
+    "-two-entry-phi-node-folding-threshold=0",
+    "-simplifycfg-sink-common=false",
+    "-consthoist-with-block-frequency=false",
+    "-lsr-preferred-addressing-mode=postindexed",
+)
 
 TARGETS = {
     target.name: target
     for target in (
-        Target("armv6m", "thumbv6m-none-eabi", "cortex-m0plus", "", "asm_thumb", "r", _WITHOUT_CONDITIONAL_MOVES),
+        Target("armv6m", "thumbv6m-none-eabi", "cortex-m0plus", "", "asm_thumb", "r", _FEW_REGISTERS),
         # The processor may lack a floating-point unit, or MicroPython may not save its registers: no kernel uses it.
         Target("armv7em", "thumbv7em-none-eabi", "cortex-m4", "-vfp2sp,-fpregs,+soft-float", "asm_thumb", "r"),
         Target("rv32imc", "riscv32-unknown-elf", "generic-rv32", "+m,+c", "asm_rv32", "a", _WITHOUT_CONDITIONAL_MOVES),
