@@ -26,15 +26,18 @@ def fold_words(check: int, words: ptr16, start: int, n: int) -> int:
 
     Scaling and overflow: 136 * 65535 < 2**24. One altered word changes its block's sum, hence the checksum.
     """
-    i = start
     end = start + n
-    while i < end:
-        block = end - i
+    while start < end:
+        block = end - start
         if block > 16:
             block = 16
+        start += block
+        # From the last word to the first, the sum of the sums so far counts a word as often as its place says.
+        last = start - 1
+        t = 0
         s = 0
         for k in range(block):
-            s += (k + 1) * words[i + k]
+            t += words[last - k]
+            s += t
         check = fold(check, s)
-        i += block
     return check

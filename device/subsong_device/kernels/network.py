@@ -22,47 +22,39 @@ from subsong_device.layout import (
 )
 
 
-def tanh_word(mem: ptr16, table: int, g: int) -> int:
-    """Return tanh of a drive by linear interpolation in mem[table : table + 257].
+def activate(mem: ptr16, table: int, kind: int, at: int, n: int) -> int:
+    """Replace the drives mem[at : at + n] (int16, 1 LSB = 2**-12) by the units' outputs.
 
-    Args:
-        mem: table entry i is round(32767 * tanh((i - 128) / 16)) + 32768.
-        table: offset of the table.
-        g: drive, int16, 1 LSB = 2**-12.
-
-    Returns:
-        int16, 1 LSB = 2**-15, in +-32767; within 4.2e-4 of tanh (the interpolation's own bound is 3.8e-4).
+    identity: the drive itself (1 LSB = 2**-12, range +-8). hard_tanh, tanh, logistic: 1 LSB = 2**-15, in -32767..32767.
+    tanh is interpolated between mem[table : table + 257], whose entry i is round(32767 * tanh((i - 128) / 16)) + 32768:
+    within 4.2e-4 of tanh (the interpolation's own bound is 3.8e-4). The logistic function is (1 + tanh(g / 2)) / 2.
 
     Scaling and overflow: (difference of neighbours < 2**12) * (fraction < 2**8) < 2**20.
     """
-    g += 0x8000
-    i = table + (g >> 8)
-    low = mem[i]
-    return low + (((mem[i + 1] - low) * (g & 0xFF) + 0x80) >> 8) - 0x8000
-
-
-def activate(mem: ptr16, table: int, kind: int, g: int) -> int:
-    """Return the output word of a unit with drive g (int16, 1 LSB = 2**-12).
-
-    Returns:
-        identity: g itself (1 LSB = 2**-12, range +-8). hard_tanh, tanh, logistic: 1 LSB = 2**-15, in -32767..32767.
-
-    Scaling and overflow: every intermediate < 2**20.
-    """
-    y = g
+    end = at + n
     if kind == HARD_TANH:
-        if g >= ONE_DRIVE:
-            y = 0x7FFF
-        elif g <= 0 - ONE_DRIVE:
-            y = 0 - 0x7FFF
-        else:
-            y = g << 3
+        for i in range(at, end):
+            g = (mem[i] ^ 0x8000) - 0x8000
+            if g >= ONE_DRIVE:
+                g = 0x7FFF
+            elif g <= 0 - ONE_DRIVE:
+                g = 0 - 0x7FFF
+            else:
+                g = g << 3
+            mem[i] = g & 0xFFFF
     elif kind != IDENTITY:
+        half = 0
+        middle = 0 - 0x8000
         if kind == LOGISTIC:
-            y = 0x4000 + (tanh_word(mem, table, g >> 1) >> 1)
-        else:
-            y = tanh_word(mem, table, g)
-    return y
+            half = 1
+            middle = 0
+        for i in range(at, end):
+            g = (((mem[i] ^ 0x8000) - 0x8000) >> half) + 0x8000
+            k = table + (g >> 8)
+            low = mem[k]
+            y = low + (((mem[k + 1] - low) * (g & 0xFF) + 0x80) >> 8)
+            mem[i] = ((y >> half) + middle) & 0xFFFF
+    return 0
 
 
 def forward(head: ptr32, mem: ptr16, amount: int) -> int:
@@ -85,28 +77,28 @@ def forward(head: ptr32, mem: ptr16, amount: int) -> int:
     """
     signal = head[SIGNALS_AT]
     weight = head[WEIGHTS_AT]
-    table = head[TABLE_AT]
     sign = head[SIGNS_AT]
-    saturated = head[SATURATED]
+    table = head[TABLE_AT]
     layer = LAYERS_AT
+    saturated = 0
     for _k in range(head[N_LAYERS]):
         n_in = head[layer + N_IN]
         n_out = head[layer + N_OUT]
-        kind = head[layer + ACTIVATION]
         product_shift = head[layer + PRODUCT_SHIFT]
         bias_shift = head[layer + BIAS_SHIFT]
         drive_shift = head[layer + DRIVE_SHIFT]
         output = signal + n_in
-        bits = 0
-        for i in range(n_out):
+        bits = 1
+        for at in range(output, output + n_out):
             g = 0
             for j in range(n_in):
                 g += (((mem[weight + j] ^ 0x8000) - 0x8000) * ((mem[signal + j] ^ 0x8000) - 0x8000)) >> product_shift
-            g = (g + (((mem[weight + n_in] ^ 0x8000) - 0x8000) << bias_shift)) >> drive_shift
-            weight += n_in + 1
+            weight += n_in
+            g = (g + (((mem[weight] ^ 0x8000) - 0x8000) << bias_shift)) >> drive_shift
+            weight += 1
             if amount != 0:
-                if (i & 15) == 0:
-                    bits = mem[sign]
+                if bits == 1:
+                    bits = mem[sign] | 0x10000
                     sign += 1
                 if (bits & 1) != 0:
                     g += amount
@@ -119,8 +111,9 @@ def forward(head: ptr32, mem: ptr16, amount: int) -> int:
             elif g < 0 - 0x8000:
                 g = 0 - 0x8000
                 saturated += 1
-            mem[output + i] = activate(mem, table, kind, g) & 0xFFFF
+            mem[at] = g & 0xFFFF
+        activate(mem, table, head[layer + ACTIVATION], output, n_out)
         signal = output
         layer += LAYER_WORDS
-    head[SATURATED] = saturated
+    head[SATURATED] += saturated
     return signal

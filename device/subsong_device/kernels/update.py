@@ -65,24 +65,28 @@ def move_along_signs(head: ptr32, mem: ptr16, amount: int, limit: int) -> int:
     """
     at = head[WEIGHTS_AT]
     end = at + head[N_WEIGHTS]
-    saturated = head[SATURATED]
+    low = 0 - limit
+    saturated = 0
     while at < end:
+        bits = draw(head, PERTURBATION)
         block = end - at
         if block > 16:
             block = 16
-        bits = draw(head, PERTURBATION)
         for k in range(block):
-            # ((bits >> k) & 1) * 2 - 1 is the sign.
-            w = ((mem[at + k] ^ 0x8000) - 0x8000) + ((((bits >> k) & 1) << 1) - 1) * amount
+            w = (mem[at + k] ^ 0x8000) - 0x8000
+            if ((bits >> k) & 1) != 0:
+                w += amount
+            else:
+                w -= amount
             if w > limit:
                 w = limit
                 saturated += 1
-            elif w < 0 - limit:
-                w = 0 - limit
+            elif w < low:
+                w = low
                 saturated += 1
             mem[at + k] = w & 0xFFFF
         at += block
-    head[SATURATED] = saturated
+    head[SATURATED] += saturated
     return 0
 
 
@@ -156,20 +160,25 @@ def move_along_eligibility(
     Scaling and overflow: |q| < 2**14 times a mantissa below 2**15 is below 2**29; plus the threshold below 2**30.
     """
     limit = head[LIMIT]
-    saturated = head[SATURATED]
+    low = 0 - limit
     stride = 331804471 * head[STOCHASTIC]
+    below = (1 << e_shift) - 1
+    if shift < 0:
+        shift = 0
+    drop = 29 - shift
+    saturated = 0
     for k in range(n):
-        d = shift_to_zero(head[e + k], e_shift) * q
-        if shift > 0:
-            d = (d + (r >> (29 - shift))) >> shift
-        d = ((mem[w + k] ^ 0x8000) - 0x8000) - d
+        d = head[e + k]
+        # Towards zero: what is below zero goes up first.
+        d = ((d + ((d >> 31) & below)) >> e_shift) * q
+        d = ((mem[w + k] ^ 0x8000) - 0x8000) - ((d + (r >> drop)) >> shift)
         if d > limit:
             d = limit
             saturated += 1
-        elif d < 0 - limit:
-            d = 0 - limit
+        elif d < low:
+            d = low
             saturated += 1
         mem[w + k] = d & 0xFFFF
         r = (r + stride) & 0x1FFFFFFF
-    head[SATURATED] = saturated
+    head[SATURATED] += saturated
     return r

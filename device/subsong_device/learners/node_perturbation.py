@@ -85,17 +85,18 @@ def accumulate(head: ptr32, mem: ptr16) -> int:
     for _k in range(head[N_LAYERS]):
         n_in = head[layer + N_IN]
         one = 1 << head[layer + INPUT_FRAC]
-        bits = 0
-        for i in range(head[layer + N_OUT]):
-            if (i & 15) == 0:
-                bits = mem[at]
+        bits = 1
+        for _i in range(head[layer + N_OUT]):
+            if bits == 1:
+                bits = mem[at] | 0x10000
                 at += 1
             xi = ((bits & 1) << 1) - 1
             bits = bits >> 1
             for j in range(n_in):
                 head[e + j] += xi * ((mem[signal + j] ^ 0x8000) - 0x8000)
-            head[e + n_in] += xi * one
-            e += n_in + 1
+            e += n_in
+            head[e] += xi * one
+            e += 1
         signal += n_in
         layer += LAYER_WORDS
     return 0
