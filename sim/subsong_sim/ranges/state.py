@@ -22,7 +22,8 @@ from subsong_sim.ranges.values import (
 )
 
 Cell = tuple[str, int]
-FACTS = 48  # kept at most: the latest are the ones that matter, and to forget one is always sound
+SHARED = 3  # symbols that two joined sums keep in common at most: the oldest, which loops count by
+FACTS = 24  # kept at most: the latest are the ones that matter, and to forget one is always sound
 
 
 class State:
@@ -101,8 +102,12 @@ class State:
         low, high = self.tight(v)
         if isinstance(v, Form) and depth:
             for f in self._facts(v):
-                low = max(low, self.reach(add(v, f, -_times(v, f)), depth - 1)[0])
-                high = min(high, self.reach(add(v, f, _times(scale(v, -1), f)), depth - 1)[1])
+                # A fact helps where a symbol goes with it.
+                less, more = _times(v, f)
+                if less:
+                    low = max(low, self.reach(add(v, f, -less), depth - 1)[0])
+                if more:
+                    high = min(high, self.reach(add(v, f, more), depth - 1)[1])
         return low, high
 
     # ------------------------------------------------------------------------------------------- inequalities
@@ -136,8 +141,11 @@ class State:
         low, high = self.interval(v)
         for s in symbols(v):
             for f in _of_origin(s) if isinstance(s.origin, Product) else ():
-                low = max(low, self.interval(add(v, f, -_times(v, f)))[0])
-                high = min(high, self.interval(add(v, f, _times(scale(v, -1), f)))[1])
+                less, more = _times(v, f)
+                if less:
+                    low = max(low, self.interval(add(v, f, -less))[0])
+                if more:
+                    high = min(high, self.interval(add(v, f, more))[1])
         return low, high
 
     def proves(self, v: Value, depth: int = 2) -> bool:
@@ -145,7 +153,7 @@ class State:
         if self.tight(v)[0] >= 0:
             return True
         if depth and isinstance(v, Form):
-            return any(self.proves(add(v, f, -_times(v, f)), depth - 1) for f in self._facts(v))
+            return any(n and self.proves(add(v, f, -n), depth - 1) for f in self._facts(v) for n in _times(v, f)[:1])
         return False
 
     def assume(self, v: Value) -> bool:
@@ -217,14 +225,20 @@ def _of_origin(s: Symbol) -> list[Form]:
     return [f for f in found if isinstance(f, Form)]
 
 
-def _times(v: Value, f: Form) -> int:
-    """Return how many times a fact is to be taken from a form for a symbol of theirs to go."""
-    factors = dict(f.terms)
-    for s, c in () if isinstance(v, int) else v.terms:
-        factor = factors.get(s)
-        if factor is not None and c % factor == 0 and c // factor > 0:
-            return c // factor
-    return 1
+def _times(v: Value, f: Form) -> tuple[int, int]:
+    """Return how many times a fact is to be taken from a value, and added to it, for a symbol to go; 0: none goes."""
+    less = more = 0
+    if isinstance(v, Form):
+        factors = dict(f.terms)
+        for s, c in v.terms:
+            factor = factors.get(s)
+            if factor is not None and c % factor == 0:
+                times = c // factor
+                if times > 0:
+                    less = less or times
+                else:
+                    more = more or -times
+    return less, more
 
 
 # ------------------------------------------------------------------------------------------------- joining
@@ -284,7 +298,7 @@ def _join_values(a: State, b: State, x: Value, y: Value, news: list[tuple[Value,
     low, high = hull(a.reach(x), b.reach(y))
     if isinstance(x, Form) and isinstance(y, Form):
         # What they share stays: h + 1 and h become h + (0 or 1).
-        shared = tuple(term for term in x.terms if term in y.terms)
+        shared = tuple(term for term in x.terms if term in y.terms)[:SHARED]
         if shared:
             part = Form(0, shared)
             rest = hull(a.tight(sub(x, part)), b.tight(sub(y, part)))
@@ -308,7 +322,7 @@ def _in_common(a: State, b: State, value: Value, x: Value, y: Value) -> list[For
     """Return inequalities between a joined value and what it was joined from: |v| >= v, min(v, w) <= w."""
     candidates: list[Form] = []
     for v in (x, y):
-        if isinstance(v, Form):
+        if isinstance(v, Form) and len(v.terms) <= SHARED:
             candidates.append(Form(0, v.terms))
             candidates += [Form(0, ((s, c),)) for s, _ in v.terms for c in (1, -1)]
     found: list[Form] = []
