@@ -206,7 +206,7 @@ def test_the_heap_has_the_size_asked_for(board_cache: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize(
     ("heap", "why"),
-    [("nonsense", r"heap is 'nonsense'.*SUBSONG_HEAP"), ("1K", "MicroPython ended with status 1: [A-Z]")],
+    [("nonsense", r"heap is 'nonsense'.*SUBSONG_HEAP"), ("1K", "its process ended with status 1: [A-Z]")],
 )
 def test_a_heap_that_is_none_is_one_error(
     board_cache: Path, monkeypatch: pytest.MonkeyPatch, heap: str, why: str

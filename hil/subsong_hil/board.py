@@ -58,6 +58,7 @@ class ProcessBoard(ABC):
         name: what --port calls it.
         available: what `subsong boards` says of it.
         slowdown: the host's patience is multiplied by this: how many times slower than real the board runs.
+        details: which firmware it runs, where there is a choice; known once it was started.
         complaints: after `stop`, what the child wrote to its standard error; nothing where that is the console.
     """
 
@@ -77,6 +78,7 @@ class ProcessBoard(ABC):
         self._complaints: IO[bytes] | None = None
         self._watched = -1
         self.complaints = b""
+        self.details = ""
 
     # ------------------------------------------------------------------------------------------ what a board says
 
@@ -200,16 +202,19 @@ class ProcessBoard(ABC):
             return
         status = self.wait(0)
         self.stop()
-        why = "printed no prompt" if status is None else f"ended with status {status}"
         text = (said + self.complaints).decode("utf-8", "replace").strip()
-        raise PortError(f"the {self.name} board cannot start: MicroPython {why}: {text[-500:]}")
+        if status is None:
+            why = f"its firmware printed no prompt; if a main.py keeps it from that, delete {self.flash}"
+        else:
+            why = f"its process ended with status {status}"
+        raise PortError(f"the {self.name} board cannot start: {why}{text and ': ' + text[-500:]}")
 
-    def read_banner(self, slave: int, timeout_s: float = START_TIMEOUT_S) -> bytes:
+    def read_banner(self, slave: int) -> bytes:
         """Read up to the first prompt, or all there is if the process ends: later the board does what its port says."""
         poller = select.poll()
         poller.register(slave, select.POLLIN)
         said = b""
-        until = time.monotonic() + timeout_s
+        until = time.monotonic() + START_TIMEOUT_S
         while not said.endswith(PROMPT) and time.monotonic() < until:
             ended = not self.running  # asked before the last look, which then misses nothing
             if poller.poll(0 if ended else WATCH_MS):

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from subsong.deploy import deploy
+from subsong.deploy import deploy, start_firmware, stop_firmware
 from subsong.ports import Port, open_port
+from subsong_hil import images
+from subsong_hil.pico import PicoBoard
 from subsong_hil.unix import UnixBoard
 
 
@@ -65,3 +67,43 @@ def deployed_flash(board_flash: Path, firmware_flash: Path) -> Path:
 def deployed_port(deployed_flash: Path, unix_port: Port) -> Port:  # noqa: ARG001  # the flash that unix_port's board has
     """An open port to a board that holds this installation's firmware, at its prompt."""
     return unix_port
+
+
+@pytest.fixture(scope="session")
+def pico_firmware() -> Path:
+    """The Pico's official image, from this user's own cache: fetched once, not once a test."""
+    return images.image("pico")
+
+
+@pytest.fixture(scope="session")
+def pico_deployed_flash(tmp_path_factory: pytest.TempPathFactory, pico_firmware: Path) -> Path:
+    """A Pico's flash folder with this installation's firmware, its tier chosen: a minute of emulation, once."""
+    flash = tmp_path_factory.mktemp("pico") / "flash"
+    with PicoBoard(flash, firmware=str(pico_firmware)) as board, open_port(board.path) as port:
+        deploy(port)
+        start_firmware(port)
+        stop_firmware(port)
+    return flash
+
+
+@pytest.fixture
+def pico_flash(board_cache: Path, pico_firmware: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The flash folder of `--port pico`, empty; the official image is found without fetching it again."""
+    monkeypatch.setenv(images.variable("pico"), str(pico_firmware))
+    flash = board_cache / "boards" / "pico"
+    flash.mkdir(parents=True)
+    return flash
+
+
+@pytest.fixture
+def pico_port(pico_flash: Path) -> Iterator[Port]:  # noqa: ARG001  # opens the board that lives there
+    """An open port to an emulated Pico with nothing deployed. Its flash is `pico_flash`."""
+    with open_port("pico") as port:
+        yield port
+
+
+@pytest.fixture
+def pico_deployed(pico_flash: Path, pico_deployed_flash: Path) -> Path:
+    """`pico_flash` with the firmware on it; the board is off."""
+    shutil.copytree(pico_deployed_flash, pico_flash, dirs_exist_ok=True)
+    return pico_flash

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from subsong.errors import PortError
 from subsong_hil.board import ProcessBoard
-from subsong_hil.images import image
+from subsong_hil.images import describe, image
 
+EMULATOR = "rp2040py"
 INSTALL = "pip install rp2040py"
 SLOWDOWN = 20.0  # 13 to 17 on a machine with a core to spare; while the board waits, its clock is slowed by just this
 FLASH_FILE = "flash.img"
@@ -49,7 +50,7 @@ class PicoBoard(ProcessBoard):
         """Return what is missing for this board to start, with the command that brings it; None if nothing is."""
         if os.name != "posix":
             return "needs pseudo-terminals: Linux or macOS"
-        return None if importlib.util.find_spec("rp2040py") else f"needs rp2040py: {INSTALL}"
+        return None if importlib.util.find_spec(EMULATOR) else f"needs rp2040py: {INSTALL}"
 
     def command(self) -> list[str]:
         """Return the emulator's command line; its firmware is fetched where it is not here yet.
@@ -60,5 +61,6 @@ class PicoBoard(ProcessBoard):
         if self.heap is not None:
             raise PortError("the pico board's heap has the size that its firmware gives it; leave it out")
         firmware = image(self.name, self.firmware)
+        self.details = describe(self.name, firmware)
         command = [sys.executable, "-P", "-m", "subsong_hil.pico_worker", str(firmware), str(self.flash / FLASH_FILE)]
         return command + (["--boot"] if self.boot else []) + ["--watch", str(self.watched)]

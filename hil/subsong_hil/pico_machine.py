@@ -4,11 +4,12 @@
     while not machine.at_rest_ns:
         machine.run()
 
-What differs from rp2040py's own devices, both measured on 1.25.0:
+What differs from rp2040py's own devices, measured on 1.25.0:
 
 - Its host answers every USB OUT transfer at once, with nothing if nothing is typed, so that the firmware serves USB
   interrupts without end: 10,000 passes of a loop take 145 ms of device time. Here the transfer waits until there is
   something to send, as on a bus: 47 ms.
+- It has no start-of-frame ticks, for 16 of which the firmware keeps its first words back. Here it has.
 - It jumps over the time in which the chip waits. Here the caller passes that time (`pass_time`), so that the chip's
   time-outs are not over before the host could say a word, and an idle board costs no processor.
 """
@@ -19,9 +20,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rp2040py.boards import BOARDS, FlashLayout
+from rp2040py.clock.clock import IClock
 from rp2040py.device import MicroPythonDevice
 from rp2040py.execute_batch import execute_batch
 from rp2040py.memory_map import FLASH_START_ADDRESS
+from rp2040py.peripherals.usb import INTE, INTF, INTR_DEV_SOF, SOF_RD, RPUSBController
 
 # Where MicroPython's RPI_PICO keeps its files: the last 1408 KB of 2 MB (MICROPY_HW_FLASH_STORAGE_BYTES).
 FILES_AT = 0xA0000
@@ -29,6 +32,7 @@ FILES_END = 0x200000
 BLOCK = 4096
 LOOK_NS = 100_000.0  # of device time, between two looks whether the chip waits
 ONE_BY_ONE = 1  # instructions between two looks at the alarms: exact time
+FRAME_NS = 1e6
 INPUT_ROOM = 512  # bytes taken ahead of the USB transfers that carry them
 
 
@@ -62,6 +66,7 @@ class PicoMachine:
         assert usb.on_reset is not None
         self._answer_control, self._forget_host = usb.on_endpoint_read, usb.on_reset
         usb.on_endpoint_read, usb.on_reset = self._on_out_transfer, self._on_usb_reset
+        _give_frames(usb, self._clock)
         self._device.cdc.on_device_connected = self._on_connected
         self._device.cdc.on_serial_data = lambda data: on_output(bytes(data))
         self._look = self._clock.create_alarm(self._on_look)
@@ -143,3 +148,30 @@ class PicoMachine:
             self.at_rest_ns = 0.0
             self._mcu.usb_ctrl.endpoint_read_done(endpoint, bytes(self._input[:size]))
             del self._input[:size]
+
+
+def _give_frames(usb: RPUSBController, clock: IClock) -> None:
+    """Interrupt the firmware at the start of each frame, every millisecond, while it asks for that.
+
+    Reading the frame's number takes the interrupt back, as in the RP2040's data sheet (4.1.2.6).
+    """
+    read, write = usb.read_uint32, usb.write_uint32
+
+    def on_frame() -> None:
+        if read(INTE) & INTR_DEV_SOF:
+            write(INTF, read(INTF) | INTR_DEV_SOF)
+            alarm.schedule(FRAME_NS)
+
+    def on_write(offset: int, value: int) -> None:
+        before = read(INTE)
+        write(offset, value)
+        if offset == INTE and value & INTR_DEV_SOF & ~before:
+            alarm.schedule(FRAME_NS)
+
+    def on_read(offset: int) -> int:
+        if offset == SOF_RD:
+            write(INTF, read(INTF) & ~INTR_DEV_SOF)
+        return int(read(offset))
+
+    alarm = clock.create_alarm(on_frame)
+    usb.read_uint32, usb.write_uint32 = on_read, on_write  # type: ignore[method-assign]  # the bus calls what it finds

@@ -37,6 +37,10 @@ class EmulatedBoard(Protocol):
     """What a port asks of the emulated board behind it (subsong_hil)."""
 
     @property
+    def details(self) -> str:
+        """Which firmware it runs, where there is a choice."""
+
+    @property
     def complaints(self) -> bytes:
         """What its process wrote to its standard error, once it is stopped."""
 
@@ -350,7 +354,8 @@ class Port:
     def describe(self) -> str:
         """Say in a few words what the port is: for logs and the console."""
         if self.board is not None:
-            return f"{self.name}: emulated board, process {self.board.pid} behind {self.board.path}"
+            details = f"{self.board.details}, " if self.board.details else ""
+            return f"{self.name}: emulated board, {details}process {self.board.pid} behind {self.board.path}"
         return self.name
 
     def _stuck(self) -> PortError:

@@ -22,6 +22,7 @@ from subsong.errors import BoardError, PortError
 from subsong.ports import Port
 from subsong_device import faults, frames
 
+BANNER_END = b'Type "help()" for more information.\r\n>>> '  # in raw mode, only a board that was restarted says it
 RAW_PROMPT = b"raw REPL; CTRL-B to exit\r\n"
 PATIENCE_S = 10.0  # longest silence of a board that works; all times here are multiplied by the port's slowdown
 FIRST_ANSWER_S = 1.0
@@ -191,6 +192,8 @@ class _Transport(SerialTransport):  # type: ignore[misc]  # mpremote has no anno
             elif part:
                 data_consumer(part)
                 data = part
+            if self.in_raw_repl and BANNER_END in data:
+                raise TransportError("the board restarted; start the command again")
             if data.endswith(ending):
                 return data
             if (until is not None and time.monotonic() >= until) or not self.serial.fill(timeout):

@@ -1,0 +1,337 @@
+"""The emulated Pico: genuine firmware through every verb of the command line, and every way of losing the board."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from subsong.cli import subsong
+from subsong.deploy import deploy, read_file, write_file
+from subsong.errors import BoardError, FirmwareError, PortError
+from subsong.ports import Port, open_port
+from subsong.repl import Repl
+from subsong.verify import verify_firmware
+from subsong_hil import board, images, pico
+from subsong_hil.pico import FLASH_FILE, PicoBoard
+
+pytest_plugins = ["subsong_hil.fixtures"]
+# One process for all of them: they share a flash that takes a minute to deploy.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pico-1.25.0")]
+
+DEADLINE_S = 120.0  # of emulations on a busy machine
+SIZES = (0, 1, 63, 64, 65, 127, 128, 512, 16384)
+XOR = """
+seed = 3
+[network]
+layers = [2, 4, 1]
+[learner]
+rule = "{rule}"
+[plant]
+kind = "task"
+name = "xor"
+[run]
+trials = 24
+steps = 4
+evaluate_every = 8
+"""
+CARTPOLE = """
+[network]
+layers = [4, 4, 1]
+[learner]
+rule = "weight_perturbation"
+[plant]
+kind = "gymnasium"
+name = "CartPole-v1"
+[run]
+trials = 4
+steps = 20
+evaluate_every = 4
+"""
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory, pico_firmware: Path) -> Iterator[Port]:
+    """One board for the tests that leave nothing behind."""
+    flash = tmp_path_factory.mktemp("shared") / "flash"
+    with PicoBoard(flash, firmware=str(pico_firmware)) as shared, open_port(shared.path) as opened:
+        yield opened
+
+
+def run_cli(*args: str) -> Result:
+    return CliRunner().invoke(subsong, args)
+
+
+def succeed(*args: str) -> dict[str, object]:
+    done = run_cli(*args, "--json")
+    assert done.exit_code == 0, done.output
+    answer: dict[str, object] = json.loads(done.stdout)
+    return answer
+
+
+def content(size: int) -> bytes:
+    """Bytes that do not repeat with a power of two: of all values, in large files letters, which go quicker."""
+    return bytes((i * 151 + (i >> 8)) & 0xFF if size < 1000 else 64 + (i * 23 + (i >> 6)) % 59 for i in range(size))
+
+
+def read_until(port: Port, wanted: bytes) -> None:
+    said = b""
+    while wanted not in said:
+        part = port.read_available(DEADLINE_S)
+        assert part, said
+        said += part
+
+
+# ------------------------------------------------------------------------------------------ a board at its prompt
+
+
+def test_it_boots_the_official_firmware_on_an_rp2040(port: Port) -> None:
+    with Repl(port) as repl:
+        said = repl.run("import sys, os\nprint(sys.platform, os.uname().release, os.uname().machine)")
+        heap = int(repl.run("import gc\ngc.collect()\nprint(gc.mem_free())"))
+    assert said.strip() == "rp2 1.25.0 Raspberry Pi Pico with RP2040"
+    assert 230_000 < heap < 250_000
+
+
+def test_a_port_opened_by_path_knows_the_boards_slowdown(port: Port) -> None:
+    assert (port.board, port.slowdown) == (None, PicoBoard.slowdown)
+
+
+def test_files_of_every_size_survive_mpremotes_transfer_and_a_restart(pico_flash: Path) -> None:
+    for round_trip in range(2):
+        with open_port("pico") as port, Repl(port) as repl:
+            for size in SIZES:
+                if round_trip == 0:
+                    write_file(repl, f"f{size}", content(size))
+                else:
+                    assert read_file(repl, f"f{size}") == content(size), size
+
+
+def launch(port: Port, program: str) -> None:
+    """Start a program and leave it running."""
+    repl = Repl(port)
+    repl.__enter__()
+    repl.launch(program)
+
+
+def test_ctrl_c_stops_a_loop_and_a_sleep(port: Port) -> None:
+    for program in ("while True: pass", "import time\ntime.sleep(1000)"):
+        launch(port, program)
+        with Repl(port) as repl:
+            assert repl.run("print(6 * 7)").strip() == "42"
+
+
+def test_a_soft_reset_forgets_what_ran(port: Port) -> None:
+    with Repl(port) as repl:
+        repl.run("kept = 1")
+    with Repl(port, soft_reset=False) as repl:
+        assert repl.run("print('kept' in globals())").strip() == "True"
+    with Repl(port) as repl:
+        assert repl.run("print('kept' in globals())").strip() == "False"
+
+
+def test_a_board_that_restarts_is_one_error_and_comes_back(port: Port) -> None:
+    with pytest.raises(BoardError, match="prompt was lost while running code: the board restarted"), Repl(port) as repl:
+        repl.run("import machine\nmachine.reset()")
+    with Repl(port) as repl:
+        assert repl.run("import machine\nprint(machine.reset_cause() == machine.WDT_RESET)").strip() == "True"
+
+
+def test_other_tools_find_an_ordinary_serial_port(pico_flash: Path, tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-m", "subsong_hil", "pico"], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        path = server.stdout.readline().strip()
+        (tmp_path / "local").write_bytes(content(300))
+        steps = f"cp {tmp_path}/local :remote + cp :remote {tmp_path}/back + soft-reset + eval 6*7"
+        done = subprocess.run(
+            [sys.executable, "-m", "mpremote", "connect", path, *steps.split()],
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+        server.send_signal(signal.SIGINT)
+        assert server.wait(DEADLINE_S) == 0
+    assert done.stdout.splitlines()[-1:] == ["42"], done.stderr
+    assert (tmp_path / "back").read_bytes() == content(300)
+    assert (pico_flash / FLASH_FILE).exists()
+
+
+def test_an_idle_board_costs_no_processor(port: Port, pico_flash: Path) -> None:
+    with PicoBoard() as idle:
+        with open_port(idle.path) as opened, Repl(opened) as repl:
+            repl.run("pass")
+        before, began = processor_s(idle.pid), time.monotonic()
+        with Repl(port) as repl:  # the other board works meanwhile
+            repl.run("for _ in range(20000): pass")
+        assert time.monotonic() - began > 0.5
+        assert processor_s(idle.pid) - before < 0.1
+
+
+def processor_s(pid: int | None) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_main_py_runs_where_the_board_boots_and_not_where_it_is_held(pico_flash: Path) -> None:
+    with open_port("pico") as port, Repl(port) as repl:
+        write_file(repl, "main.py", b"print('main began')\nwhile True: pass\n")
+    with PicoBoard(boot=True) as booted, open_port(booted.path) as port:
+        read_until(port, b"main began")
+    with open_port("pico") as port:  # held: main.py was stopped
+        assert port.read_available(0) == b""
+        port.write(b"6*7\r")
+        read_until(port, b"42\r\n>>> ")
+
+
+# ------------------------------------------------------------------------------------------ every verb
+
+
+def test_every_verb_works_and_a_run_replays_bit_for_bit(pico_deployed: Path, tmp_path: Path) -> None:
+    again = succeed("deploy", "--port", "pico")
+    assert (again["copied"], again["deleted"]) == ([], [])
+    for name, text in (("xor", XOR.format(rule="weight_perturbation")), ("cartpole", CARTPOLE)):
+        experiment, log = tmp_path / f"{name}.toml", tmp_path / f"{name}.mcap"
+        experiment.write_text(text)
+        run = succeed("run", str(experiment), "--port", "pico", "-o", str(log))
+        assert run["trials"] == (24 if name == "xor" else 4)
+        replayed = succeed("replay", str(log))
+        assert replayed["equal"] is True
+    assert "pico" in [entry["port"] for entry in succeed("boards")["boards"]]  # type: ignore[attr-defined]
+
+    policy = tmp_path / "xor.policy.json"
+    assert run_cli("export", str(tmp_path / "xor.mcap"), "-o", str(policy)).exit_code == 0
+    deployed = succeed("deploy", "--port", "pico", "--policy", str(policy))
+    assert deployed["policy"]["skip_pin"] == "GP22"  # type: ignore[index]
+    with PicoBoard(boot=True) as booted, open_port(booted.path) as port:
+        read_until(port, b"policy: weight_perturbation, frozen; Ctrl-C stops it")
+        port.write(b"\x03")
+        read_until(port, b"policy: stopped")
+    with open_port("pico") as port:  # held: its skip pin is low
+        assert verify_firmware(port).digest
+
+
+# ------------------------------------------------------------------------------------------ ends
+
+
+def wrong_from(port: Port, *paths: str) -> None:
+    """Alter files of the firmware on the board, so that a deploy has them to copy."""
+    with Repl(port) as repl:
+        for path in paths:
+            write_file(repl, f"/lib/subsong_device/{path}", b"altered")
+
+
+PATHS = ("faults.py", "layout.py", "policy_file.py")
+
+
+def test_a_board_that_restarts_amid_a_deploy_is_one_error_and_the_next_deploy_mends_it(pico_deployed: Path) -> None:
+    with open_port("pico") as port:
+        wrong_from(port, *PATHS)
+
+        def restart(*_: object) -> None:
+            port.write(b"import machine; machine.reset()\x04")
+
+        with pytest.raises(BoardError, match=r"prompt was lost while .*: the board restarted; start"):
+            deploy(port, progress=restart)
+        with pytest.raises(FirmwareError, match=r"incomplete \(a deploy was interrupted\): subsong deploy --port pico"):
+            verify_firmware(port)
+        mended = deploy(port)
+        assert 0 < len(mended.copied) <= len(PATHS)
+        assert verify_firmware(port).digest == mended.manifest.digest
+
+
+def test_a_power_cut_amid_a_deploy_leaves_a_flash_that_the_next_deploy_mends(pico_deployed: Path) -> None:
+    with open_port("pico") as port:
+        wrong_from(port, *PATHS)
+
+        def cut(*_: object) -> None:
+            assert port.board is not None
+            assert port.board.pid is not None
+            os.kill(port.board.pid, signal.SIGKILL)
+
+        with pytest.raises(PortError, match="port pico: the emulated board's process ended with status -9; start the"):
+            deploy(port, progress=cut)
+    with open_port("pico") as port:
+        deploy(port)
+        assert verify_firmware(port).digest
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs; a zombie (nobody reaps orphans in some containers) does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"
+
+
+def test_killing_the_host_ends_the_board_and_keeps_its_files(pico_flash: Path) -> None:
+    code = (
+        "import sys\nfrom subsong.ports import open_port\nfrom subsong.repl import Repl\nport = open_port('pico')\n"
+        "with Repl(port) as repl:\n    repl.run(\"open('kept', 'w').close()\")\n    repl.launch('while True: pass')\n"
+        "    print(port.board.pid, flush=True)\n    sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as host:
+        assert host.stdout is not None
+        child = int(host.stdout.readline())
+        assert runs(child)
+        host.kill()
+    with open_port("pico") as port, Repl(port) as repl:  # waits for the lock, which the board held until it ended
+        assert repl.run("import os\nprint(os.listdir())").strip() == "['kept']"
+    assert not runs(child)
+
+
+def test_two_hosts_do_not_share_the_board(pico_port: Port) -> None:
+    with pytest.raises(PortError, match=f"the pico board is busy: its flash .* is in use by process {os.getpid()}"):
+        open_port("pico")
+    assert pico_port.read_available(0) == b""
+
+
+# ------------------------------------------------------------------------------------------ what cannot start
+
+
+def refusal() -> str:
+    with pytest.raises(PortError) as caught:
+        open_port("pico")
+    return str(caught.value)
+
+
+def test_without_rp2040py_the_error_has_the_pip_line(pico_flash: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pico, "EMULATOR", "rp2040py_that_is_not_there")
+    assert refusal() == "the pico board cannot start: it needs rp2040py: pip install rp2040py"
+
+
+def test_an_unknown_version_does_not_start(pico_flash: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUBSONG_PICO_FIRMWARE", "1.2.3")
+    assert "'1.2.3' is no version that is known here (1.25.0, 1.24.1)" in refusal()
+
+
+def test_a_flash_file_of_another_size_is_one_error(pico_flash: Path) -> None:
+    (pico_flash / FLASH_FILE).write_bytes(b"short")
+    assert refusal() == (
+        "the pico board cannot start: its process ended with status 1: "
+        f"{pico_flash / FLASH_FILE} has 5 bytes instead of 1441792; delete it"
+    )
+
+
+def test_a_firmware_that_is_no_micropython_is_one_error(
+    pico_flash: Path, pico_firmware: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = tmp_path / "cut.uf2"
+    cut.write_bytes(pico_firmware.read_bytes()[: 512 * 40])
+    monkeypatch.setenv(images.variable("pico"), str(cut))
+    monkeypatch.setattr(board, "START_TIMEOUT_S", 2.0)
+    assert refusal().startswith("the pico board cannot start: its firmware printed no prompt")
+
+
+def test_a_heap_is_refused(pico_flash: Path) -> None:
+    with pytest.raises(PortError, match="heap has the size that its firmware gives it"):
+        PicoBoard(heap="64K").start()
