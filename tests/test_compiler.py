@@ -273,3 +273,63 @@ def outer(v: ptr16, w: ptr16, x: int) -> int:
         for machine in machines:
             v, w = array("H", [1]), array("H", [2])
             assert (machine.outer(v, w, x), list(v), list(w)) == expected, machine.target
+
+
+def test_one_buffer_may_be_handed_over_twice(both: Both) -> None:
+    """What is stored through one name is seen through the other, also two calls further down."""
+    source = """
+def last(a: ptr16, b: ptr16, n: int) -> int:
+    s = 0
+    for i in range(n):
+        s += b[i]
+        a[i + 1] = s & 0xFFFF
+        s = s * 3 + b[i + 1]
+    return s
+
+
+def middle(a: ptr16, b: ptr16, n: int) -> int:
+    return last(b, a, n) + last(a, b, n) * 7
+
+
+def outer(a: ptr16, b: ptr16, n: int) -> int:
+    return middle(a, a, n) + middle(a, b, n) * 5 + last(b, a, n)
+"""
+    python, machines = both(source)
+    words = [3, 1, 4, 1, 5, 9, 2, 6], [2, 7, 1, 8, 2, 8, 1, 8]
+    for n in range(7):
+        a, b = (array("H", each) for each in words)
+        expected = python.outer(a, b, n), list(a), list(b)
+        for machine in machines:
+            a, b = (array("H", each) for each in words)
+            assert (machine.outer(a, b, n), list(a), list(b)) == expected, (machine.target, n)
+
+
+def test_shifts_by_a_loops_counter_are_those_written(both: Both) -> None:
+    """The compiler turns `bits >> k` into one place a turn, where neither name changes in the loop."""
+    source = """
+SIGNS = 0x2c35a
+
+
+def bits(n: int, m: int) -> int:
+    s = 0
+    k = 3
+    for k in range(n):
+        s = s * 2 + ((m >> k) & 1)
+        if s > 1000000:
+            s -= m >> k
+        for i in range(k):
+            s ^= (m >> i) + (k >> i) + (SIGNS >> i)
+        for i in range(2):
+            k = k + i
+            s += m >> k
+    for k in range(5, n):
+        s += m >> k
+    for k in range(0, n, 2):
+        s += m >> k
+        m -= 1
+    return s + (m >> k)
+"""
+    python, machines = both(source)
+    for n, m in product((0, 1, 2, 9, 29), (0, 1, -1, 0x1234567, -0x7654321)):
+        for machine in machines:
+            assert machine.bits(n, m) == wrap(python.bits(n, m)), (machine.target, n, m)

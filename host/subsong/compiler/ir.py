@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from subsong.compiler.places import Places, quoted
+from subsong.compiler.syntax import parameters, sharing, shifted
 from subsong.errors import CompileError
 from subsong_sim.loader import Source
 
@@ -49,31 +50,6 @@ class _Scope:
     shifted: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
-def _shifted(loop: ast.For) -> list[str]:
-    """Return the names that a loop shifts right by its counter and changes neither: these are shifted by 1 a turn.
-
-    LLVM knows no such recurrence. Out of a word of signs, a bit then costs a Cortex-M0+ two instructions, not four.
-    """
-    assert isinstance(loop.target, ast.Name)
-    nodes = [node for statement in loop.body for node in ast.walk(statement)]
-    stored = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    found = {
-        node.left.id
-        for node in nodes
-        if isinstance(node, ast.BinOp)
-        and isinstance(node.op, ast.RShift)
-        and isinstance(node.left, ast.Name)
-        and isinstance(node.right, ast.Name)
-        and node.right.id == loop.target.id
-    }
-    return sorted(found - stored - {loop.target.id}) if loop.target.id not in stored else []
-
-
-def parameters(function: ast.FunctionDef) -> tuple[tuple[str, str], ...]:
-    """Return the names and kinds (ptr8, ptr16, ptr32, int) of a kernel's parameters."""
-    return tuple((p.arg, p.annotation.id) for p in function.args.args if isinstance(p.annotation, ast.Name))
-
-
 def ir_text(source: Source, name: str) -> str:
     """Return the IR of one kernel with everything that it calls.
 
@@ -81,24 +57,42 @@ def ir_text(source: Source, name: str) -> str:
         source: what the loader gathered; it has been held against the dialect.
         name: of the kernel.
     """
-    return _Writer(source, name).text()
+    places = Places()
+    shared = sharing(source)
+    # The root comes first: its entry is the code's first byte.
+    waiting, functions = [name], dict[str, list[str]]()
+    for each in waiting:
+        if each not in functions:
+            writer = _Writer(source, each, places)
+            functions[each] = writer.function("" if each == name else "internal ", "" if each in shared else "noalias ")
+            waiting += writer.called
+    lines = [line for function in functions.values() for line in function]
+    return "\n".join([*lines, f"attributes #0 = {{ {_ATTRIBUTES} }}", *places.metadata()]) + "\n"
 
 
 class _Writer:
-    """Writes one IR function; `body` collects its instructions."""
+    """Writes one IR function; `body` collects its instructions, `called` the kernels that it calls."""
 
-    def __init__(self, source: Source, name: str) -> None:
+    def __init__(self, source: Source, name: str, places: Places) -> None:
         self.source = source
         self.name = name
+        self.called: list[str] = []
         self.constants: Mapping[str, int] = source.constants
         self.slots: list[str] = []
         self.body: list[str] = []
         self.count = 0
-        self.places = Places()
+        self.places = places
         self.place = 0
 
-    def text(self) -> str:
+    def function(self, linkage: str, buffers: str) -> list[str]:
+        """Return the function's lines.
+
+        Args:
+            linkage: of the function.
+            buffers: attributes of its buffers.
+        """
         function = self.source.functions[self.name]
+        subprogram = self.places.function(self.name, self.source.files[self.name], function.lineno)
         scope = _Scope(self.source.files[self.name])
         self.at(scope, function)
         signature = []
@@ -107,19 +101,15 @@ class _Writer:
                 signature.append(f"i32 %p{number}")
                 self.put(self.slot(scope, name), f"%p{number}")
             else:
-                # Buffers are distinct objects, which the caller warrants: a store to one leaves the others as they are.
-                signature.append(f"ptr noalias %p{number}")
+                signature.append(f"ptr {buffers}%p{number}")
                 scope.buffers[name] = (f"%p{number}", _WIDTHS[kind])
-        result = self.kernel(function, scope)
-        self.emit(f"ret i32 {result}")
-        lines = [
-            f"define i32 @{quoted(self.name)}({', '.join(signature)}) #0 !dbg !3 {{",
-            *self.slots,
-            *self.body,
-            "}",
-            f"attributes #0 = {{ {_ATTRIBUTES} }}",
-        ]
-        return "\n".join(lines + self.places.metadata(self.name, function.lineno)) + "\n"
+        *body, last = function.body
+        self.block(body, scope)
+        assert isinstance(last, ast.Return) and last.value is not None
+        self.at(scope, last)
+        self.emit(f"ret i32 {self.value(last.value, scope)}")
+        head = f"define {linkage}i32 @{quoted(self.name)}({', '.join(signature)}) #0 !dbg !{subprogram} {{"
+        return [head, *self.slots, *self.body, "}"]
 
     # ------------------------------------------------------------------------------------------ instructions
 
@@ -163,14 +153,6 @@ class _Writer:
         return self.result(f"load i32, ptr {slot}")
 
     # ------------------------------------------------------------------------------------------ statements
-
-    def kernel(self, function: ast.FunctionDef, scope: _Scope) -> str:
-        """Write a kernel's body; return its value."""
-        *body, last = function.body
-        self.block(body, scope)
-        assert isinstance(last, ast.Return) and last.value is not None
-        self.at(scope, last)
-        return self.value(last.value, scope)
 
     def block(self, body: list[ast.stmt], scope: _Scope) -> None:
         for node in body:
@@ -240,8 +222,8 @@ class _Writer:
             step = literal.value
         counter, variable = self.hidden(), self.slot(scope, node.target.id)
         body, more, end = self.new("body"), self.new("more"), self.new("end")
-        shifted = [name for name in _shifted(node) if name in scope.slots] if (start, step) == ("0", 1) else []
-        for name in shifted:
+        halved = [name for name in shifted(node) if name in scope.slots] if (start, step) == ("0", 1) else []
+        for name in halved:
             scope.shifted[name, node.target.id] = self.hidden()
             self.put(scope.shifted[name, node.target.id], self.get(scope.slots[name]))
         self.put(counter, start)
@@ -250,7 +232,7 @@ class _Writer:
         self.put(variable, self.get(counter))
         self.block(node.body, scope)
         self.at(scope, node)
-        for name in shifted:
+        for name in halved:
             slot = scope.shifted[name, node.target.id]
             self.put(slot, self.result(f"ashr i32 {self.get(slot)}, 1"))
         now = self.get(counter)
@@ -268,7 +250,7 @@ class _Writer:
             self.put(counter, self.result(f"add nsw i32 {now}, {step}"))
             self.jump(body)
         self.label(end)
-        for name in shifted:
+        for name in halved:
             del scope.shifted[name, node.target.id]
 
     # ------------------------------------------------------------------------------------------ values
@@ -297,19 +279,15 @@ class _Writer:
         raise self.refuse(node, scope, f"{type(node).__name__} is not in the dialect")
 
     def call(self, node: ast.Call, name: str, scope: _Scope) -> str:
-        """Set in a kernel where it is called."""
-        function = self.source.functions[name]
-        inner = _Scope(self.source.files[name])
-        for (parameter, kind), argument in zip(parameters(function), node.args, strict=True):
+        arguments = []
+        for (_, kind), argument in zip(parameters(self.source.functions[name]), node.args, strict=True):
             if kind == "int":
-                self.put(self.slot(inner, parameter), self.value(argument, scope))
+                arguments.append(f"i32 {self.value(argument, scope)}")
             else:
                 assert isinstance(argument, ast.Name)
-                inner.buffers[parameter] = scope.buffers[argument.id]
-        place = self.place
-        value = self.kernel(function, inner)
-        self.place = place
-        return value
+                arguments.append(f"ptr {scope.buffers[argument.id][0]}")
+        self.called.append(name)
+        return self.result(f"call i32 @{quoted(name)}({', '.join(arguments)})")
 
     def element(self, node: ast.Subscript, scope: _Scope) -> tuple[str, str]:
         """Return the address and the type of a buffer's element."""
@@ -349,7 +327,7 @@ class _Writer:
 
     def at(self, scope: _Scope, node: ast.stmt) -> None:
         """Let the instructions that follow belong to a statement."""
-        self.place = self.places.number(scope.file, node.lineno)
+        self.place = self.places.number(self.name, scope.file, node.lineno)
 
     def refuse(self, node: ast.AST, scope: _Scope, problem: str) -> CompileError:
         return CompileError(f"{scope.file}:{getattr(node, 'lineno', 0)}: {problem}")

@@ -11,8 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from subsong.compiler.image import code_of
-from subsong.compiler.ir import ir_text, parameters
+from subsong.compiler.ir import ir_text
 from subsong.compiler.llvm import OPTIONS, PLAIN_LOOPS, Translated, translate
+from subsong.compiler.syntax import parameters
 from subsong.compiler.targets import TARGETS, Target
 from subsong.errors import CompileError
 from subsong_sim.cache import cache_folder

@@ -11,8 +11,9 @@ from subsong_sim.loader import gather
 
 _FILE = re.compile(r'\s*\.file\s+(\d+)\s+(?:"([^"]*)"\s+)?"([^"]*)"')
 _PLACE = re.compile(r"\s*\.loc\s+(\d+)\s+(\d+)")
+_FUNCTION = re.compile(r'"?([^.\s"]+)"?:')
 # Of all directives, these alone put something into the code.
-_KEPT = (".long", ".short", ".byte", ".p2align")
+_KEPT = ("\t.long", "\t.short", "\t.byte")
 
 
 def listing(module: str, called: tuple[str, ...], target: str) -> str:
@@ -39,24 +40,26 @@ def listing(module: str, called: tuple[str, ...], target: str) -> str:
 
 def _instructions(assembly: str) -> Iterator[str]:
     files: dict[str, Path] = {}
-    last = ""
+    last, inside = "", False
     for line in assembly.splitlines():
-        # What belongs to the kernel stands between its label and its end; files may be named before.
         if found := _FILE.match(line):
             files[found[1]] = Path(found[2] or "", found[3])
+        elif line.startswith(".Lfunc_begin"):
+            inside = True
+        elif line.startswith(".Lfunc_end"):
+            inside = False
         elif found := _PLACE.match(line):
             file, number = files[found[1]], int(found[2])
             place = f"# {file.name}:{number}: {_source_line(file, number)}"
             if number and place != last:
                 yield place
                 last = place
-        elif line.startswith(".Lfunc_end"):
-            return
-        elif line.startswith((".LBB", ".LCPI")):
+        elif inside and line.startswith((".LBB", ".LCPI")):
             yield line.split("@")[0].split("#")[0].rstrip()
-        elif line.startswith("\t") and (not line.startswith("\t.") or line.lstrip().startswith(_KEPT)):
-            if not line.startswith("\t.p2align\t1"):
-                yield line.split("@ ")[0].rstrip().expandtabs(8)
+        elif inside and line.startswith("\t") and (not line.startswith("\t.") or line.startswith(_KEPT)):
+            yield line.split("@ ")[0].rstrip().expandtabs(8)
+        elif found := _FUNCTION.match(line):
+            yield f"{found[1]}:"
 
 
 @cache

@@ -15,8 +15,12 @@ from typing import Any, NamedTuple
 
 from subsong.compiler.targets import Target
 
-# A loop's closed form may need 64-bit products, which these processors lack.
-OPTIONS = ("-replexitval=never",)
+OPTIONS = (
+    # A loop's closed form may need 64-bit products, which these processors lack.
+    "-replexitval=never",
+    # A kernel that is called from several places is set in where that is no longer than the call.
+    "-inline-threshold=5",
+)
 # For a loop that LLVM would otherwise give a division: nothing is counted in advance, no index becomes another.
 PLAIN_LOOPS = ("-disable-lsr", "-scev-cheap-expansion-budget=0")
 

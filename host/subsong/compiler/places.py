@@ -1,45 +1,58 @@
 """Which file and line an instruction comes from, as LLVM's debug metadata keeps it."""
 
-_FIRST = 5
-
 
 class Places:
-    """Numbers the statements of one IR function."""
+    """Numbers the functions and statements of one IR module."""
 
     def __init__(self) -> None:
-        self._files: dict[str, int] = {}
-        self._numbers: dict[tuple[str, int], int] = {}
+        self._nodes: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}
+        self._unit = self._node("unit", "")
+        self._type = self._node("type", "!DISubroutineType(types: !{})")
+        self._functions: dict[str, tuple[int, str]] = {}
 
-    def number(self, file: str, line: int) -> int:
-        """Return the number of the metadata node that stands for a line."""
-        self._files.setdefault(file, len(self._files))
-        return _FIRST + self._numbers.setdefault((file, line), len(self._numbers))
+    def function(self, name: str, file: str, line: int) -> int:
+        """Return the number of the node that stands for a function, which begins at a line of a file."""
+        at = self._file(file)
+        text = f"name: {quoted(name)}, scope: !{at}, file: !{at}, line: {line}, type: !{self._type}, scopeLine: {line}"
+        number = self._node(
+            f"function {name}", f"distinct !DISubprogram({text}, spFlags: DISPFlagDefinition, unit: !{self._unit})"
+        )
+        self._functions[name] = number, file
+        return number
 
-    def metadata(self, name: str, line: int) -> list[str]:
-        """Return the nodes, for a function of this name that begins at a line of the first file.
+    def number(self, function: str, file: str, line: int) -> int:
+        """Return the number of the node that stands for a line, where a function has it.
 
         A scope of its own stands for each file that the function draws on.
         """
-        first = _FIRST + len(self._numbers)
-        scopes = {file: first + len(self._files) + number for file, number in self._files.items()}
-        function = f"name: {quoted(name)}, scope: !{first}, file: !{first}, line: {line}, type: !2, scopeLine: {line}"
-        lines = [
-            "!llvm.module.flags = !{!0, !4}",
-            "!llvm.dbg.cu = !{!1}",
-            '!0 = !{i32 2, !"Debug Info Version", i32 3}',
-            f"!1 = distinct !DICompileUnit(language: DW_LANG_C99, file: !{first}, emissionKind: LineTablesOnly)",
-            '!4 = !{i32 7, !"Dwarf Version", i32 4}',
-            "!2 = !DISubroutineType(types: !{})",
-            f"!3 = distinct !DISubprogram({function}, spFlags: DISPFlagDefinition, unit: !1)",
+        inside, _ = self._functions[function]
+        block = f"!DILexicalBlockFile(scope: !{inside}, file: !{self._file(file)}, discriminator: 0)"
+        scope = self._node(f"scope {function} {file}", block)
+        place = f"!DILocation(line: {line}, column: 0, scope: !{scope})"
+        return self._node(f"line {function} {file} {line}", place)
+
+    def metadata(self) -> list[str]:
+        """Return the nodes."""
+        _, first = next(iter(self._functions.values()))
+        unit = f"language: DW_LANG_C99, file: !{self._file(first)}, emissionKind: LineTablesOnly"
+        self._nodes["unit"] = f"distinct !DICompileUnit({unit})"
+        flags = [
+            self._node("debug", '!{i32 2, !"Debug Info Version", i32 3}'),
+            self._node("dwarf", '!{i32 7, !"Dwarf Version", i32 4}'),
         ]
-        for (file, at), number in self._numbers.items():
-            lines.append(f"!{_FIRST + number} = !DILocation(line: {at}, column: 0, scope: !{scopes[file]})")
-        for file, number in self._files.items():
-            lines.append(f'!{first + number} = !DIFile(filename: {quoted(file)}, directory: "")')
-        for file, number in self._files.items():
-            block = f"scope: !3, file: !{first + number}, discriminator: 0"
-            lines.append(f"!{scopes[file]} = !DILexicalBlockFile({block})")
-        return lines
+        return [
+            f"!llvm.module.flags = !{{{', '.join(f'!{number}' for number in flags)}}}",
+            f"!llvm.dbg.cu = !{{!{self._unit}}}",
+            *(f"!{self._numbers[key]} = {text}" for key, text in self._nodes.items()),
+        ]
+
+    def _file(self, file: str) -> int:
+        return self._node(f"file {file}", f'!DIFile(filename: {quoted(file)}, directory: "")')
+
+    def _node(self, key: str, text: str) -> int:
+        self._nodes.setdefault(key, text)
+        return self._numbers.setdefault(key, len(self._numbers))
 
 
 def quoted(text: str) -> str:
