@@ -9,16 +9,28 @@ from pathlib import Path
 
 import pytest
 
+from subsong.cache import cache_folder
 from subsong_hil import BOARDS
 
+pytest_plugins = ["subsong_hil.fixtures"]
+
 ROOT = Path(__file__).parents[1]
+KERNELS = cache_folder() / "kernels"  # of the simulator, before a test has a cache of its own
 TESTS = 5
 
 
-def run_suite(cache: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run `pytest hil ...` from the checkout, with a cache of its own."""
+@pytest.fixture(autouse=True)
+def _shared_kernels(board_cache: Path) -> None:
+    """A board of this test's own, and everybody's compiled kernels: compiling them takes longer than the suite."""
+    KERNELS.mkdir(parents=True, exist_ok=True)
+    board_cache.mkdir()
+    (board_cache / "kernels").symlink_to(KERNELS)
+
+
+def run_suite(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run `pytest hil ...` from the checkout."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environment = {**inherited, "SUBSONG_CACHE": str(cache), "COLUMNS": "200"}
+    environment = {**inherited, "COLUMNS": "200"}
     command = [sys.executable, "-m", "pytest", "hil", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(
         command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
@@ -31,8 +43,8 @@ def facts(output: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z][\w, ]*?) {2,}(.+)$", summary, re.MULTILINE))
 
 
-def test_the_suite_passes_on_the_unix_board_and_says_what_it_measured(tmp_path: Path) -> None:
-    done = run_suite(tmp_path, "--port", "unix")
+def test_the_suite_passes_on_the_unix_board_and_says_what_it_measured() -> None:
+    done = run_suite("--port", "unix")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{TESTS} passed" in done.stdout
     told = facts(done.stdout)
@@ -48,8 +60,8 @@ def test_the_suite_passes_on_the_unix_board_and_says_what_it_measured(tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("pico-1.25.0")
-def test_the_suite_passes_on_the_emulated_pico_at_every_tier(tmp_path: Path) -> None:
-    done = run_suite(tmp_path, "--port", "pico")
+def test_the_suite_passes_on_the_emulated_pico_at_every_tier(pico_deployed: Path) -> None:
+    done = run_suite("--port", "pico")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{TESTS} passed" in done.stdout
     told = facts(done.stdout)
@@ -60,21 +72,21 @@ def test_the_suite_passes_on_the_emulated_pico_at_every_tier(tmp_path: Path) -> 
     assert "by machine code" in told["xor, weight perturbation"]
 
 
-def test_without_a_port_the_suite_says_how(tmp_path: Path) -> None:
-    done = run_suite(tmp_path)
+def test_without_a_port_the_suite_says_how() -> None:
+    done = run_suite()
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "name it: pytest hil --port a0" in done.stderr
     assert all(name in done.stderr for name in BOARDS)
 
 
-def test_a_port_that_is_not_there_is_one_error_for_the_suite(tmp_path: Path) -> None:
-    done = run_suite(tmp_path, "--port", "a250", "-x")
+def test_a_port_that_is_not_there_is_one_error_for_the_suite() -> None:
+    done = run_suite("--port", "a250", "-x")
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
     assert "there is no such port" in done.stdout
 
 
-def test_two_processes_on_one_board_are_refused(tmp_path: Path) -> None:
-    done = run_suite(tmp_path, "--port", "unix", "-n", "2")
+def test_two_processes_on_one_board_are_refused() -> None:
+    done = run_suite("--port", "unix", "-n", "2")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "one board, one process" in done.stderr
 
