@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from random_kernels import reference
 from subsong.compiler import TARGETS, compile_kernels
 from subsong.compiler.named import outermost
-from subsong_sim.loader import gather, import_text, render
+from subsong_sim.loader import gather
 from unicorn_engine import Machine
 
 LOW, HIGH = -(2**31), 2**31 - 1
@@ -39,11 +40,11 @@ def compiled(tmp_path: Path) -> Compile:
 
 @pytest.fixture
 def both(tmp_path: Path, compiled: Compile) -> Both:
-    """Return both(source): the same kernels under CPython, and on a processor of each target."""
+    """Return both(source): the kernels under CPython, values wrapped to int32, and on a processor of each target."""
 
     def build(source: str) -> tuple[Any, list[Machine]]:
         machines = compiled(source)
-        return import_text("own_kernels", render(gather(str(tmp_path / "own_kernels.py"), ()), "cpython")), machines
+        return reference(gather(str(tmp_path / "own_kernels.py"), ())), machines
 
     return build
 
