@@ -1,12 +1,21 @@
-"""Kernels with one thing wrong: every mutant of a joined kernel module that changes an operator, a number or a line."""
+"""Kernels with one thing wrong: an operator, a number or a line of their source, or a bit of their code."""
 
 import ast
 import copy
+import struct
 import types
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
+from unicorn import arm_const, riscv_const
+
+from subsong.compiler import Compiled
+from subsong.known_answers import known_answers
+from subsong_device import answers, layout
 from subsong_sim.loader import Source, _Int32
+from unicorn_engine import Machine
 
 _OPERATORS: dict[type[ast.operator], tuple[type[ast.operator], ...]] = {
     ast.Add: (ast.Sub,),
@@ -67,6 +76,22 @@ def _is_result(function: ast.FunctionDef, node: ast.AST) -> bool:
     return any(isinstance(each, ast.Return) and each.value is node for each in function.body)
 
 
+@cache
+def cases_of(rule: int) -> bytes:
+    """Return the file with the cases of one rule only."""
+    data = known_answers()
+    parts, at = [data[: answers.TABLE_BYTES]], answers.TABLE_BYTES
+    while at < len(data):
+        fields = struct.unpack_from(answers.CASE, data, at)
+        size = struct.calcsize(answers.CASE) + fields[2] * struct.calcsize(answers.TRIAL)
+        if fields[0] != answers.TASKS:
+            size += 2 * answers.SCALARS + layout.LAYER_WORDS * fields[1]
+        if fields[0] == rule:
+            parts.append(data[at : at + size])
+        at += size
+    return b"".join(parts)
+
+
 def int32(value: int) -> int:
     """Wrap as a board's registers do."""
     return ((value + 0x80000000) & 0xFFFFFFFF) - 0x80000000
@@ -116,3 +141,39 @@ def _compiled(function: ast.FunctionDef) -> types.CodeType:
     wrapped = copy.deepcopy(function)
     wrapped.body = [_Int32().visit(statement) for statement in wrapped.body]
     return compile(ast.fix_missing_locations(ast.Module([wrapped], [])), "mutant", "exec")
+
+
+class Bounded:
+    """A processor that gives up on a kernel that does not return."""
+
+    INSTRUCTIONS = 300_000
+
+    def __init__(self, machine: Machine) -> None:
+        self.uc = machine.uc
+        self.pc = arm_const.UC_ARM_REG_PC if machine.thumb else riscv_const.UC_RISCV_REG_PC
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.uc, name)
+
+    def emu_start(self, begin: int, until: int) -> None:
+        self.uc.emu_start(begin, until, count=self.INSTRUCTIONS)
+        assert self.uc.reg_read(self.pc) == until, "it runs on and on"
+
+
+def with_a_bit_flipped(compiled: Compiled, at: int) -> tuple[str, Compiled]:
+    """Return a module's code with its bit number `at` flipped, and where that is."""
+    flipped = list(compiled.kernels)
+    for number, kernel in enumerate(flipped):
+        if at < 8 * len(kernel.code):
+            code = bytearray(kernel.code)
+            code[at >> 3] ^= 1 << (at & 7)
+            flipped[number] = replace(kernel, code=bytes(code))
+            return f"{kernel.name}+{at >> 3}, bit {at & 7}", replace(compiled, kernels=tuple(flipped))
+        at -= 8 * len(kernel.code)
+    raise IndexError(at)
+
+
+def right(machine: Machine, rule: int) -> bool:
+    """Return whether a processor gives every answer of a rule."""
+    played = answers.play(cases_of(rule), lambda _rule: (machine, machine))
+    return all(got == expected for _, _, got, expected in played)

@@ -15,7 +15,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from subsong.profile import MACHINE_CODE, VIPER, Profile
-from subsong.strip import strip_source
+from subsong.strip import indent_by_one, strip_source
 from subsong_device.frames import RULES
 from subsong_device.layout import ARITHMETIC_VERSION
 
@@ -159,7 +159,8 @@ def _kernels(tier: int, profile: Profile) -> tuple[str, dict[str, tuple[str, str
     modules = {rule: (f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS) for rule in RULES}
     modules["tasks"] = (f"{PACKAGE}.tasks", TASK_KERNELS)
     if tier == VIPER:
-        texts = {name: viper_module(*module) for name, module in modules.items()}
+        # Their annotations stay: they are viper's types.
+        texts = {name: indent_by_one(viper_module(*module).encode()).decode() for name, module in modules.items()}
         return target_of(profile, tier), {
             name: (text, hashlib.sha256(text.encode()).hexdigest()) for name, text in texts.items()
         }

@@ -31,7 +31,7 @@ def strip_source(source: bytes, name: str = "source") -> bytes:
         _replace(lines, span, instead)
     stripped = source
     try:
-        stripped = _indent_by_one(b"\n".join(line.rstrip() for line in lines).rstrip() + b"\n")
+        stripped = indent_by_one(b"\n".join(line.rstrip() for line in lines).rstrip() + b"\n")
         same = statements(ast.parse(stripped)) == statements(unannotated(tree))
     except (SyntaxError, tokenize.TokenError):
         same = False
@@ -120,7 +120,7 @@ def _replace(lines: list[bytes], span: _Span, instead: bytes) -> None:
         lines[end_line - 1] = after
 
 
-def _indent_by_one(source: bytes) -> bytes:
+def indent_by_one(source: bytes) -> bytes:
     """Indent by one space a level, and not at all inside brackets."""
     depth = brackets = seen = 0
     indents: dict[int, int] = {}
