@@ -219,7 +219,7 @@ def note(log: ptr16, what: int) -> int:
 def order(log: ptr16, a: int) -> int:
     x = note(log, 1) + note(log, 2) * note(log, 3)
     log[8 + note(log, 4)] = note(log, 5)
-    log[9 + note(log, 6)] += note(log, 7)
+    log[9] += note(log, 6) * note(log, 7)
     if note(log, a) == 3 and note(log, 8) == 8 or note(log, 9) == 0 and note(log, 10) == 0:
         x += 100
     elif note(log, 11) != 11 or note(log, a) > 3:

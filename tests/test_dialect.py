@@ -108,6 +108,7 @@ BODIES = {
     "range takes one to three values": ["for i in range(): x = 1", "for i in range(3, stop=3): x = 1"],
     "range's step is a literal, and not 0": ["for i in range(0, 9, n): x = 1", "for i in range(0, 9, 0): x = 1"],
     "for counts in a name": ["for mem[0] in range(3): x = 1"],
+    "no call in the index of an augmented assignment": ["mem[other(head, 0)] += 1"],
     "for has no else": ["for i in range(3): x = 1\n  else: x = 2"],
     "while has no else": ["while x < 3: x = 4\n  else: x = 2"],
     "z is no parameter, local or constant": ["x = z", "z += 1"],

@@ -153,6 +153,8 @@ class _Checker:
                 self.fail(node, f"operator {type(node.op).__name__} is not in the dialect")
             self.shift(node.op, node.value)
             self.value(node.value)
+            if isinstance(node.target, ast.Subscript) and any(isinstance(n, ast.Call) for n in ast.walk(node.target)):
+                self.fail(node, "no call in the index of an augmented assignment: engines make it once or twice")
             if isinstance(node.target, ast.Name) and node.target.id not in self.pointers:
                 self.name(node.target)
             self.target(node.target)
