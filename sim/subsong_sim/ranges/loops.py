@@ -34,6 +34,7 @@ class Turns:
         n: how many turns; None: a while.
         assigned: the locals that a turn may assign to, as far as a later turn or what follows reads them.
         fail: notes what cannot be proved of the loop itself.
+        indices: the names that an index is made of: better one number than an interval.
     """
 
     key: int
@@ -43,6 +44,7 @@ class Turns:
     n: Value | None
     assigned: frozenset[str]
     fail: Callable[[str], None]
+    indices: frozenset[str] = frozenset()
 
 
 def run_loop(machine: Interpreter, node: ast.For | ast.While, state: State, frame: Frame) -> list[State]:
@@ -68,7 +70,7 @@ def run_loop(machine: Interpreter, node: ast.For | ast.While, state: State, fram
     def enter(s: State, k: Value) -> list[State]:
         return [s] if s.assume(sub(add(n, k, -1), 1)) else []
 
-    loop = Turns(id(node), turn, enter, lambda s: [s], n, (facts.assigned[id(node)] & wanted) - {target}, lambda what: machine.fail(node.iter, frame, what))
+    loop = Turns(id(node), turn, enter, lambda s: [s], n, (facts.assigned[id(node)] & wanted) - {target}, lambda what: machine.fail(node.iter, frame, what), facts.indices)
     return run_turns(machine, loop, state, id(node) in facts.lengths)
 
 
@@ -99,14 +101,14 @@ def run_turns(machine: Interpreter, loop: Turns, state: State, outer: bool = Fal
         plans.append(lambda s: _by_period(machine, loop, s, n))
         if n <= UNROLLED:
             plans.append(lambda s: _one_by_one(machine, loop, s, 0, n))
-    return _first_that_proves(machine, loop.key, plans, state)
+    return _first_that_proves(machine, loop, plans, state)
 
 
 def _first_that_proves(
-    machine: Interpreter, key: int, plans: list[Callable[[State], list[State]]], state: State
+    machine: Interpreter, loop: Turns, plans: list[Callable[[State], list[State]]], state: State
 ) -> list[State]:
-    """Run a loop by the first plan that leaves nothing unproved; by the first one, if none does."""
-    outside = machine.sink
+    """Run a loop by the first plan that leaves nothing unproved, and every index exact; else by the best."""
+    outside, key = machine.sink, loop.key
     order = list(range(len(plans)))
     last = machine.remembered.get(("plan", key))
     if isinstance(last, int) and last < len(plans):
@@ -114,22 +116,30 @@ def _first_that_proves(
     if key in outside.hopeless:
         order = order[:1]
     best: tuple[list[State], Sink] | None = None
+    least = 0, 0
     for i in order:
         machine.sink = Sink(set(outside.hopeless))
         try:
             after = plans[i](state.copy())
         finally:
             sink, machine.sink = machine.sink, outside
-        if best is None or len(sink.violations) < len(best[1].violations):
-            best = after, sink
-        if not sink.violations:
+        doubts = len(sink.violations), sum(_blurred(state, s, loop.indices) for s in after)
+        if best is None or doubts < least:
+            best, least = (after, sink), doubts
             machine.remembered["plan", key] = i
+        if not any(doubts):
             break
     assert best is not None
     if best[1].violations:
         outside.hopeless.add(key)
     outside.add(best[1])
     return best[0]
+
+
+def _blurred(before: State, after: State, names: frozenset[str]) -> int:
+    """Return how many of these were one number before a loop, and are an interval after it."""
+    was = [name for name, v in before.locals.items() if name in names and isinstance(v, int)]
+    return sum(not isinstance(after.known(after.locals[name]), int) for name in was if name in after.locals)
 
 
 def _one_by_one(machine: Interpreter, loop: Turns, state: State, first: int, n: int) -> list[State]:

@@ -23,7 +23,7 @@ from subsong_sim.ranges.values import (
 
 Cell = tuple[str, int]
 SHARED = 3  # symbols that two joined sums keep in common at most: the oldest, which loops count by
-FACTS = 24  # kept at most: the latest are the ones that matter, and to forget one is always sound
+FACTS = 40  # kept at most: the latest are the ones that matter, and to forget one is always sound
 
 
 class State:

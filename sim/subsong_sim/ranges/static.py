@@ -17,6 +17,7 @@ class Facts(NamedTuple):
         live: the names read after a statement, by its id.
         at_head: the names read by a loop's next turn or after the loop, by its id.
         assigned: the names that a loop assigns to, by its id.
+        indices: the names that an index is made of.
         twice: the names by which a statement shifts more than once, by the statement's id: one value for all of them.
         loops: it has a loop, or calls a kernel that has.
         lengths: the loops whose turns give inner loops, or kernels with loops, other lengths; by id.
@@ -28,6 +29,7 @@ class Facts(NamedTuple):
     live: dict[int, frozenset[str]]
     at_head: dict[int, frozenset[str]]
     assigned: dict[int, frozenset[str]]
+    indices: frozenset[str]
     twice: dict[int, frozenset[str]]
     loops: bool
     lengths: frozenset[int]
@@ -54,6 +56,7 @@ def study(function: ast.FunctionDef, looping: Iterable[str]) -> Facts:
         scan.live,
         scan.at_head,
         scan.assigned,
+        frozenset(name for n in ast.walk(function) if isinstance(n, ast.Subscript) for name in reads(n.slice)),
         {id(node): names for node in ast.walk(function) if isinstance(node, ast.Assign) and (names := _twice(node))},
         any(_repeats(node, frozenset(looping)) for node in ast.walk(function)),
         frozenset(_lengths(function, scan.assigned, frozenset(looping))),

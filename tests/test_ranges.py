@@ -1,0 +1,288 @@
+"""The range checker: what it proves of every kernel, that concrete runs stay inside it, and that it names what overflows."""
+
+import ast
+import random
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cases import ACTIVATIONS, COST_LIMIT, ESTIMATORS, RULES, Setup, Step, Trial
+from ranges_watch import Watch
+from subsong.block import build_block
+from subsong.experiment import parse_experiment
+from subsong_device import layout
+from subsong_sim import ranges
+from subsong_sim.errors import EngineError
+from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, TASK_KERNELS, Source, gather
+from subsong_sim.ranges.values import INT32_HIGH, INT32_LOW
+
+
+def learner(rule: str) -> Source:
+    """Return a rule's kernels."""
+    return gather(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS)
+
+
+def tasks() -> Source:
+    """Return the tasks' kernels."""
+    return gather(f"{PACKAGE}.tasks", TASK_KERNELS)
+
+
+def proof_of(setup: Setup, source: Source | None = None) -> ranges.Proof:
+    """Prove a set-up."""
+    block = setup.block()
+    return ranges.prove(block.rule, block.head, block.mem, learner=source)
+
+
+# ------------------------------------------------------------------------------------------------- what is proved
+
+AMPLITUDES = {"weight_perturbation": (1, 4096), "node_perturbation": (1, 16384)}
+# Layers, activations, weight_frac: one unit; every activation; more units than a word has signs; deep; wide.
+SHAPES: dict[str, tuple[tuple[int, ...], tuple[str, ...], int]] = {
+    "one": ((1, 1), ("identity",), 8),
+    "bounded": ((3, 17, 5, 2), ("tanh", "hard_tanh", "logistic"), 11),
+    "deep": ((2, *(1,) * 12), ("identity",) * 12, 14),
+    "wide": ((480, 64, 10), ("logistic", "identity"), 9),
+    "fan_in": ((1, 4095, 1), ("identity", "tanh"), 14),
+}
+
+
+def extremes(rule: str) -> list[Setup]:
+    """Return set-ups that between them stand at every end that the experiment file admits."""
+    amplitude, ends = AMPLITUDES[rule], [(1, 29), (16383, 0), (16383, 29), (1, 0)]
+    return [
+        Setup(rule, estimator, *SHAPES[shape], amplitude[i & 1], *ends[i % 4], (1, 15)[i & 1], rounding)
+        for i, (estimator, shape, rounding) in enumerate(
+            [
+                ("two_sided", "one", "stochastic"),
+                ("running_baseline", "bounded", "stochastic"),
+                ("unperturbed_trial", "one", "nearest"),
+                ("running_baseline", "one", "nearest"),
+                ("two_sided", "bounded", "stochastic"),
+            ]
+        )
+    ]
+
+
+@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("rule", RULES)
+def test_every_kernel_stays_within_int32_at_the_ends_of_the_experiment_file(rule: str, number: int) -> None:
+    assert proof_of(extremes(rule)[number]).violations == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("rule", RULES)
+def test_every_kernel_stays_within_int32_for_every_shape_and_estimator(rule: str, estimator: str, shape: str) -> None:
+    for amplitude, (rate, rate_shift), baseline_shift in product(AMPLITUDES[rule], [(16383, 29), (16383, 0)], (1, 15)):
+        if baseline_shift > 1 and estimator != "running_baseline":
+            continue
+        setup = Setup(rule, estimator, *SHAPES[shape], amplitude, rate, rate_shift, baseline_shift)
+        assert proof_of(setup).violations == []
+
+
+@pytest.mark.parametrize("activation", ["identity", "logistic"])
+def test_the_tasks_kernels_stay_within_int32(activation: str) -> None:
+    setup = Setup(layers=(2, 3, 1), activations=("tanh", activation))
+    block = build_block(parse_experiment(setup.toml("xor"), "setup"))
+    proof = ranges.require_ranges(block.rule, block.head, block.mem, block.task)
+    assert {place[0] for place in proof.seen} >= {"task_sense", "task_cost", "end"}
+
+
+def test_a_proof_tells_what_it_has_seen() -> None:
+    proof = proof_of(Setup())
+    place, (low, high) = proof.widest
+    assert proof.kernels > 10
+    assert 2**29 < max(-low, high) <= INT32_HIGH
+    assert all(INT32_LOW <= a <= b <= INT32_HIGH for a, b in proof.seen.values())
+    assert place[0] in learner("weight_perturbation").functions
+
+
+# ------------------------------------------------------------------------------------------------- soundness
+
+WORDS = st.one_of(st.sampled_from([-32768, -32767, -1, 0, 1, 32767]), st.integers(-32768, 32767))
+COSTS = st.one_of(st.sampled_from([-COST_LIMIT, -1, 0, 1, COST_LIMIT]), st.integers(-COST_LIMIT, COST_LIMIT))
+
+
+@st.composite
+def setups(draw: st.DrawFn) -> Setup:
+    """Small set-ups of every kind."""
+    rule = draw(st.sampled_from(RULES))
+    layers = draw(st.lists(st.sampled_from([1, 2, 3, 16, 17]), min_size=2, max_size=4))
+    setup = Setup(
+        rule,
+        draw(st.sampled_from(ESTIMATORS)),
+        tuple(layers),
+        tuple(draw(st.sampled_from(ACTIVATIONS)) for _ in layers[1:]),
+        draw(st.sampled_from([9, 11, 14])),
+        draw(st.sampled_from([1, 300, AMPLITUDES[rule][1]])),
+        draw(st.sampled_from([1, 100, 16383])),
+        draw(st.sampled_from([0, 7, 28, 29])),
+        draw(st.sampled_from([1, 3, 15])),
+        draw(st.sampled_from(["stochastic", "nearest"])),
+        seed=draw(st.integers(0, 2**32 - 1)),
+    )
+    if draw(st.booleans()):
+        ends = random.Random(setup.seed)  # noqa: S311 - weights at their limits
+        setup = replace(setup, weights=tuple(ends.choice((-1, 1)) * setup.limit for _ in range(setup.n_weights)))
+    return setup
+
+
+@st.composite
+def trials(draw: st.DrawFn, n_sensors: int) -> list[Trial]:
+    """A dozen short trials."""
+    steps = st.builds(Step, COSTS, st.tuples(*[WORDS] * n_sensors))
+    return draw(
+        st.lists(
+            st.builds(Trial, st.sampled_from([False, False, True]), st.lists(steps, max_size=4).map(tuple), COSTS),
+            min_size=4,
+            max_size=10,
+        )
+    )
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.data())
+def test_no_expression_ever_leaves_the_interval_that_it_was_given(data: st.DataObject) -> None:
+    setup = data.draw(setups())
+    block = setup.block()
+    proof = ranges.prove(block.rule, block.head, block.mem)
+    assert proof.violations == []
+    watch = Watch(learner(block.rule), proof.seen)
+    watch.play(block.head, block.mem, data.draw(trials(block.n_sensors)))
+    assert list(watch.wrong.values()) == []
+    assert len(watch.met) > 0.8 * len(proof.seen)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(WORDS, min_size=1, max_size=9), st.sampled_from(["identity", "tanh"]))
+def test_no_expression_of_a_task_leaves_its_interval(outputs: list[int], activation: str) -> None:
+    setup = Setup(layers=(2, 1), activations=(activation,))
+    block = build_block(parse_experiment(setup.toml("xor"), "setup"))
+    watch = Watch(tasks(), ranges.prove(block.rule, block.head, block.mem, block.task).seen)
+    watch.play_task(block.task, [[word] for word in outputs])
+    assert list(watch.wrong.values()) == []
+
+
+# ------------------------------------------------------------------------------------------------- what is refused
+
+
+def altered(source: Source, kernel: str, old: str, new: str) -> Source:
+    """Return kernels, a text in one of them altered."""
+    file = source.files[kernel]
+    text = Path(file).read_text(encoding="utf-8")
+    begins = text.index(f"def {kernel}(")
+    assert old in text[begins:], f"{file} has no {old!r} any more"
+    at = text.index(old, begins)
+    tree = ast.parse(text[:at] + new + text[at + len(old) :])
+    functions = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
+    merged = {name: functions.get(name, f) if source.files[name] == file else f for name, f in source.functions.items()}
+    return Source(source.constants, merged, source.files)
+
+
+WEIGHTS, NODES = RULES
+MUTANTS = [
+    # Rule, kernel, a text of it, what replaces that; the expression that is refused, in that kernel or another; why.
+    (WEIGHTS, "forward", " >> product_shift", "", "`g += ", "can be -3221192704..3221192703, outside int32"),
+    (WEIGHTS, "forward", "<< bias_shift", "<< (bias_shift + 4)", "`g + ((mem[weight]", "outside int32"),
+    (WEIGHTS, "forward", "range(n_in):", "range(n_in + 99):", "`mem[weight + j]`", "keep the index within one region"),
+    (WEIGHTS, "forward", "mem[output + i] = g", "mem[output + 99 + i] = g", "`mem[output + 99 + i]`", "is element"),
+    (WEIGHTS, "threshold", "0x1FFF", "0xFFFF", "`(high & 65535) << 16`", "can be 0..4294901760, outside int32"),
+    (WEIGHTS, "rounded_step", "0x8000", "0x80000", "`shift_to_zero(delta, s) * head[RATE]`", "outside int32"),
+    (WEIGHTS, "rounded_step", "if shift > 29", "if shift > 30", "`r >> 29 - shift`", "shifts by -1"),
+    (WEIGHTS, "observe", "total = COST_LIMIT\n", "total = total + 0\n", "`head[TOTAL] + cost`", "outside int32"),
+    (WEIGHTS, "fold_words", "start = stop", "start = end - (end - start)", "`start < end`", "is not proved to end"),
+    (WEIGHTS, "end", "head[LIMIT]", "0x7FFF", "weights: end leaves", "not in -32667..32667: clip them"),
+    (WEIGHTS, "end", "0 - sign * (", "0 - sign * 65536 * (", "`0 - sign * 65536", "outside int32"),
+    (NODES, "end", "0x4000", "0x40000", " * q`", "outside int32"),
+    (NODES, "accumulate", "1 << head[layer + INPUT_FRAC]", "1 << 16", "eligibility: end leaves", "clip them"),
+    (NODES, "begin", "if sign > 0", "if sign > 1", "eligibility: end leaves", "clip them"),
+    (NODES, "move_along_eligibility", "d = limit\n", "d = d + 0\n", "`mem[w + k]`", "clip it to int16 first"),
+]
+
+
+@pytest.mark.parametrize(("rule", "kernel", "old", "new", "named", "why"), MUTANTS)
+def test_a_kernel_that_can_overflow_is_refused_at_its_line(
+    rule: str, kernel: str, old: str, new: str, named: str, why: str
+) -> None:
+    source = altered(learner(rule), kernel, old, new)
+    found = proof_of(Setup(rule, "two_sided", (7, 2), ("identity",), 8, 100, 16383, 29), source).violations
+    meant = [v for v in found if v.rule.startswith(named) or named in v.rule.split(" can be ")[0]]
+    assert meant, found
+    assert any(why in v.rule and "layers 7-2, amplitude 100, rate 16383 * 2**-29" in v.rule for v in meant), meant
+
+
+def test_a_refusal_names_file_line_expression_interval_calls_and_configuration() -> None:
+    source = altered(learner(WEIGHTS), "threshold", "0x1FFF", "0xFFFF")
+    line = next(n.lineno for n in ast.walk(source.functions["threshold"]) if isinstance(n, ast.LShift) or _shifts(n))
+    found = proof_of(Setup(), source).violations[0]
+    assert str(found) == (
+        f"{source.files['threshold']}:{line}: `(high & 65535) << 16` can be 0..4294901760, outside int32: clip or shift "
+        "its operands, or restrict what feeds them (in end > threshold; weight_perturbation, two_sided, layers 2-1, "
+        "amplitude 200, rate 1 * 2**-4)"
+    )
+
+
+def _shifts(node: ast.AST) -> bool:
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.LShift)
+
+
+def test_a_task_that_can_overflow_is_refused_at_its_line() -> None:
+    block = build_block(parse_experiment(Setup(activations=("identity",)).toml("xor"), "setup"))
+    source = altered(tasks(), "task_cost", "e = 0x4000", "e = e + 0")
+    found = ranges.prove(block.rule, block.head, block.mem, block.task, tasks=source).violations
+    assert [v.rule.split(" can be ")[0] for v in found][:1] == ["`e * e`"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("AMPLITUDE", 5000, "head[AMPLITUDE] is 5000, outside 1..4096"),
+        ("LIMIT", 65535, "head[LIMIT] is 65535, outside 0..32567"),
+        ("RATE", 16384, "head[RATE] is 16384, outside 1..16383"),
+        ("REMAINDER", 2**30, "head[REMAINDER] is 1073741824, outside 0..7"),
+        ("BASELINE", 2**28 + 1, "head[BASELINE] is 268435457, outside -268435456..268435456"),
+    ],
+)
+def test_a_block_outside_its_ranges_is_refused_at_the_words_line(name: str, value: int, says: str) -> None:
+    block = Setup(head={getattr(layout, name): value}).block()
+    found = ranges.check_ranges(block.rule, block.head, block.mem)
+    lines = Path(str(layout.__file__)).read_text(encoding="utf-8").splitlines()
+    assert says in [v.rule.split(":")[0] for v in found]
+    assert all(lines[v.line - 1].startswith(f"{name} = ") for v in found if says in v.rule)
+
+
+def test_a_limit_beyond_int16_is_refused_where_the_product_overflows() -> None:
+    block = Setup(head={layout.LIMIT: 65535}).block()
+    found = ranges.check_ranges(block.rule, block.head, block.mem)
+    assert any("clip it to int16 first" in v.rule for v in found), found
+
+
+def test_more_steps_than_an_eligibility_has_room_for_are_refused() -> None:
+    block = Setup("node_perturbation").block()
+    assert ranges.check_ranges(block.rule, block.head, block.mem, steps=16384) == []
+    found = ranges.check_ranges(block.rule, block.head, block.mem, steps=40000)
+    assert any(v.rule.startswith("`head[e + j] += ") and "outside int32" in v.rule for v in found), found
+
+
+def test_more_units_and_steps_than_a_counter_has_room_for_are_refused() -> None:
+    setup = Setup(layers=(1, 4095, 1, 4095, 1), activations=("identity",) * 4, weight_frac=14)
+    block = setup.block()
+    assert ranges.check_ranges(block.rule, block.head, block.mem) == []
+    found = ranges.check_ranges(block.rule, block.head, block.mem, steps=2**20)
+    assert any("head[SATURATED] += saturated" in v.rule for v in found), found
+
+
+def test_require_lists_every_refusal() -> None:
+    block = Setup(head={layout.LIMIT: 65535}).block()
+    with pytest.raises(EngineError) as error:
+        ranges.require_ranges(block.rule, block.head, block.mem)
+    head, *lines = str(error.value).splitlines()
+    assert head == "not proved to stay within 32 bits (see docs/ranges.md):"
+    assert len(lines) == len(ranges.check_ranges(block.rule, block.head, block.mem))
+    with pytest.raises(EngineError, match="rule 'x': choose one of weight_perturbation, node_perturbation"):
+        ranges.require_ranges("x", block.head, block.mem)
