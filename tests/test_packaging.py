@@ -98,6 +98,7 @@ def test_the_wheel_holds_firmware_sources_examples_and_licence(wheel: Path) -> N
         assert archive.read(licence[0]).decode().startswith("MIT License")
     assert "subsong_device/layout.py" in names
     assert {"subsong/examples/xor.toml", "subsong/examples/cartpole.toml"} <= set(names)
+    assert {"subsong/profiles/pico.toml", "subsong/profiles/generic.toml"} <= set(names)
     assert f"subsong-{PROJECT['version']}-py3-none-any.whl" == wheel.name
 
 
@@ -119,6 +120,11 @@ def test_an_installed_wheel_works_outside_the_repository(installed: Path, tmp_pa
         "from importlib.resources import files as f; print(f('subsong').joinpath('examples/xor.toml').read_text())"
     )
     assert "[network]" in call(installed, "-c", program, cwd=tmp_path)
+    program = (
+        "from subsong.firmware import build_firmware as b; from subsong.profile import named_profile as n; "
+        "print(b(n('esp32')).manifest.kernels.keys(), len(b(n('unix')).sources))"
+    )
+    assert "viper" in call(installed, "-c", program, cwd=tmp_path)
 
 
 def test_an_editable_install_resolves_each_package_to_its_folder(tmp_path: Path) -> None:
