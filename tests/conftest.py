@@ -61,9 +61,11 @@ def micropython() -> "Iterator[MicroPythonEngine]":
 
 
 UNICORNS = ("unicorn-armv6m", "unicorn-armv7em", "unicorn-rv32imc")
+# Quick runs play on one of the three; drawn kernels are compiled for all of them there, too (test_compiler*.py).
+_SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in UNICORNS[1:]]
 
 
-@pytest.fixture(scope="session", params=["cpython", "numba", "micropython", *UNICORNS])
+@pytest.fixture(scope="session", params=["cpython", "numba", "micropython", UNICORNS[0], *_SLOWER])
 def engine(request: pytest.FixtureRequest) -> "Engine":
     """Every engine that executes the firmware's kernels, one after another: a case in, its answers out."""
     from cases import cpython_engine, numba_engine

@@ -77,21 +77,19 @@ class Machine:
                 address = self.place(number, bytes(argument))
                 places.append((address, argument))
                 words.append(address)
-        kept = [0x1357_9000 + 4 * n for n in range(len(self.saved))]
-        for register, value in zip([*self.saved, *self.arguments], [*kept, *words], strict=False):
-            self.uc.reg_write(register, value)
-        self.uc.reg_write(self.sp, STACK)
-        self.uc.reg_write(self.link, RETURN | self.thumb)
+        kept = [(register, 0x1357_9000 + 4 * n) for n, register in enumerate(self.saved)] + [(self.sp, STACK)]
+        given = list(zip(self.arguments, words, strict=False))
+        self.uc.reg_write_batch([*kept, *given, (self.link, RETURN | self.thumb)])
         try:
             self.uc.emu_start(self.entries[name] | self.thumb, RETURN)
         except unicorn.UcError as e:
             raise AssertionError(f"{self.target} {name}: {e}") from e
-        assert [self.uc.reg_read(register) for register in self.saved] == kept, f"{name} lost its caller's registers"
-        assert self.uc.reg_read(self.sp) == STACK, f"{name} lost its caller's stack"
+        *now, result = self.uc.reg_read_batch([*(register for register, _ in kept), self.arguments[0]])
+        assert now == [value for _, value in kept], f"{self.target} {name}: lost its caller's registers or stack"
         for address, argument in places:
             if len(argument):
                 memoryview(argument).cast("B")[:] = self.uc.mem_read(address, len(memoryview(argument).cast("B")))
-        return int(((self.uc.reg_read(self.arguments[0]) & 0xFFFFFFFF) ^ 0x8000_0000) - 0x8000_0000)
+        return int(((result & 0xFFFFFFFF) ^ 0x8000_0000) - 0x8000_0000)
 
     def place(self, number: int, content: bytes) -> int:
         """Write a buffer against the upper or the lower end of memory of its own; return its address."""
