@@ -139,8 +139,8 @@ def translate_source(
 def _code(translated: Translated, name: str, target: str, where: str) -> bytes:
     if translated.problem:
         raise CompileError(
-            f"{where}: LLVM gave up on kernel {name} for {target} ({translated.problem}); divide it into"
-            f" smaller kernels that the board calls one by one"
+            f"{where}: LLVM gave up on kernel {name} for {target} ({translated.problem}); if it is a long one, divide it"
+            f" into kernels that the board calls one by one"
         )
     return code_of(translated.elf, name, target, where)
 

@@ -79,7 +79,11 @@ def main() -> None:
         llvm.set_option("subsong", option)
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    machine = llvm.Target.from_triple(target.triple).create_target_machine(
+    try:
+        architecture = llvm.Target.from_triple(target.triple)
+    except RuntimeError:
+        sys.exit(f"error: this llvmlite has no back end for {target.triple}: `pip install --force-reinstall llvmlite`")
+    machine = architecture.create_target_machine(
         cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="default"
     )
     tuning = llvm.create_pipeline_tuning_options(speed_level=2)
