@@ -50,6 +50,10 @@ class Guess:
     changes: dict[str, Change] = field(default_factory=dict)
     settled: set[Variable] = field(default_factory=set)  # known to be no accumulator
 
+    def copy(self) -> "Guess":
+        """Return an equal guess."""
+        return Guess(dict(self.kinds), dict(self.changes), set(self.settled))
+
 
 @dataclass
 class Head:
@@ -91,7 +95,17 @@ class _Induction:
         self.guess = Guess()
         self.names = [name for name in loop.assigned if name in state.locals]
         self.outs: list[State] = []
-        self.top = ENDLESS if loop.n is None else max(state.interval(loop.n)[1] - 1, 0)
+        self.top = self._top()
+
+    def _top(self) -> int:
+        n = self.loop.n
+        return ENDLESS if n is None else max(self.state.interval(n)[1] - 1, 0)
+
+    def _place(self) -> tuple[object, ...]:
+        """Return what tells this loop from others of the same text."""
+        n = self.loop.n
+        numbers = tuple((name, v) for name, v in self.state.locals.items() if isinstance(v, int))
+        return None if n is None else self.state.interval(n), numbers
 
     # ------------------------------------------------------------------------------------------- a turn
 
@@ -386,6 +400,17 @@ class _Induction:
 
     def judge(self) -> State:
         """Guess until a turn confirms it; return the state after the loop."""
+        key = "guess", self.loop.key, self._place()
+        last = self.machine.remembered.get(key)
+        if isinstance(last, Guess):
+            # What was true of this loop the last time is most often true again: a turn will tell.
+            self.guess = last.copy()
+            head, sink = self.attempt()
+            self._last_head = head
+            if self.confirmed(head, 0) and not sink.violations:
+                self.machine.sink.add(sink)
+                return self.after(head)
+            self.guess, self.top = Guess(), self._top()
         self.first()
         narrowed = self.loop.n is not None
         for number in range(ATTEMPTS):
@@ -400,6 +425,7 @@ class _Induction:
             narrowed = True
         else:
             self.loop.fail("is a loop of which no turn can be taken for all: make it simpler")
+        self.machine.remembered[key] = self.guess.copy()
         self.machine.sink.add(sink)
         if self.top >= ENDLESS and self.loop.n is None and self.outs:
             self.loop.fail("is not proved to end this loop")

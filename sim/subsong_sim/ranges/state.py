@@ -34,26 +34,46 @@ class State:
         cells: memory words that are told apart, by buffer and index.
         contents: regions of words that are not.
         bounds: what is known about symbols beyond their own intervals.
-        facts: linear forms that are not negative.
         loads: symbols loaded from regions since the loop that is being judged began its turn.
     """
 
-    __slots__ = ("bounds", "cells", "contents", "facts", "loads", "locals")
+    __slots__ = ("_by_symbol", "_facts", "bounds", "cells", "contents", "loads", "locals")
 
     def __init__(self) -> None:
         self.locals: dict[str, Value] = {}
         self.cells: dict[Cell, Value] = {}
         self.contents: dict[str, Content] = {}
         self.bounds: dict[Symbol, Interval] = {}
-        self.facts: tuple[Form, ...] = ()
+        self.facts = ()
         self.loads: tuple[Symbol, ...] = ()
 
     def copy(self) -> "State":
         """Return an equal state."""
         other = State.__new__(State)
         other.locals, other.cells, other.contents = dict(self.locals), dict(self.cells), dict(self.contents)
-        other.bounds, other.facts, other.loads = dict(self.bounds), self.facts, self.loads
+        other.bounds, other.loads = dict(self.bounds), self.loads
+        other._facts, other._by_symbol = self._facts, self._by_symbol
         return other
+
+    @property
+    def facts(self) -> tuple[Form, ...]:
+        """Linear forms that are not negative."""
+        return self._facts
+
+    @facts.setter
+    def facts(self, facts: tuple[Form, ...]) -> None:
+        self._facts = facts
+        self._by_symbol: dict[Symbol, list[Form]] | None = None
+
+    @property
+    def by_symbol(self) -> dict[Symbol, list[Form]]:
+        """The facts that name a symbol."""
+        if self._by_symbol is None:
+            self._by_symbol = {}
+            for f in self._facts:
+                for s, _ in f.terms:
+                    self._by_symbol.setdefault(s, []).append(f)
+        return self._by_symbol
 
     def interval(self, v: Value) -> Interval:
         """Return an interval that holds a value, from its symbols' intervals alone."""
@@ -101,7 +121,7 @@ class State:
         """Return the interval of a value as the facts have it, too; as the sum of up to `depth` facts does."""
         low, high = self.tight(v)
         if isinstance(v, Form) and depth:
-            for f in self._facts(v):
+            for f in self._about(v):
                 # A fact helps where a symbol goes with it.
                 less, more = _times(v, f)
                 if less:
@@ -112,13 +132,18 @@ class State:
 
     # ------------------------------------------------------------------------------------------- inequalities
 
-    def _facts(self, v: Form) -> list[Form]:
+    def _about(self, v: Form) -> list[Form]:
         """Return the facts that share a symbol with a form."""
-        own = {s for s, _ in v.terms}
-        found = [f for f in self.facts if any(s in own for s, _ in f.terms)]
-        for s in own:
-            found += _of_origin(s)
-        entries = [s for s in own if isinstance(s.origin, Entry)]
+        found: list[Form] = []
+        entries: list[Symbol] = []
+        by_symbol = self.by_symbol
+        for s, _ in v.terms:
+            if s in by_symbol:
+                found += [f for f in by_symbol[s] if f not in found] if found else by_symbol[s]
+            if s.origin is not None:
+                found += _of_origin(s)
+                if isinstance(s.origin, Entry):
+                    entries.append(s)
         if len(entries) > 1:
             found += [f for s in entries for t in entries if s is not t for f in self._neighbours(s, t)]
         return found
@@ -153,7 +178,7 @@ class State:
         if self.tight(v)[0] >= 0:
             return True
         if depth and isinstance(v, Form):
-            return any(n and self.proves(add(v, f, -n), depth - 1) for f in self._facts(v) for n in _times(v, f)[:1])
+            return any(n and self.proves(add(v, f, -n), depth - 1) for f in self._about(v) for n in _times(v, f)[:1])
         return False
 
     def assume(self, v: Value) -> bool:
@@ -210,7 +235,7 @@ class State:
                         follows.append(f)
             elif isinstance(origin, AtLeast):
                 follows += [f for x in origin.forms if isinstance(f := sub(b, x), Form)]
-            follows += [f for f in self.facts if f is not v and any(t is s for t, _ in f.terms)]
+            follows += [f for f in self.by_symbol.get(s, ()) if f is not v]
         return follows
 
 
@@ -284,8 +309,9 @@ def _join(a: State, b: State) -> State:
     for region, content in a.contents.items():
         other = b.contents[region]
         new.contents[region] = content if content is other else join_contents(content, a, other, b)
-    for value, x, y in news:
-        new.facts = (*new.facts, *_in_common(a, b, value, x, y))[-FACTS:]
+    common = [f for value, x, y in news for f in _in_common(a, b, value, x, y)]
+    if common:
+        new.facts = (*new.facts, *common)[-FACTS:]
     return new
 
 
@@ -326,8 +352,9 @@ def _in_common(a: State, b: State, value: Value, x: Value, y: Value) -> list[For
             candidates.append(Form(0, v.terms))
             candidates += [Form(0, ((s, c),)) for s, _ in v.terms for c in (1, -1)]
     found: list[Form] = []
-    span = hull(a.reach(x), b.reach(y))
-    for c in dict.fromkeys(candidates):
+    candidates = [c for c in dict.fromkeys(candidates) if _linked(a, b, x, c) and _linked(b, a, y, c)]
+    span = hull(a.reach(x), b.reach(y)) if candidates else (0, 0)
+    for c in candidates:
         low, high = hull(a.reach(sub(x, c)), b.reach(sub(y, c)))
         least, most = hull(a.interval(c), b.interval(c))
         if low > span[0] - most:
@@ -335,3 +362,10 @@ def _in_common(a: State, b: State, value: Value, x: Value, y: Value) -> list[For
         if high < span[1] - least:
             found += [f for f in [sub(add(c, high), value)] if isinstance(f, Form)]
     return found
+
+
+def _linked(a: State, b: State, x: Value, c: Form) -> bool:
+    """Tell whether anything in one state connects a value with a candidate."""
+    own = symbols(x)
+    by_symbol = a.by_symbol
+    return any(s in own or s in by_symbol or a.bounds.get(s) != b.bounds.get(s) for s, _ in c.terms)
