@@ -139,7 +139,7 @@ def translate_source(
 def _code(translated: Translated, name: str, target: str, where: str) -> bytes:
     if translated.problem:
         raise CompileError(
-            f"{where}: LLVM gave up on kernel {name} for {target} ({translated.problem}); if it is a long one, divide it"
+            f"{where}: LLVM gave up on kernel {name} for {target} ({translated.problem}); if it is long, divide it"
             f" into kernels that the board calls one by one"
         )
     return code_of(translated.elf, name, target, where)
