@@ -17,9 +17,10 @@ from typing import Annotated, Literal, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from subsong.errors import FirmwareError, ProfileError
+from subsong_device.tiers import NAMES
 
-BYTECODE, VIPER, MACHINE_CODE = 0, 1, 2
-TIERS = ("bytecode", "viper", "machine code")
+BYTECODE, VIPER, MACHINE_CODE = range(3)
+TIERS = NAMES
 FOLDER = "SUBSONG_PROFILES"
 
 # MicroPython's numbers (py/persistentcode.h), in bits 10 to 13 of sys.implementation._mpy; 0 has no native code.
