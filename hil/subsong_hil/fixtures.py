@@ -3,14 +3,18 @@
 Each board has a flash and a cache of its own, so that tests run side by side.
 """
 
+import fcntl
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from subsong.cache import cache_folder
 from subsong.deploy import deploy, start_firmware, stop_firmware
+from subsong.firmware import build_firmware
 from subsong.ports import Port, open_port
+from subsong.profile import named_profile
 from subsong_hil import images
 from subsong_hil.pico import PicoBoard
 from subsong_hil.unix import UnixBoard
@@ -75,15 +79,33 @@ def pico_firmware() -> Path:
     return images.image("pico")
 
 
-@pytest.fixture(scope="session")
-def pico_deployed_flash(tmp_path_factory: pytest.TempPathFactory, pico_firmware: Path) -> Path:
-    """A Pico's flash folder with this installation's firmware, its tier chosen: a minute of emulation, once."""
-    flash = tmp_path_factory.mktemp("pico") / "flash"
-    with PicoBoard(flash, firmware=str(pico_firmware)) as board, open_port(board.path) as port:
-        deploy(port)
-        start_firmware(port)
-        stop_firmware(port)
+def deployed_pico(firmware: Path) -> Path:
+    """Return a Pico's flash folder with this installation's firmware, its tier chosen, to be copied and never used.
+
+    Making it takes a minute of emulation and more, so all processes of a session share one, and later sessions as long
+    as neither firmware changes.
+    """
+    digest = build_firmware(named_profile("pico")).manifest.digest
+    folder = cache_folder() / "deployed"
+    flash = folder / f"{firmware.stem}-{digest[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not flash.exists():
+            made = folder / "new"
+            shutil.rmtree(made, ignore_errors=True)
+            with PicoBoard(made, firmware=str(firmware)) as board, open_port(board.path) as port:
+                deploy(port)
+                start_firmware(port)
+                stop_firmware(port)
+            made.rename(flash)
     return flash
+
+
+@pytest.fixture(scope="session")
+def pico_deployed_flash(pico_firmware: Path) -> Path:
+    """What `deployed_pico` returns, for the Pico's default firmware."""
+    return deployed_pico(pico_firmware)
 
 
 @pytest.fixture
