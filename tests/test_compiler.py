@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from random_kernels import reference
-from subsong.compiler import TARGETS, compile_kernels
+from subsong.compiler import TARGETS, Compiled, Kernel, compile_kernels
 from subsong.compiler.named import outermost
 from subsong_sim.loader import gather
 from unicorn_engine import Machine
@@ -153,6 +153,22 @@ def test_an_access_outside_a_buffer_is_noticed(tmp_path: Path, target: str, at: 
         except AssertionError as e:
             seen += "outside" in str(e)
     assert seen == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("armv6m", (0x2400, 0x4770)),  # movs r4, #0
+        ("armv7em", (0xB082, 0x4770)),  # sub sp, #8
+        ("rv32imc", (0x4401, 0x8082)),  # li s0, 0
+    ],
+)
+def test_what_a_callers_registers_lose_is_noticed(target: str, words: tuple[int, int]) -> None:
+    """The engine's own control."""
+    code = b"".join(word.to_bytes(2, "little") for word in words)
+    machine = Machine(Compiled("", target, (Kernel("broken", (), code),), ""))
+    with pytest.raises(AssertionError, match=f"{target} broken: lost its caller's registers or stack"):
+        machine.broken()
 
 
 # ------------------------------------------------------------------------------------------------- statements

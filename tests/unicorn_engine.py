@@ -2,6 +2,8 @@
 
 Each buffer ends where its memory ends, or begins where it begins, from one call to the next: what reaches beyond it
 stops the emulation. After each call the registers that belong to the caller, and the stack pointer, are as before.
+
+As a Cortex-M0, unicorn executes Thumb-2 as well: that armv6m's words are its own, the emulated Pico and micro:bit show.
 """
 
 from array import array
