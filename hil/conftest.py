@@ -17,7 +17,7 @@ from subsong.verify import verify_board
 from subsong_hil import BOARDS
 from subsong_hil.suite import BoardUnderTest
 
-ORDER = ("hil_engines", "hil_steps", "hil_learning", "hil_link")
+ORDER = ("hil_deploy", "hil_engines", "hil_steps", "hil_learning", "hil_link")
 UNDER_TEST = pytest.StashKey[BoardUnderTest]()
 HOW = f"name it: pytest hil --port a0 (or /dev/ttyACM0, auto; with nothing plugged in: {', '.join(sorted(BOARDS))})"
 

@@ -11,7 +11,6 @@ import gc
 from array import array
 from binascii import unhexlify
 from time import ticks_diff, ticks_us
-from subsong_device.block import load_kernels
 from subsong_device.layout import CHECK
 def nothing(head, mem, x, u):
     pass
@@ -21,8 +20,8 @@ def timed(act, n, *block):
     for _ in range(n):
         act(*block)
     return ticks_diff(ticks_us(), began)
-def measure(rule, tier, head, mem, x, n_u, n):
-    learner = load_kernels(rule, tier)[0]
+def measure(kernels, head, mem, x, n_u, n):
+    learner = __import__(kernels, None, None, ("act",))
     block = array("i", unhexlify(head)), array("H", unhexlify(mem)), array("H", x), array("H", [0] * n_u)
     learner.begin(block[0], block[1])
     took = timed(learner.act, n, *block)
@@ -40,7 +39,7 @@ def test_a_step_takes_this_long(board: BoardUnderTest, repl: Repl) -> None:
         for rule in RULES:
             setup = Setup(rule=rule, estimator="running_baseline", layers=(4, 8, 1), activations=("tanh", "hard_tanh"))
             case = case_of(setup, [Trial(False, (Step(0, WORDS),) * n, 0)])
-            call = (RULES.index(rule), tier, case.head.hex(), case.mem.hex(), [w & 0xFFFF for w in WORDS], 1, n)
+            call = (board.kernels(rule, tier), case.head.hex(), case.mem.hex(), [w & 0xFFFF for w in WORDS], 1, n)
             us, loop_us, check = map(int, repl.run(f"measure{call!r}").split())
             assert check == check_after_steps(case), f"{rule}, {TIERS[tier]}"
             took.append(f"{(us - loop_us) / n:,.1f} us by {rule.replace('_', ' ')}")

@@ -70,6 +70,7 @@ def test_the_suite_passes_on_the_emulated_pico_at_every_tier(pico_deployed: Path
         assert "equal to the oracle" in told[tier]
         assert "us by node perturbation" in told[f"a step, {tier}"]
     assert "by machine code" in told["xor, weight perturbation"]
+    assert "failed" not in told
 
 
 def test_without_a_port_the_suite_says_how() -> None:

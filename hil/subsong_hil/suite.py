@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from subsong.firmware import FOLDERS, PACKAGE
 from subsong.ports import Port
 from subsong.profile import Profile
 from subsong.verify import Verified
@@ -25,6 +26,10 @@ class BoardUnderTest:
     def profile(self) -> Profile:
         """What the board is, with the tiers that its MicroPython has."""
         return self.held.profile
+
+    def kernels(self, rule: str, tier: int) -> str:
+        """Return the name of the module with a rule's kernels on the board: imported by itself, it comes quickest."""
+        return f"{PACKAGE}.{FOLDERS.get(tier, 'learners')}.{rule}"
 
     def note(self, name: str, value: str) -> None:
         """Add a line to the summary."""
