@@ -7,6 +7,7 @@ a moment ago would have left. It ends cleanly on SIGTERM, and when the other end
 """
 
 import argparse
+import errno
 import os
 import select
 import signal
@@ -61,7 +62,12 @@ class Worker:
                 machine.run()
             if self._held:
                 self._hold()
-            self._exchange()
+            try:
+                self._exchange()
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                self._ended = True  # nobody holds the other side of the terminal any more
             if time.monotonic() >= self._next_save:
                 self._save()
         self._save()

@@ -25,7 +25,7 @@ port_option = click.option(
     "--port",
     required=True,
     envvar="SUBSONG_PORT",
-    help="a0 or /dev/ttyACM0, socket://HOST:PORT, auto; or unix: a board that Subsong starts itself.",
+    help="a0 or /dev/ttyACM0, socket://HOST:PORT, auto; or a board that Subsong starts itself: unix, pico, microbit.",
 )
 
 
