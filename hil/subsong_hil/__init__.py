@@ -6,9 +6,10 @@
 from collections.abc import Mapping
 
 from subsong_hil.board import ProcessBoard
+from subsong_hil.microbit import MicrobitBoard
 from subsong_hil.pico import PicoBoard
 from subsong_hil.unix import UnixBoard
 
-__all__ = ["BOARDS", "PicoBoard", "ProcessBoard", "UnixBoard"]
+__all__ = ["BOARDS", "MicrobitBoard", "PicoBoard", "ProcessBoard", "UnixBoard"]
 
-BOARDS: Mapping[str, type[ProcessBoard]] = {"pico": PicoBoard, "unix": UnixBoard}
+BOARDS: Mapping[str, type[ProcessBoard]] = {"microbit": MicrobitBoard, "pico": PicoBoard, "unix": UnixBoard}

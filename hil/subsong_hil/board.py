@@ -58,6 +58,8 @@ class ProcessBoard(ABC):
         name: what --port calls it.
         available: what `subsong boards` says of it.
         slowdown: the host's patience is multiplied by this: how many times slower than real the board runs.
+        ring: bytes that its driver holds for a program that does not read, where they are so few that the host must
+            pace itself; else 0.
         details: which firmware it runs, where there is a choice; known once it was started.
         complaints: after `stop`, what the child wrote to its standard error; nothing where that is the console.
     """
@@ -65,6 +67,7 @@ class ProcessBoard(ABC):
     name: ClassVar[str]
     available: ClassVar[str]
     slowdown: float = 1.0
+    ring: ClassVar[int] = 0
     death_signal: ClassVar[int] = signal.SIGKILL  # of a child whose parent died
     stderr_is_console: ClassVar[bool] = False  # else what the child complains of is kept for error messages
 
@@ -159,7 +162,7 @@ class ProcessBoard(ABC):
             try:
                 _set_raw(slave)
                 # Every tool of ours that opens the port learns of its patience there, whoever started the board.
-                size = struct.pack("HHHH", 0, 0, math.ceil(self.slowdown), SLOWDOWN_MARK)
+                size = struct.pack("HHHH", self.ring, 0, math.ceil(self.slowdown), SLOWDOWN_MARK)
                 fcntl.ioctl(slave, termios.TIOCSWINSZ, size)
                 self._path = os.ttyname(slave)
                 self._spawn(self.command(), master, lock)
@@ -209,12 +212,12 @@ class ProcessBoard(ABC):
             why = f"its process ended with status {status}"
         raise PortError(f"the {self.name} board cannot start: {why}{text and ': ' + text[-500:]}")
 
-    def read_banner(self, slave: int) -> bytes:
+    def read_banner(self, slave: int, timeout_s: float = START_TIMEOUT_S) -> bytes:
         """Read up to the first prompt, or all there is if the process ends: later the board does what its port says."""
         poller = select.poll()
         poller.register(slave, select.POLLIN)
         said = b""
-        until = time.monotonic() + START_TIMEOUT_S
+        until = time.monotonic() + timeout_s
         while not said.endswith(PROMPT) and time.monotonic() < until:
             ended = not self.running  # asked before the last look, which then misses nothing
             if poller.poll(0 if ended else WATCH_MS):

@@ -1,6 +1,6 @@
 """What a board says about itself, over its REPL."""
 
-import json
+import ast
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from subsong.ports import Port
 from subsong.repl import Repl
 
 DEVICE = """
-import sys, gc, json
+import sys, gc
 i = sys.implementation
 d = {"name": i.name, "version": ".".join(str(n) for n in i.version), "build": getattr(i, "_build", ""),
      "machine": getattr(i, "_machine", ""), "platform": sys.platform, "mpy": getattr(i, "_mpy", 0), "unique_id": ""}
@@ -21,7 +21,7 @@ except (ImportError, AttributeError):
     pass
 gc.collect()
 d["heap_free"] = gc.mem_free()
-print(json.dumps(d))
+print(d)
 """
 
 
@@ -58,6 +58,6 @@ def ask_device(repl: Repl) -> DeviceInfo:
     """Do `device_info` in a REPL that is open."""
     output = repl.run(DEVICE)
     try:
-        return DeviceInfo(**json.loads(output))
-    except (ValueError, TypeError):
+        return DeviceInfo(**ast.literal_eval(output.strip()))
+    except (ValueError, TypeError, SyntaxError):
         raise BoardError(f"port {repl.port.name}: the board's account of itself is garbled: {output!r}") from None

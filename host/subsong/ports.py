@@ -23,9 +23,11 @@ from subsong.errors import PortError
 
 BAUDRATE = 115200
 WRITE_TIMEOUT_S = 5.0
+PACE_S = 3e-4  # a byte: three times what a wire at 115200 bits/s takes
+MICROBIT_USB = (0x0D28, 0x0204)  # a micro:bit's debugger, behind which lies a UART with a buffer of 63 bytes
 SPIN_NS = 200_000  # about two round trips to an embedded board
 BULK = 65536
-SLOWDOWN_MARK = 0x5B50  # an emulated board's terminal has this height in pixels, and its slowdown as its width
+SLOWDOWN_MARK = 0x5B50  # an emulated board's terminal has this height in pixels; width: its slowdown, rows: its ring
 SHORT_NAMES = {"a": "/dev/ttyACM", "u": "/dev/ttyUSB", "c": "COM"}
 NAMES_HELP = (
     "unix (a MicroPython process), pico and microbit (emulated boards), auto, a0 u0 c0 (ttyACM0, ttyUSB0, COM0), "
@@ -209,6 +211,7 @@ class Port:
         serial: the pyserial object, for tools that want one.
         board: the emulated board that was started for this port, or None.
         slowdown: how many times slower than real the board runs: every time-out on it is multiplied by this.
+        ring: bytes that the board's driver holds, where that is so few that longer writes must be paced; else 0.
     """
 
     def __init__(self, name: str, serial_port: serial.SerialBase, board: EmulatedBoard | None = None) -> None:
@@ -218,7 +221,8 @@ class Port:
         self._closed = False
         self._unread = b""
         self._fd = _descriptor(serial_port)
-        self.slowdown = 1.0 if self._fd is None else _slowdown(self._fd)
+        self.slowdown, self.ring = (1.0, 0) if self._fd is None else _emulated(self._fd)
+        self.ring = self.ring or _ring_of(name)
         self._readable: Callable[[float], list[tuple[int, int]]] | None = None
         if self._fd is not None:
             poller = select.poll()
@@ -290,6 +294,9 @@ class Port:
         Raises:
             PortError: the port vanished, or took nothing for `WRITE_TIMEOUT_S` (times the board's slowdown).
         """
+        if 0 < self.ring < len(data):
+            self._write_paced(memoryview(data))
+            return
         try:
             if self._fd is None:
                 self.serial.write(data)
@@ -304,6 +311,13 @@ class Port:
             raise self._stuck() from error
         except (OSError, TypeError) as error:
             raise self._vanished(error) from error
+
+    def _write_paced(self, data: memoryview) -> None:
+        """Write in pieces that the board's driver holds, as slowly as a wire would: an emulator does not pace itself."""
+        piece = self.ring // 2
+        for at in range(0, len(data), piece):
+            self.write(data[at : at + piece])
+            time.sleep(piece * PACE_S * self.slowdown)
 
     def _write_rest(self, rest: memoryview) -> None:
         assert self._fd is not None
@@ -386,16 +400,22 @@ class Port:
         self.close()
 
 
-def _slowdown(fd: int) -> float:
-    """Return the slowdown of the board behind a terminal, whoever started it; 1 of everything else."""
+def _emulated(fd: int) -> tuple[float, int]:
+    """Return slowdown and ring of the board behind a terminal, whoever started it; 1 and 0 of everything else."""
     import fcntl
     import termios
 
     try:
-        _, _, width, height = struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(8)))
+        ring, _, width, height = struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(8)))
     except OSError:  # a socket, or a port that vanished just now
-        return 1.0
-    return float(width) if height == SLOWDOWN_MARK and width else 1.0
+        return 1.0, 0
+    return (float(width), ring) if height == SLOWDOWN_MARK and width else (1.0, 0)
+
+
+def _ring_of(path: str) -> int:
+    """Return the bytes that the driver of the real board at a path holds, where they are few; else 0."""
+    found = (port for port in present_ports() if os.path.realpath(port.path) == os.path.realpath(path))
+    return 63 if any((port.vid, port.pid) == MICROBIT_USB for port in found) else 0
 
 
 def _descriptor(port: serial.SerialBase) -> int | None:

@@ -81,7 +81,8 @@ class Repl:
         if self.transport.enter(FIRST_ANSWER_S):
             return
         # A session of the link may be open, with Ctrl-C off.
-        self.port.write(LEAVE_LINK)
+        # A small buffer loses what it cannot hold; firmware that reads it never blocks in the middle of a frame.
+        self.port.write(LEAVE_LINK[-self.port.ring // 2 :] if self.port.ring else LEAVE_LINK)
         self.port.interrupt()
         if not self.transport.enter(PATIENCE_S):
             raise BoardError(
@@ -101,11 +102,26 @@ class Repl:
             BoardError: the code raised; the message ends in the board's traceback.
             PortError: the port failed.
         """
+        if 0 < self.port.ring < len(code.encode()) + 1:
+            code = self._gather(code)
         with self.errors("running code"):
             output, error = self.transport.exec_raw(code, timeout=timeout_s)
             if error:
                 raise TransportExecError(output, error.decode("utf-8", "replace"))
             return bytes(output).decode("utf-8", "replace")
+
+    def _gather(self, code: str) -> str:
+        """Send code in parts that a small buffer holds, each of them answered; return what runs it."""
+        room = self.port.ring - len("_c+=''") - 1
+        self.run("_c=''")
+        at = 0
+        while at < len(code):
+            n = room
+            while len(repr(code[at : at + n])) - 2 > room:
+                n -= 1
+            self.run(f"_c+={code[at : at + n]!r}")
+            at += n
+        return "exec(_c)"
 
     def launch(self, code: str) -> None:
         """Start code and return at once: all that it prints is then read from the port."""
@@ -140,7 +156,7 @@ class _Transport(SerialTransport):  # type: ignore[misc]  # mpremote has no anno
 
     def __init__(self, port: Port) -> None:  # not calling super's, which would open the port a second time
         self.in_raw_repl = False
-        self.use_raw_paste = True
+        self.use_raw_paste = not port.ring  # which MicroPython 1.9.2 does not know, either
         self.device_name = port.name
         self.mounted = False
         self.is_pty = False
