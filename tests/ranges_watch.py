@@ -38,7 +38,7 @@ class Watch:
                 p.annotation = None
             body.returns = None
             module = ast.fix_missing_locations(ast.Module([body], []))
-            exec(compile(module, source.files.get(name, name), "exec"), namespace)  # noqa: S102 - our own kernels
+            exec(compile(module, source.files.get(name, name), "exec"), namespace)
         self.kernels = namespace
 
     def see(self, value: int, *place: Any) -> int:
@@ -89,7 +89,10 @@ class _Watched(ast.NodeTransformer):
         self.kernel = kernel
 
     def _wrap(self, place: ast.AST, value: ast.expr) -> ast.expr:
-        where = [self.kernel, *(getattr(place, name) for name in ("lineno", "col_offset", "end_lineno", "end_col_offset"))]
+        where = [
+            self.kernel,
+            *(getattr(place, name) for name in ("lineno", "col_offset", "end_lineno", "end_col_offset")),
+        ]
         call = ast.Call(ast.Name("_see", ast.Load()), [value, *(ast.Constant(w) for w in where)], [])
         return ast.copy_location(call, place)
 

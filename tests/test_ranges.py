@@ -1,4 +1,4 @@
-"""The range checker: what it proves of every kernel, that concrete runs stay inside it, and that it names what overflows."""
+"""The range checker: what it proves of every kernel, that runs stay inside it, and that it names what overflows."""
 
 import ast
 import random
@@ -127,7 +127,7 @@ def setups(draw: st.DrawFn) -> Setup:
         seed=draw(st.integers(0, 2**32 - 1)),
     )
     if draw(st.booleans()):
-        ends = random.Random(setup.seed)  # noqa: S311 - weights at their limits
+        ends = random.Random(setup.seed)
         setup = replace(setup, weights=tuple(ends.choice((-1, 1)) * setup.limit for _ in range(setup.n_weights)))
     return setup
 

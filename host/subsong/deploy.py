@@ -15,6 +15,8 @@ from subsong.policy import Policy
 from subsong.ports import Port
 from subsong.profile import TIERS, Profile, profile_of, remarks
 from subsong.repl import Repl
+from subsong.small_deploy import is_small, remove_small, scan_small, start_small, write_small
+from subsong.small_firmware import require_version
 from subsong.verify import MANIFEST, Found, check, refuse_shadows, scan, verify_board, verify_firmware
 from subsong_device import faults
 from subsong_device.policy_file import PATH as POLICY
@@ -103,7 +105,8 @@ def deploy(port: Port, firmware: Firmware | None = None, progress: Progress | No
         BoardError: no MicroPython answers, or the board cannot keep the files.
         FirmwareError: no profile covers the board's MicroPython; or, after copying, the board's hashes are not the
             firmware's.
-        CompileError, EngineError: a kernel cannot be compiled, or is outside the dialect; nothing was copied.
+        CompileError, EngineError: a kernel cannot be compiled, or is outside the dialect or not
+            proved to stay within 32 bits; nothing was copied.
         PortError: the port failed.
     """
     with Repl(port) as repl:
@@ -112,16 +115,21 @@ def deploy(port: Port, firmware: Firmware | None = None, progress: Progress | No
 
 def deploy_over(repl: Repl, firmware: Firmware | None = None, progress: Progress | None = None) -> DeployReport:
     """Do `deploy` in a REPL that is open."""
+    from subsong.ranges import prove_kernels
     from subsong_sim.engines import check_kernels
 
-    # A kernel outside the dialect would run here and compute something else there.
+    # A kernel outside the dialect, or beyond 32 bits, would run here and compute something else there.
     check_kernels()
+    prove_kernels()
     device = ask_device(repl)
     refuse_other_interpreter(repl.port.name, device)
     profile = profile_of(device)
+    small = profile.firmware == "small"
+    if small:
+        require_version(repl.port.name, device.version)
     wanted = firmware if firmware is not None else build_firmware(profile)
     manifest = wanted.manifest
-    found = scan(repl)
+    found = scan_small(repl, wanted) if small else scan(repl)
     refuse_shadows(repl.port, found)
     right = {file.path for file in manifest.files if found.files.get(file.path) == (file.size, file.sha256)}
     copied = [file for file in manifest.files if file.path not in right]
@@ -130,21 +138,23 @@ def deploy_over(repl: Repl, firmware: Firmware | None = None, progress: Progress
     if copied or deleted or stale_manifest:
         # Without its manifest a half-copied firmware is no firmware.
         if found.manifest is not None:
-            _remove(repl, found.root, [MANIFEST])
-        _remove(repl, found.root, deleted)
-        _remove_folders(repl, found, [file.path for file in manifest.files])
-        _make_folders(repl, found.root, [file.path for file in manifest.files])
+            _remove(repl, found.root, [MANIFEST], small)
+        _remove(repl, found.root, deleted, small)
+        if not small:
+            _remove_folders(repl, found, [file.path for file in manifest.files])
+            _make_folders(repl, found.root, [file.path for file in manifest.files])
         total = sum(file.size for file in copied)
         done = 0
         for file in copied:
-            write_file(repl, f"{found.root}/{file.path}", wanted.sources[file.path])
+            _write(repl, found.root, file.path, wanted.sources[file.path], small)
             done += file.size
             if progress is not None:
                 progress(file.path, done, total)
-        write_file(repl, f"{found.root}/{MANIFEST}", manifest.to_json())
-        check(repl.port, scan(repl), manifest)
-    # Whoever deploys again gives a tier that hung the board another chance.
-    repl.run(f"import os\nif {TIER_FOUND!r} in os.listdir():\n os.remove({TIER_FOUND!r})")
+        _write(repl, found.root, MANIFEST, manifest.to_json(), small)
+        check(repl.port, scan_small(repl, wanted) if small else scan(repl), manifest)
+    if not small:
+        # Whoever deploys again gives a tier that hung the board another chance.
+        repl.run(f"import os\nif {TIER_FOUND!r} in os.listdir():\n os.remove({TIER_FOUND!r})")
     return DeployReport(
         tuple(file.path for file in copied),
         tuple(deleted),
@@ -167,8 +177,18 @@ def write_file(repl: Repl, path: str, content: bytes) -> None:
         repl.transport.fs_writefile(path, content, chunk_size=CHUNK)
 
 
-def _remove(repl: Repl, root: str, paths: list[str]) -> None:
+def _write(repl: Repl, root: str, path: str, content: bytes, small: bool) -> None:
+    if small:
+        write_small(repl, path, content)
+    else:
+        write_file(repl, f"{root}/{path}", content)
+
+
+def _remove(repl: Repl, root: str, paths: list[str], small: bool) -> None:
     for path in paths:
+        if small:
+            remove_small(repl, path)
+            continue
         with repl.errors(f"removing {path}"):
             repl.transport.fs_rmfile(f"{root}/{path}")
 
@@ -219,6 +239,11 @@ def deploy_policy(
         FirmwareError, PortError: as for `deploy`.
     """
     with Repl(port) as repl:
+        if is_small(repl):
+            raise FirmwareError(
+                f"port {port.name}: the small firmware runs no policy by itself; there, learn with `subsong run`, and "
+                "take the policy to a larger board"
+            )
         if skip_pin is None:
             skip_pin = profile_of(ask_device(repl)).pins.skip
         else:
@@ -293,6 +318,9 @@ def start_firmware(port: Port) -> tuple[str, ...]:
     """
     repl = Repl(port)
     repl.__enter__()
+    if is_small(repl):
+        start_small(repl)
+        return ()
     said = ""
     try:
         # A process has had no soft reset: what an earlier session imported may be an earlier firmware.

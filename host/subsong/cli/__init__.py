@@ -11,6 +11,7 @@ from types import FrameType
 from subsong.cli.app import Verbs
 from subsong.cli.begin import demo, new
 from subsong.cli.boards import boards, deploy
+from subsong.cli.check import check
 from subsong.cli.compile import compile_verb
 from subsong.cli.learn import run, sim
 from subsong.cli.logs import compare, export, recover, replay
@@ -26,7 +27,7 @@ One experiment file serves the simulator, the emulated boards and real hardware,
 cartpole`, then `subsong run cartpole --port unix`: nothing has to be plugged in.""",
     sections={
         "Begin": [new, demo],
-        "Learn": [sim, run],
+        "Learn": [sim, run, check],
         "Boards": [boards, deploy, compile_verb],
         "Run logs": [replay, compare, recover, export],
     },

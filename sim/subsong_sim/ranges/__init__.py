@@ -66,10 +66,11 @@ def prove(
         raise EngineError(f"rule {rule!r}: choose one of {', '.join(AMPLITUDES)}")
     block = Block(rule, head, mem, steps)
     violations = block.begins_well()
+    seen: dict[Place, Interval] = {}
     if block.sizes:
         machine = prove_learner(learner or gather(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS), block)
         violations += found_by(machine)
-        seen = dict(machine.sink.seen)
+        seen.update(machine.sink.seen)
     if task:
         machine = prove_task(tasks or gather(f"{PACKAGE}.tasks", TASK_KERNELS), task)
         violations += found_by(machine)

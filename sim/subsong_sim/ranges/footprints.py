@@ -1,4 +1,4 @@
-"""Where the turns of a loop write: whether two of them ever write the same word, and whether together they write all."""
+"""Where the turns of a loop write: whether two ever write the same word, and whether together they write all."""
 
 from typing import NamedTuple
 

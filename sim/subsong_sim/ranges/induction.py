@@ -8,7 +8,21 @@ from subsong_sim.ranges.footprints import Reach, reach_of
 from subsong_sim.ranges.interpreter import Interpreter, Sink
 from subsong_sim.ranges.regions import Content, Effect, Footprint, covers, fresh, sequence
 from subsong_sim.ranges.state import Cell, State, join
-from subsong_sim.ranges.values import INT32_HIGH, INT32_LOW, Form, Interval, Symbol, Value, add, hull, scale, sub, symbols, unknown
+from subsong_sim.ranges.values import (
+    INT32_HIGH,
+    INT32_LOW,
+    Form,
+    Interval,
+    Loaded,
+    Symbol,
+    Value,
+    add,
+    hull,
+    scale,
+    sub,
+    symbols,
+    unknown,
+)
 
 if TYPE_CHECKING:
     from subsong_sim.ranges.loops import Turns
@@ -180,8 +194,11 @@ class _Induction:
         self.outs = outs
         if not outs:
             return
-        changed = [c for c, v in head.cells.items() if any(o.cells[c] is not v and o.cells[c] != v for o in outs)]
-        for variable in (*self.names, *changed):
+        changed: list[Variable] = [
+            c for c, v in head.cells.items() if any(o.cells[c] is not v and o.cells[c] != v for o in outs)
+        ]
+        variables: list[Variable] = [*self.names, *changed]
+        for variable in variables:
             before = read(head, variable)
             steps = {sub(read(o, variable), before) for o in outs}
             step = next(iter(steps))
@@ -199,7 +216,8 @@ class _Induction:
         # While nothing bounds a while's turns, what they add up to says nothing: look for what bounds them first.
         boundless = self.loop.n is None and self.top >= ENDLESS and number < PATIENT
         for cell, before in head.state.cells.items():
-            if cell not in self.guess.kinds and any(o.cells[cell] is not before and o.cells[cell] != before for o in outs):
+            after = [o.cells[cell] for o in outs]
+            if cell not in self.guess.kinds and any(v is not before and v != before for v in after):
                 self.guess.kinds[cell] = Kind(within=_widest([head.state.interval(before), *_intervals(outs, cell)]))
                 same = False
         for variable, before in head.values.items():
@@ -249,7 +267,8 @@ class _Induction:
 
     def _span(self, variable: Variable) -> Interval:
         """Return an interval of a variable before the loop and after any turn."""
-        return _widest([self.state.interval(read(self.state, variable)), *(o.reach(read(o, variable)) for o in self.outs)])
+        intervals = [o.reach(read(o, variable)) for o in self.outs]
+        return _all([self.state.interval(read(self.state, variable)), *intervals])
 
     def _changes(self, head: Head, outs: Iterable[State]) -> bool:
         """Tell whether regions were changed as guessed; else guess more."""
@@ -296,18 +315,15 @@ class _Induction:
         """Return the state after the loop."""
         n, outs = self.loop.n, self.outs
         low, high = (0, self.top + 1) if n is None else self.state.interval(n)
-        if n is None:
-            final = self.head(self.top + 1)
-            s, last = final.state, final.values
-        else:
-            s, last = self.state.copy(), {}
+        final = self.head(self.top + 1)
+        s, last = (final.state, final.values) if n is None else (self.state.copy(), {})
         for variable, kind in self.guess.kinds.items():
             before = read(self.state, variable)
             if kind.step is not None:
                 if n is not None:
                     write(s, variable, add(before, n, kind.step))
                 continue
-            a, b = self._span(variable) if low <= 0 else _widest([o.reach(read(o, variable)) for o in outs])
+            a, b = self._span(variable) if low <= 0 else _all([o.reach(read(o, variable)) for o in outs])
             if n is None:
                 value = last[variable]
             elif kind.added is not None:
@@ -334,7 +350,8 @@ class _Induction:
                 continue
             where = self.footprints(head, name) if change.apart else None
             everywhere = (Footprint(content.region.start, content.region.end - 1),)
-            may, must = everywhere, ()
+            may: tuple[Footprint, ...] = everywhere
+            must: tuple[Footprint, ...] = ()
             if where is not None:
                 may, must = where.total(self._from(where), self._to(where, s, turns), low > 0)
             added = change.added if change.apart or change.added is None else _times(change.added, 1, high)
@@ -380,8 +397,8 @@ class _Induction:
         seen: list[State] = []
         for o in self.outs:
             t = o.copy()
-            places = [s.origin for s in o.loads if getattr(s.origin, "region", "") == content.region.name]
-            here = tuple(Footprint(p.at, p.at) for p in places if p is not None and hasattr(p, "at"))
+            places = [s.origin for s in o.loads if isinstance(s.origin, Loaded)]
+            here = [Footprint(p.at, p.at) for p in places if p.region == content.region.name]
             if not here:
                 return False
             effect: Effect | None = None
@@ -413,8 +430,10 @@ class _Induction:
             self.guess, self.top = Guess(), self._top()
         self.first()
         narrowed = self.loop.n is not None
+        head, sink = self.attempt()
         for number in range(ATTEMPTS):
-            head, sink = self.attempt()
+            if number:
+                head, sink = self.attempt()
             self._last_head = head
             if not self.confirmed(head, number):
                 if self.loop.n is None:
@@ -461,6 +480,10 @@ def after_turns(base: Interval, change: Change, n: int) -> Interval:
 def _times(added: Interval, least: int, most: int) -> Interval:
     most = max(most, least)
     return min(added[0] * least, added[0] * most), max(added[1] * least, added[1] * most)
+
+
+def _all(intervals: list[Interval]) -> Interval:
+    return min(a for a, _ in intervals), max(b for _, b in intervals)
 
 
 def _widest(intervals: list[Interval]) -> Interval | None:

@@ -14,7 +14,7 @@ from subsong_sim.ranges import operators
 from subsong_sim.ranges.memory import Memory
 from subsong_sim.ranges.state import State, join, merge
 from subsong_sim.ranges.static import Facts, study
-from subsong_sim.ranges.values import INT32_HIGH, INT32_LOW, Form, Interval, Value, hull, sub, unknown
+from subsong_sim.ranges.values import INT32_HIGH, INT32_LOW, Interval, Value, hull, sub, unknown
 
 WAYS = 32  # kept apart at most, at one place
 STATEMENTS = 2_000_000
@@ -150,9 +150,7 @@ class Interpreter:
         assert isinstance(node, ast.Subscript)
         return self.load(node, self.value(node.slice, state, frame), state, frame)
 
-    def operate(
-        self, node: ast.AST, operator: ast.operator, a: Value, b: Value, state: State, frame: Frame
-    ) -> Value:
+    def operate(self, node: ast.AST, operator: ast.operator, a: Value, b: Value, state: State, frame: Frame) -> Value:
         """Return `a operator b`, proved to be an int32."""
         if isinstance(operator, _SHIFTS):
             low, high = state.interval(b)
@@ -163,8 +161,8 @@ class Interpreter:
         value, (low, high) = operators.operate(state, operator, a, b)
         if low < INT32_LOW or high > INT32_HIGH:
             if not (state.proves(sub(value, INT32_LOW)) and state.proves(sub(INT32_HIGH, value))):
-                what = f"can be {_span((low, high))}, outside int32: clip or shift its operands, or restrict what feeds them"
-                self.fail(node, frame, what)
+                what = "outside int32: clip or shift its operands, or restrict what feeds them"
+                self.fail(node, frame, f"can be {_span((low, high))}, {what}")
             low, high = min(max(low, INT32_LOW), INT32_HIGH), max(min(high, INT32_HIGH), INT32_LOW)
             value = unknown(low, high)
         self.see(node, frame, (low, high))
@@ -206,9 +204,7 @@ class Interpreter:
                 assert isinstance(argument, ast.Name)
                 buffers[parameter] = frame.buffers[argument.id]
             else:
-                ways = [
-                    (s, {**given, parameter: v}) for w, given in ways for s, v in self.values(argument, w, frame)
-                ]
+                ways = [(s, {**given, parameter: v}) for w, given in ways for s, v in self.values(argument, w, frame)]
         inner = Frame(name, facts, buffers, (*frame.chain, name))
         return [way for s, given in ways for way in self.run(inner, s, given)]
 

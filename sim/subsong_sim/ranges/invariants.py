@@ -1,4 +1,4 @@
-"""What memory may hold before a trial, and must hold again after it: the invariants that the proof rests on, and proves.
+"""What memory may hold before a trial, and must hold after it: the invariants that the proof rests on, and proves.
 
 docs/ranges.md says the same in words.
 """
@@ -63,7 +63,7 @@ class Block:
         n = self.head[layout.N_LAYERS]
         rows = [layout.LAYERS_AT + layout.LAYER_WORDS * k for k in range(n)]
         self.rows_end = layout.LAYERS_AT + layout.LAYER_WORDS * n
-        if not 0 < n or self.rows_end > len(self.head):
+        if n < 1 or self.rows_end > len(self.head):
             rows, self.rows_end = [], min(layout.LAYERS_AT, len(self.head))
         self.sizes = [self.head[at + layout.N_IN] for at in rows[:1]] + [self.head[at + layout.N_OUT] for at in rows]
         self.estimator = self.head[layout.ESTIMATOR]
@@ -178,7 +178,8 @@ class Block:
                 what = f"{region.name} are elements {region.start}..{region.end - 1} of {region.buffer}, which has"
                 found.append(self._violation("N_LAYERS", f"{what} {len(words)}"))
             elif region.name == "weights":
-                found += self._hold("WEIGHTS_AT", region, [(w ^ 0x8000) - 0x8000 for w in words[region.start : region.end]])
+                weights = [(w ^ 0x8000) - 0x8000 for w in words[region.start : region.end]]
+                found += self._hold("WEIGHTS_AT", region, weights)
             elif region.name == "eligibility":
                 phase = self.head[layout.PHASE]
                 held = region._replace(declared=self.eligibility(phase))

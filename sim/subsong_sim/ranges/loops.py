@@ -70,7 +70,16 @@ def run_loop(machine: Interpreter, node: ast.For | ast.While, state: State, fram
     def enter(s: State, k: Value) -> list[State]:
         return [s] if s.assume(sub(add(n, k, -1), 1)) else []
 
-    loop = Turns(id(node), turn, enter, lambda s: [s], n, (facts.assigned[id(node)] & wanted) - {target}, lambda what: machine.fail(node.iter, frame, what), facts.indices)
+    loop = Turns(
+        id(node),
+        turn,
+        enter,
+        lambda s: [s],
+        n,
+        (facts.assigned[id(node)] & wanted) - {target},
+        lambda what: machine.fail(node.iter, frame, what),
+        facts.indices,
+    )
     return run_turns(machine, loop, state, id(node) in facts.lengths)
 
 
@@ -95,12 +104,12 @@ def run_turns(machine: Interpreter, loop: Turns, state: State, outer: bool = Fal
         if n <= 0:
             return [state]
         if n <= (OUTER if outer else SHORT):
-            return _one_by_one(machine, loop, state, 0, n)
+            return _one_by_one(loop, state, 0, n)
     plans: list[Callable[[State], list[State]]] = [lambda s: [induce(machine, loop, s)]]
     if isinstance(n, int):
         plans.append(lambda s: _by_period(machine, loop, s, n))
         if n <= UNROLLED:
-            plans.append(lambda s: _one_by_one(machine, loop, s, 0, n))
+            plans.append(lambda s: _one_by_one(loop, s, 0, n))
     return _first_that_proves(machine, loop, plans, state)
 
 
@@ -142,7 +151,7 @@ def _blurred(before: State, after: State, names: frozenset[str]) -> int:
     return sum(not isinstance(after.known(after.locals[name]), int) for name in was if name in after.locals)
 
 
-def _one_by_one(machine: Interpreter, loop: Turns, state: State, first: int, n: int) -> list[State]:
+def _one_by_one(loop: Turns, state: State, first: int, n: int) -> list[State]:
     states = [state]
     for k in range(first, n):
         states = [after for s in states for after in loop.turn(s, k)]
@@ -166,8 +175,8 @@ def _by_period(machine: Interpreter, loop: Turns, state: State, n: int) -> list[
 
         state = induce(machine, Turns(-loop.key, turn, enter, loop.leave, whole, loop.assigned, loop.fail), state)
     elif whole:
-        return _one_by_one(machine, loop, state, 0, n)
-    return _one_by_one(machine, loop, state, whole * PERIOD, n)
+        return _one_by_one(loop, state, 0, n)
+    return _one_by_one(loop, state, whole * PERIOD, n)
 
 
 def _while(machine: Interpreter, node: ast.While, state: State, frame: Frame) -> list[State]:

@@ -53,7 +53,8 @@ class Memory:
                 return r
         where = ", ".join(f"{r.name} {r.start}..{r.end - 1}" for r in own)
         span = str(low) if low == high else f"{low}..{high}"
-        return f"is element {span} of {buffer}, which has {where or 'single words only'}: keep the index within one region"
+        has = where or "single words only"
+        return f"is element {span} of {buffer}, which has {has}: keep the index within one region"
 
     def _all_cells(self, state: State, buffer: str, low: int, high: int) -> bool:
         return high - low < 4096 and all((buffer, i) in state.cells for i in range(low, high + 1))
@@ -71,8 +72,8 @@ class Memory:
         if region.data is not None:
             low, high = state.reach(at)
             words = region.data[max(low - region.start, 0) : high - region.start + 1]
-            origin = Entry(region.data, sub(at, region.start)) if isinstance(at, Form) else None
-            return unknown(min(words), max(words), origin)
+            entry = sub(at, region.start)
+            return unknown(min(words), max(words), Entry(region.data, entry) if isinstance(entry, Form) else None)
         content = state.contents[region.name]
         low, high = content.interval()
         if content.bound is not None:

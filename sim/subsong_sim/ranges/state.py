@@ -52,7 +52,8 @@ class State:
         other = State.__new__(State)
         other.locals, other.cells, other.contents = dict(self.locals), dict(self.cells), dict(self.contents)
         other.bounds, other.loads = dict(self.bounds), self.loads
-        other._facts, other._by_symbol = self._facts, self._by_symbol
+        # The index goes with the facts: both are replaced, never changed.
+        other._facts, other._by_symbol = self._facts, self._by_symbol  # noqa: SLF001
         return other
 
     @property
@@ -230,9 +231,8 @@ class State:
             origin = s.origin
             if isinstance(origin, Shifted):
                 by = origin.by
-                for f in add(origin.form, -(a << by)), sub((b << by) + (1 << by) - 1, origin.form):
-                    if isinstance(f, Form):
-                        follows.append(f)
+                both = add(origin.form, -(a << by)), sub((b << by) + (1 << by) - 1, origin.form)
+                follows += [f for f in both if isinstance(f, Form)]
             elif isinstance(origin, AtLeast):
                 follows += [f for x in origin.forms if isinstance(f := sub(b, x), Form)]
             follows += [f for f in self.by_symbol.get(s, ()) if f is not v]
@@ -301,11 +301,11 @@ def _join(a: State, b: State) -> State:
     new.facts = a.facts if a.facts == b.facts else tuple(f for f in a.facts if f in b.facts)
     new.loads = a.loads if a.loads == b.loads else (*a.loads, *(s for s in b.loads if s not in a.loads))
     news: list[tuple[Value, Value, Value]] = []
-    for name, x in a.locals.items():
+    for name, v in a.locals.items():
         if name in b.locals:
-            new.locals[name] = _join_values(a, b, x, b.locals[name], news)
-    for cell, x in a.cells.items():
-        new.cells[cell] = _join_values(a, b, x, b.cells[cell], news)
+            new.locals[name] = _join_values(a, b, v, b.locals[name], news)
+    for cell, v in a.cells.items():
+        new.cells[cell] = _join_values(a, b, v, b.cells[cell], news)
     for region, content in a.contents.items():
         other = b.contents[region]
         new.contents[region] = content if content is other else join_contents(content, a, other, b)
@@ -333,15 +333,18 @@ def _join_values(a: State, b: State, x: Value, y: Value, news: list[tuple[Value,
             if wide[0] >= low and wide[1] <= high:
                 news.append((value, x, y))
                 return value
-    p, q = x if isinstance(x, int) else x.symbol, y if isinstance(y, int) else y.symbol
-    origin = None
-    if isinstance(p, Symbol) and isinstance(q, Symbol) and isinstance(p.origin, Masked) and isinstance(q.origin, Masked):
-        if p.origin.mask == q.origin.mask:
-            inner = _join_values(a, b, p.origin.form, q.origin.form, news)
-            origin = Masked(inner, p.origin.mask)
-    value = unknown(low, high, origin)
+    value = unknown(low, high, _join_masked(a, b, x, y, news))
     news.append((value, x, y))
     return value
+
+
+def _join_masked(a: State, b: State, x: Value, y: Value, news: list[tuple[Value, Value, Value]]) -> Masked | None:
+    """Return the origin of two masked values' join: a word that stands for an int16 still does."""
+    p, q = (v.symbol if isinstance(v, Form) else None for v in (x, y))
+    m, n = p and p.origin, q and q.origin
+    if isinstance(m, Masked) and isinstance(n, Masked) and m.mask == n.mask:
+        return Masked(_join_values(a, b, m.form, n.form, news), m.mask)
+    return None
 
 
 def _in_common(a: State, b: State, value: Value, x: Value, y: Value) -> list[Form]:

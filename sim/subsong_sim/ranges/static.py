@@ -1,4 +1,4 @@
-"""What the range checker reads off a kernel's text before it runs it: which names still matter, and which tell ways apart."""
+"""What the range checker reads off a kernel's text: which names still matter, and which tell ways apart."""
 
 import ast
 from collections.abc import Iterable
@@ -84,8 +84,8 @@ def _lengths(function: ast.FunctionDef, assigned: dict[int, frozenset[str]], loo
         if isinstance(loop, ast.For) and isinstance(loop.target, ast.Name):
             changing = assigned[id(loop)] - {loop.target.id}
             inner = [node for statement in loop.body for node in ast.walk(statement) if _repeats(node, looping)]
-            headers = [node.iter if isinstance(node, ast.For) else node for node in inner if not isinstance(node, ast.While)]
-            if any(reads(header) & changing for header in headers):
+            headers = [node.iter if isinstance(node, ast.For) else node for node in inner]
+            if any(reads(header) & changing for header in headers if not isinstance(header, ast.While)):
                 yield id(loop)
 
 
@@ -126,10 +126,11 @@ class _Liveness:
         if isinstance(node, (ast.For, ast.While)):
             self.assigned[id(node)] = frozenset(_written(node))
             header = reads(node.iter) if isinstance(node, ast.For) else reads(node.test)
-            target = frozenset({node.target.id} if isinstance(node, ast.For) and isinstance(node.target, ast.Name) else ())
+            counter = node.target if isinstance(node, ast.For) else None
+            counters = frozenset({counter.id} if isinstance(counter, ast.Name) else ())
             again = after if isinstance(node, ast.For) else after | header
             while True:
-                head = again | (self.block(node.body, again) - target)
+                head = again | (self.block(node.body, again) - counters)
                 if head == again:
                     break
                 again = head
