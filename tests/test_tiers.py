@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from learning import shortened
-from subsong.board_session import run_on_board
+from mutants import Bounded, right, with_a_bit_flipped
+from subsong.board_session import run_on_board, run_over
 from subsong.bridge import Bridge
-from subsong.deploy import deploy, start_firmware, stop_firmware
-from subsong.errors import FirmwareError, PortError
+from subsong.compiler import assembler_module, compile_kernels
+from subsong.deploy import deploy, deploy_policy, start_firmware, stop_firmware
+from subsong.errors import BoardError, FirmwareError, PortError
 from subsong.firmware import Firmware, build_firmware, firmware_of
+from subsong.policy import export_policy, load_policy
 from subsong.ports import Port, open_port
 from subsong.profile import Profile, named_profile
 from subsong.repl import Repl
@@ -22,16 +25,18 @@ from subsong_device import faults
 from subsong_device.frames import RULES
 from subsong_device.tiers import FOUND
 from subsong_sim import loader
+from unicorn_engine import Machine
 
 pytest_plugins = ["subsong_hil.fixtures"]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _kernels() -> None:
+def _kernels(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Compile for Numba into the user's cache, or take from it: `deployed_flash` brings an empty one."""
     for rule in RULES:
-        simulate(shortened("xor", rule, trials=2), out=None)
-        loader.load_loops(rule)
+        log = tmp_path_factory.mktemp("simulated") / "run.mcap"
+        simulate(shortened("xor", rule, trials=2), out=log)
+        replay(log)
 
 
 FOLDERS = {2: "machine", 1: "viper"}
@@ -237,3 +242,102 @@ def test_a_run_on_a_lower_tier_says_so_and_replays_bit_for_bit(
     assert header.engine["failed_tiers"] == list(result.failed)
     assert set(header.manifest["kernels"]) == {"armv6m"}
     assert replay(tmp_path / "run.mcap").difference is None
+
+
+@pytest.mark.parametrize(
+    ("alter", "said"),
+    [
+        ({2: whole}, "policy: weight_perturbation, frozen; Ctrl-C stops it\npolicy: done\n"),
+        ({2: one_number_wrong}, "tier 2, machine code: case 0, trial 0 of the known answers: "),
+        ({}, "policy: not started, no tier computes the known answers\n"),
+    ],
+    ids=["right", "falls", "none"],
+)
+def test_a_policy_starts_on_the_best_tier_that_is_right(
+    alter: dict[int, Alter], said: str, deployed_port: Port, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile, firmware = with_tiers(alter)
+    if not alter:
+        network = firmware.sources["kernels/network.py"].replace(b"+ 0x80) >> 8", b"+ 0xC0) >> 8")
+        firmware = firmware_of({**firmware.sources, "kernels/network.py": network}, profile)
+    monkeypatch.setattr("subsong.deploy.build_firmware", lambda _profile: firmware)
+    simulate(shortened("xor"), out=tmp_path / "run.mcap")
+    deploy_policy(deployed_port, load_policy(export_policy(tmp_path / "run.mcap", None)))
+    with Repl(deployed_port) as repl:
+        output = repl.run("import subsong_device.policy_main as p\np.main(trials=2)")
+    assert said in output, output
+    assert ("policy: done" in output) == bool(alter)
+
+
+# ------------------------------------------------------------------------------------------ on the emulated Pico
+
+
+NODE = (f"{loader.PACKAGE}.learners.node_perturbation", loader.LEARNER_KERNELS)
+
+
+def wrong_by_a_bit() -> str:
+    """Return the node kernels for a Pico with one bit of one data word flipped: they return, with another result."""
+    sound = compile_kernels(*NODE, "armv6m")
+    act = 8 * len(sound.kernels[0].code)
+    for at in range(act + 64, act + 1024, 37):
+        _, broken = with_a_bit_flipped(sound, at)
+        machine = Machine(broken)
+        machine.uc = Bounded(machine)
+        try:
+            if not right(machine, 1):
+                return assembler_module(broken)
+        except AssertionError:
+            continue
+    raise AssertionError("every flip crashes, or escapes")
+
+
+def altered(changes: dict[str, str]) -> Firmware:
+    """Return the firmware of a Pico with files changed."""
+    profile = named_profile("pico")
+    sound = build_firmware(profile)
+    sources = {**sound.sources, **{path: text.encode() for path, text in changes.items()}}
+    return firmware_of(sources, profile, sound.manifest.kernels)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("pico-1.25.0")
+@pytest.mark.parametrize(("tier", "target"), [("viper", "viper"), ("bytecode", "")])
+def test_a_pico_whose_machine_code_has_one_word_wrong_falls_to_viper_and_from_there_to_bytecode(
+    pico_deployed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tier: str, target: str
+) -> None:
+    sound = build_firmware(named_profile("pico")).sources
+    machine, viper = "machine/node_perturbation.py", "viper/node_perturbation.py"
+    changes = {machine: wrong_by_a_bit()}
+    words = [re.findall(r"0x\w+", text) for text in (sound[machine].decode(), changes[machine])]
+    assert sum(one != other for one, other in zip(*words, strict=True)) == 1
+    if tier == "bytecode":
+        changes[viper] = re.sub(r"\b128\b", "192", sound[viper].decode())  # the rounding of an activation
+        assert changes[viper] != sound[viper].decode()
+    firmware = altered(changes)
+    monkeypatch.setattr("subsong.verify.build_firmware", lambda _profile: firmware)
+    with open_port("pico") as port:
+        assert deploy(port, firmware).copied == tuple(sorted([*changes, "profile.py"]))
+        experiment = shortened("xor", "node_perturbation", trials=6, evaluate_every=0)
+        result = run_over(experiment, port, None, tmp_path / "run.mcap")
+    assert result.tier == tier
+    assert len(result.failed) == len(changes)
+    assert all(re.match(r"tier [12], .*: case \d+, trial \d+ of the known answers", line) for line in result.failed)
+    header = read_run(tmp_path / "run.mcap").header
+    assert (header.engine["tier"], header.engine["target"]) == (tier, target)
+    assert replay(tmp_path / "run.mcap").difference is None
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("pico-1.25.0")
+def test_a_pico_that_machine_code_hangs_is_off_that_tier_after_its_next_reset(pico_deployed: Path) -> None:
+    text = build_firmware(named_profile("pico")).sources["machine/weight_perturbation.py"].decode()
+    hanging = text.replace("data(2,0x", "data(2,0xe7fe,0x", 1)  # b .
+    assert hanging != text
+    with open_port("pico") as port:
+        deploy(port, altered({"machine/weight_perturbation.py": hanging}))
+        with pytest.raises(BoardError, match="prompt was lost"), Repl(port) as repl:
+            repl.run("import subsong_device.main as m; m.prepare()", 3.0)  # of silence, in the board's seconds
+    with open_port("pico") as port:
+        tier, failed = hello(port)
+        assert tier == 1
+        assert failed == ("tier 2, machine code: the board did not come back from its known answers",)
