@@ -168,13 +168,20 @@ class _Transport(SerialTransport):  # type: ignore[misc]  # mpremote has no anno
         What was typed before may still be queued on a board that was busy, each Ctrl-A of it good for a banner of its
         own: a word that nobody else says marks the end of them. The prompt sign after it is left for the first exec.
         """
+        self.serial.recent = None
         self.serial.discard()
         self.serial.write(b"\r\x01")
         word = secrets.token_hex(4).encode()
         if self._heard(RAW_PROMPT, timeout_s):
             self.serial.write(b"print('" + word + b"')\x04")
             self.in_raw_repl = self._heard(word, timeout_s) and self._heard(b"\x04\x04", timeout_s)
+            self.serial.recent = b"" if self.in_raw_repl else None
         return self.in_raw_repl
+
+    def exit_raw_repl(self) -> None:
+        """Go back to the friendly prompt, which greets with the banner that a restart has, too."""
+        self.serial.recent = None
+        super().exit_raw_repl()
 
     def _heard(self, ending: bytes, timeout_s: float) -> bool:
         return self.read_until(1, ending, timeout=timeout_s, timeout_overall=timeout_s).endswith(ending)
@@ -208,8 +215,6 @@ class _Transport(SerialTransport):  # type: ignore[misc]  # mpremote has no anno
             elif part:
                 data_consumer(part)
                 data = part
-            if self.in_raw_repl and BANNER_END in data:
-                raise TransportError("the board restarted; start the command again")
             if data.endswith(ending):
                 return data
             if (until is not None and time.monotonic() >= until) or not self.serial.fill(timeout):
@@ -217,18 +222,32 @@ class _Transport(SerialTransport):  # type: ignore[misc]  # mpremote has no anno
 
 
 class _Stream:
-    """As much of pyserial's interface as mpremote uses, over a Port."""
+    """As much of pyserial's interface as mpremote uses, over a Port.
+
+    Attributes:
+        recent: in the raw REPL, the last bytes that came; None elsewhere.
+    """
 
     def __init__(self, port: Port) -> None:
         self._port = port
         self.slowdown = port.slowdown
         self._buffer = bytearray()
+        self.recent: bytes | None = None
         self.write: Callable[[bytes], None] = port.write
 
     def fill(self, timeout: float | None) -> bool:
-        """Wait for bytes; return whether any came. None waits for as long as a working board may be silent."""
+        """Wait for bytes; return whether any came. None waits for as long as a working board may be silent.
+
+        Raises:
+            TransportError: the board restarted, and says so.
+        """
         data = self._port.read_available((PATIENCE_S if timeout is None else timeout) * self.slowdown)
         self._buffer += data
+        if self.recent is not None:
+            recent = self.recent + data
+            if BANNER_END in recent:
+                raise TransportError("the board restarted; start the command again")
+            self.recent = recent[1 - len(BANNER_END) :]
         return bool(data)
 
     def take(self, ending: bytes) -> bytes:
