@@ -127,6 +127,10 @@ def build_firmware(profile: Profile) -> Firmware:
         EngineError: a kernel is outside the dialect.
         CompileError: a kernel cannot be compiled; the message begins with FILE:LINE.
     """
+    if profile.firmware == "small":
+        from subsong.small_firmware import build_small
+
+        return build_small(profile)
     from subsong.known_answers import known_answers
 
     sources = {

@@ -105,8 +105,14 @@ def verify_board(port: Port, firmware: Firmware | None = None) -> Verified:
         device = ask_device(repl)
         refuse_other_interpreter(port.name, device)
         profile = profile_of(device)
-        manifest = (firmware if firmware is not None else build_firmware(profile)).manifest
-        found = scan(repl)
+        wanted = firmware if firmware is not None else build_firmware(profile)
+        manifest = wanted.manifest
+        if profile.firmware == "small":
+            from subsong.small_deploy import scan_small
+
+            found = scan_small(repl, wanted)
+        else:
+            found = scan(repl)
     refuse_shadows(port, found)
     check(port, found, manifest)
     return Verified(device, profile, manifest)
