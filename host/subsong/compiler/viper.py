@@ -48,6 +48,7 @@ def viper_module(module: str, called: tuple[str, ...]) -> str:
 
 
 def _avoid_faults(function: ast.FunctionDef) -> ast.FunctionDef:
+    function.body = _Loops(function).block(function.body)
     function.body = [_Rewrite().visit(node) for node in _Shorten(function).block(function.body)]
     free = max(0, REGISTERS - len(function.args.args))
     # The first locals that the text names get the registers.
@@ -58,6 +59,67 @@ def _avoid_faults(function: ast.FunctionDef) -> ast.FunctionDef:
 def size(nodes: Iterable[ast.AST]) -> int:
     """Count the statements and expressions of a block, those inside others included."""
     return sum(isinstance(n, (ast.stmt, ast.expr)) for top in nodes for n in ast.walk(top))
+
+
+class _Loops:
+    """Turns `for i in range(...)` into `while`, whose counter viper keeps once, not a second time on the stack.
+
+    Not where the body sets the counter, or something after the loop reads it: there Python's `for` knows better.
+    """
+
+    def __init__(self, function: ast.FunctionDef) -> None:
+        self._function = function
+        self._taken = {*stored_names([function]), *(p.arg for p in function.args.args)}
+
+    def block(self, body: Sequence[ast.stmt]) -> list[ast.stmt]:
+        out: list[ast.stmt] = []
+        for node in body:
+            if isinstance(node, (ast.If, ast.For, ast.While)):
+                node.body, node.orelse = self.block(node.body), self.block(node.orelse)
+            out += self._counted(node) if isinstance(node, ast.For) and self._is_plain(node) else [node]
+        return out
+
+    def _is_plain(self, node: ast.For) -> bool:
+        assert isinstance(node.iter, ast.Call) and isinstance(node.target, ast.Name)
+        counter = node.target.id
+        loops = [n for n in ast.walk(self._function) if isinstance(n, ast.For) and _name(n.target) == counter]
+        inside = sum(_reads(statement, counter) for loop in loops for statement in loop.body)
+        return (
+            len(node.iter.args) < 3
+            and counter not in stored_names(node.body)
+            and inside == _reads(self._function, counter)
+        )
+
+    def _counted(self, node: ast.For) -> list[ast.stmt]:
+        assert isinstance(node.iter, ast.Call) and isinstance(node.target, ast.Name)
+        counter = node.target.id
+        *start, end = node.iter.args
+        out: list[ast.stmt] = []
+        if not isinstance(end, ast.Constant) and (_name(end) is None or _name(end) in stored_names(node.body)):
+            # Python asks once for the end.
+            name = _fresh("end", self._taken)
+            out.append(assign(name, end))
+            end = load(name)
+        more = ast.AugAssign(ast.Name(counter, ast.Store()), ast.Add(), ast.Constant(1))
+        turn = ast.While(ast.Compare(load(counter), [ast.Lt()], [end]), [*node.body, more], [])
+        return [*out, assign(counter, start[0] if start else ast.Constant(0)), turn]
+
+
+def _name(node: ast.expr) -> str | None:
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def _reads(node: ast.AST, name: str) -> int:
+    return sum(isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load) for n in ast.walk(node))
+
+
+def _fresh(base: str, taken: set[str]) -> str:
+    """Return base_1, base_2 and so on, and take it."""
+    n = 1
+    while f"{base}_{n}" in taken:
+        n += 1
+    taken.add(f"{base}_{n}")
+    return f"{base}_{n}"
 
 
 class _Shorten:
@@ -79,10 +141,7 @@ class _Shorten:
 
     def _parts(self, node: ast.If) -> list[ast.stmt]:
         # The condition is asked once: the body may change what it looks at.
-        n = 1
-        while (flag := f"chosen_{n}") in self._taken:
-            n += 1
-        self._taken.add(flag)
+        flag = _fresh("chosen", self._taken)
         ask = ast.If(node.test, [assign(flag, ast.Constant(1))], [])
         out: list[ast.stmt] = [assign(flag, ast.Constant(0)), ask]
         for body, operator in ((node.body, ast.NotEq()), (node.orelse, ast.Eq())):

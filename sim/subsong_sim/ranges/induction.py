@@ -1,19 +1,34 @@
 """One turn for all: what a loop does, by a guess that one turn from any state which the guess allows confirms."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from subsong_sim.ranges.footprints import Reach, reach_of
+from subsong_sim.ranges.greatest import greatest
+from subsong_sim.ranges.guess import (
+    Change,
+    Guess,
+    Head,
+    Kind,
+    Variable,
+    after_turns,
+    effect_since,
+    inside,
+    intervals,
+    read,
+    times,
+    whole,
+    widest,
+    write,
+)
 from subsong_sim.ranges.interpreter import Interpreter, Sink
-from subsong_sim.ranges.regions import Content, Effect, Footprint, covers, fresh, sequence
-from subsong_sim.ranges.state import Cell, State, join
+from subsong_sim.ranges.regions import Effect, Footprint, fresh, sequence
+from subsong_sim.ranges.state import State, join
 from subsong_sim.ranges.values import (
     INT32_HIGH,
     INT32_LOW,
     Form,
     Interval,
-    Loaded,
     Symbol,
     Value,
     add,
@@ -24,87 +39,41 @@ from subsong_sim.ranges.values import (
     unknown,
 )
 
-if TYPE_CHECKING:
-    from subsong_sim.ranges.loops import Turns
-
 ATTEMPTS = 16
 PATIENT = 4  # attempts before an interval that still grows is widened to one of these
 WIDE = (0, 1, 255, 32767, 65535, 2**24 - 1, 2**28, 2**29, 2**30, INT32_HIGH)
 ENDLESS = INT32_HIGH
-Variable = str | Cell
-
-
-class Kind(NamedTuple):
-    """What a turn does to a variable.
-
-    Attributes:
-        step: adds exactly this; None: something else.
-        added: adds something within this interval; None: something else.
-        within: whatever it does, this holds before and after; None: not known.
-    """
-
-    step: int | None = None
-    added: Interval | None = None
-    within: Interval | None = None
-
-
-class Change(NamedTuple):
-    """What a turn does to a region: see Effect; `apart`: no word is written in two turns."""
-
-    added: Interval | None
-    written: Interval | None
-    apart: bool
 
 
 @dataclass
-class Guess:
-    """What a turn does; nothing, to what is not named."""
-
-    kinds: dict[Variable, Kind] = field(default_factory=dict)
-    changes: dict[str, Change] = field(default_factory=dict)
-    settled: set[Variable] = field(default_factory=set)  # known to be no accumulator
-
-    def copy(self) -> "Guess":
-        """Return an equal guess."""
-        return Guess(dict(self.kinds), dict(self.changes), set(self.settled))
-
-
-@dataclass
-class Head:
-    """Any number of turns after the beginning.
+class Turns:
+    """A loop, as it is judged.
 
     Attributes:
-        state: where the next turn begins.
-        k: how many turns there have been.
-        values: of the variables.
-        turn: the number's symbol.
-        marks: what is not known of a variable's value.
+        key: names the loop.
+        turn: runs one turn, its number given, from the beginning of the body.
+        enter: returns the states in which the turn of this number begins; the condition of a while.
+        leave: returns the states in which there is no further turn.
+        n: how many turns; None: a while.
+        assigned: the locals that a turn may assign to, as far as a later turn or what follows reads them.
+        fail: notes what cannot be proved of the loop itself.
+        indices: the names that an index is made of: better one number than an interval.
     """
 
-    state: State
-    k: Value
-    values: dict[Variable, Value]
-    turn: Symbol
-    marks: dict[Variable, Value]
-
-
-def read(state: State, variable: Variable) -> Value:
-    """Return a variable's value."""
-    return state.locals[variable] if isinstance(variable, str) else state.cells[variable]
-
-
-def write(state: State, variable: Variable, value: Value) -> None:
-    """Give a variable a value."""
-    if isinstance(variable, str):
-        state.locals[variable] = value
-    else:
-        state.cells[variable] = value
+    key: int
+    turn: Callable[[State, Value], list[State]]
+    enter: Callable[[State, Value], list[State]]
+    leave: Callable[[State], list[State]]
+    n: Value | None
+    assigned: frozenset[str]
+    fail: Callable[[str], None]
+    indices: frozenset[str] = frozenset()
 
 
 class _Induction:
     """One loop, being judged."""
 
-    def __init__(self, machine: Interpreter, loop: "Turns", state: State) -> None:
+    def __init__(self, machine: Interpreter, loop: Turns, state: State) -> None:
         self.machine, self.loop, self.state = machine, loop, state
         self.guess = Guess()
         self.names = [name for name in loop.assigned if name in state.locals]
@@ -136,7 +105,7 @@ class _Induction:
             if kind.step is not None:
                 value = add(before, k, kind.step)
             elif kind.added is not None:
-                added = unknown(*_times(kind.added, 0, top))
+                added = unknown(*times(kind.added, 0, top))
                 marks[variable] = added
                 value = add(before, added)
                 facts = [sub(added, scale(k, kind.added[0])), sub(scale(k, kind.added[1]), added)]
@@ -205,7 +174,7 @@ class _Induction:
             if len(steps) == 1 and isinstance(step, int):
                 self.guess.kinds[variable] = Kind(step=step)
             else:
-                self.guess.kinds[variable] = Kind(within=_widest([head.interval(before), *_intervals(outs, variable)]))
+                self.guess.kinds[variable] = Kind(within=widest([head.interval(before), *intervals(outs, variable)]))
         self._changes(Head(head, 0, {}, Symbol(0, 0), {}), outs)
 
     # ------------------------------------------------------------------------------------------- judging
@@ -218,7 +187,7 @@ class _Induction:
         for cell, before in head.state.cells.items():
             after = [o.cells[cell] for o in outs]
             if cell not in self.guess.kinds and any(v is not before and v != before for v in after):
-                self.guess.kinds[cell] = Kind(within=_widest([head.state.interval(before), *_intervals(outs, cell)]))
+                self.guess.kinds[cell] = Kind(within=widest([head.state.interval(before), *intervals(outs, cell)]))
                 same = False
         for variable, before in head.values.items():
             if boundless and self.guess.kinds[variable].added is not None:
@@ -236,28 +205,24 @@ class _Induction:
         if kind.step is not None:
             if all(d == kind.step for _, d in steps):
                 return kind
-            if all(isinstance(d, int) for _, d in steps):
-                return Kind(added=_widest([o.interval(d) for o, d in steps]))
-            return Kind(within=self._span(variable))
+            exact = all(isinstance(d, int) for _, d in steps)
+            return Kind(added=whole([o.interval(d) for o, d in steps])) if exact else Kind(within=self._span(variable))
         (symbol,) = symbols(head.marks[variable]) or (None,)
         adds = all(symbol not in symbols(d) for _, d in steps) and variable not in self.guess.settled
         if kind.added is not None:
-            added = _widest([kind.added, *(o.reach(d) for o, d in steps)])
+            added = whole([kind.added, *(o.reach(d) for o, d in steps)])
             if not adds and added != kind.added:
                 self.guess.settled.add(variable)
                 return Kind(within=self._span(variable))
-            if added != kind.added:
-                return Kind(added=added)
-            if kind.within is not None and not _inside(self._span(variable), kind.within):
-                return Kind(added=added)
-            return kind
+            leaves = kind.within is not None and not inside(self._span(variable), kind.within)
+            return Kind(added=added) if added != kind.added or leaves else kind
         assert kind.within is not None
         if steps and variable not in self.guess.settled:
-            added = _widest([o.reach(d) for o, d in steps])
-            if adds or (self.loop.n is None and added is not None and (added[0] > 0 or added[1] < 0)):
-                return Kind(added=added)
+            moved = whole([o.reach(d) for o, d in steps])
+            if adds or (self.loop.n is None and (moved[0] > 0 or moved[1] < 0)):
+                return Kind(added=moved)
         span = self._span(variable)
-        if _inside(span, kind.within):
+        if inside(span, kind.within):
             return kind
         low, high = hull(span, kind.within)
         if number > PATIENT:
@@ -268,7 +233,7 @@ class _Induction:
     def _span(self, variable: Variable) -> Interval:
         """Return an interval of a variable before the loop and after any turn."""
         intervals = [o.reach(read(o, variable)) for o in self.outs]
-        return _all([self.state.interval(read(self.state, variable)), *intervals])
+        return whole([self.state.interval(read(self.state, variable)), *intervals])
 
     def _changes(self, head: Head, outs: Iterable[State]) -> bool:
         """Tell whether regions were changed as guessed; else guess more."""
@@ -277,14 +242,14 @@ class _Induction:
             effects = [e for o in outs if (e := effect_since(o.contents[name], content)) is not None]
             if not effects:
                 continue
-            added = _widest([e.added for e in effects if e.added is not None])
-            written = _widest([e.written for e in effects if e.written is not None])
+            added = widest([e.added for e in effects if e.added is not None])
+            written = widest([e.written for e in effects if e.written is not None])
             apart = self.footprints(head, name) is not None
             old = self.guess.changes.get(name)
             new = Change(added, written, apart)
             if old is not None:
                 both = [x for x in (old.added, added) if x], [x for x in (old.written, written) if x]
-                new = Change(_widest(both[0]), _widest(both[1]), old.apart and apart)
+                new = Change(widest(both[0]), widest(both[1]), old.apart and apart)
             if new != old:
                 self.guess.changes[name] = new
                 same = False
@@ -323,11 +288,11 @@ class _Induction:
                 if n is not None:
                     write(s, variable, add(before, n, kind.step))
                 continue
-            a, b = self._span(variable) if low <= 0 else _all([o.reach(read(o, variable)) for o in outs])
+            a, b = self._span(variable) if low <= 0 else whole([o.reach(read(o, variable)) for o in outs])
             if n is None:
                 value = last[variable]
             elif kind.added is not None:
-                value = add(before, unknown(*_times(kind.added, low, high)))
+                value = add(before, unknown(*times(kind.added, low, high)))
             else:
                 value = unknown(a, b)
             s.assume(sub(value, a))
@@ -346,7 +311,9 @@ class _Induction:
         for name, content in self.state.contents.items():
             change = self.guess.changes.get(name)
             if change is None:
-                s.contents[name] = content._replace(bound=self._bound(head, s, content, low) or content.bound)
+                n = self.loop.n
+                bound = None if n is None else greatest(self.guess, head, self.outs, s, content, n)
+                s.contents[name] = content._replace(bound=bound or content.bound)
                 continue
             where = self.footprints(head, name) if change.apart else None
             everywhere = (Footprint(content.region.start, content.region.end - 1),)
@@ -354,10 +321,10 @@ class _Induction:
             must: tuple[Footprint, ...] = ()
             if where is not None:
                 may, must = where.total(self._from(where), self._to(where, s, turns), low > 0)
-            added = change.added if change.apart or change.added is None else _times(change.added, 1, high)
+            added = change.added if change.apart or change.added is None else times(change.added, 1, high)
             written = change.written
             if written and change.added and not change.apart:
-                more = _times(change.added, 0, high)
+                more = times(change.added, 0, high)
                 written = written[0] + more[0], written[1] + more[1]
             effect = Effect(added, written, may, must)
             whole = sequence(self.state, content.effect, effect, content.region)
@@ -375,41 +342,6 @@ class _Induction:
         if where.rising is None:
             return turns
         return s.known(next(read(s, v) for v, h in self._heads.items() if h == where.rising))
-
-    def _bound(self, head: Head, s: State, content: Content, low: int) -> Symbol | None:
-        """Return a variable that no word's magnitude in a region exceeds: every turn looked at one, and kept the most."""
-        if content.region.width != 32 or low <= 0 or not self.outs or not all(o.loads for o in self.outs):
-            return None
-        for variable, before in head.values.items():
-            value = read(s, variable)
-            if self.guess.kinds[variable].step is not None or not isinstance(value, Form) or value.symbol is None:
-                continue
-            if all(self._grows(o, read(o, variable), before) for o in self.outs) and self._all_read(head, content):
-                return value.symbol
-        return None
-
-    def _grows(self, o: State, after: Value, before: Value) -> bool:
-        loads = [Form(0, ((s, 1),)) for s in o.loads]
-        return o.proves(sub(after, before)) and all(o.proves(sub(after, x)) and o.proves(add(after, x)) for x in loads)
-
-    def _all_read(self, head: Head, content: Content) -> bool:
-        """Tell whether the turns have read every word of a region."""
-        seen: list[State] = []
-        for o in self.outs:
-            t = o.copy()
-            places = [s.origin for s in o.loads if isinstance(s.origin, Loaded)]
-            here = [Footprint(p.at, p.at) for p in places if p.region == content.region.name]
-            if not here:
-                return False
-            effect: Effect | None = None
-            for f in here:
-                effect = sequence(t, effect, Effect(None, (0, 0), (f,), (f,)), content.region)
-            t.contents[content.region.name] = head.state.contents[content.region.name]._replace(effect=effect)
-            seen.append(t)
-        where = reach_of(content.region.name, head.turn, seen, head.state.contents[content.region.name], [])
-        if where is None or self.loop.n is None:
-            return False
-        return covers(where.total(0, self.loop.n, True)[1], content.region)
 
     @property
     def _heads(self) -> dict[Variable, Value]:
@@ -451,51 +383,6 @@ class _Induction:
         return self.after(head)
 
 
-def induce(machine: Interpreter, loop: "Turns", state: State) -> State:
+def induce(machine: Interpreter, loop: Turns, state: State) -> State:
     """Return the state after a loop, judged by one turn."""
     return _Induction(machine, loop, state).judge()
-
-
-def effect_since(content: Content, begun: Content) -> Effect | None:
-    """Return what was done to a region since a piece of program began."""
-    if content.token == begun.token:
-        return content.effect
-    everywhere = (Footprint(content.region.start, content.region.end - 1),)
-    return Effect(None, content.interval(), everywhere, ())
-
-
-def after_turns(base: Interval, change: Change, n: int) -> Interval:
-    """Return an interval of a region's words after at most n turns."""
-    n = min(n, 1) if change.apart else n
-    result = base
-    if change.added is not None:
-        low, high = _times(change.added, 0, n)
-        result = hull(result, (base[0] + low, base[1] + high))
-    if change.written is not None:
-        low, high = _times(change.added, 0, n) if change.added is not None else (0, 0)
-        result = hull(result, (change.written[0] + low, change.written[1] + high))
-    return result
-
-
-def _times(added: Interval, least: int, most: int) -> Interval:
-    most = max(most, least)
-    return min(added[0] * least, added[0] * most), max(added[1] * least, added[1] * most)
-
-
-def _all(intervals: list[Interval]) -> Interval:
-    return min(a for a, _ in intervals), max(b for _, b in intervals)
-
-
-def _widest(intervals: list[Interval]) -> Interval | None:
-    result = None
-    for interval in intervals:
-        result = interval if result is None else hull(result, interval)
-    return result
-
-
-def _intervals(states: list[State], variable: Variable) -> list[Interval]:
-    return [s.interval(read(s, variable)) for s in states]
-
-
-def _inside(a: Interval, b: Interval) -> bool:
-    return b[0] <= a[0] and a[1] <= b[1]

@@ -261,7 +261,8 @@ class Interpreter:
                     if not isinstance(node.targets[0], ast.Name) or node.targets[0].id != name:
                         new.locals[name] = before
                     return [new]
-            return [self._assign(node.targets[0], v, s, frame) for s, v in self.values(node.value, state, frame)]
+            given = self.values(node.value, state, frame)
+            return [new for s, v in given for new in self._assign(node.targets[0], v, s, frame)]
         if isinstance(node, ast.AugAssign):
             return self._augment(node, state, frame)
         if isinstance(node, ast.If):
@@ -274,13 +275,15 @@ class Interpreter:
             return [state]
         return [join([s for s, _ in self.values(node.value, state, frame)])]
 
-    def _assign(self, target: ast.expr, value: Value, state: State, frame: Frame) -> State:
+    def _assign(self, target: ast.expr, value: Value, state: State, frame: Frame) -> list[State]:
         if isinstance(target, ast.Name):
             state.locals[target.id] = value
-        else:
-            assert isinstance(target, ast.Subscript)
-            self.store(target, self.value(target.slice, state, frame), value, state, frame)
-        return state
+            return [state]
+        assert isinstance(target, ast.Subscript)
+        ways = self.values(target.slice, state, frame)
+        for s, at in ways:
+            self.store(target, at, value, s, frame)
+        return [s for s, _ in ways]
 
     def _augment(self, node: ast.AugAssign, state: State, frame: Frame) -> list[State]:
         found = []

@@ -7,9 +7,8 @@ whether it does no more. The guess is then true of all turns, by induction; else
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from subsong_sim.ranges.induction import induce
+from subsong_sim.ranges.induction import Turns, induce
 from subsong_sim.ranges.interpreter import Frame, Interpreter, Sink
 from subsong_sim.ranges.state import State, merge
 from subsong_sim.ranges.values import Value, add, scale, sub, unknown
@@ -22,31 +21,6 @@ WHILES = 40  # turns of a while that counts; an int32 has 31 bits
 MOST = 64  # ways apart while a counting loop runs
 
 
-@dataclass
-class Turns:
-    """A loop, as it is judged.
-
-    Attributes:
-        key: names the loop.
-        turn: runs one turn, its number given, from the beginning of the body.
-        enter: returns the states in which the turn of this number begins; the condition of a while.
-        leave: returns the states in which there is no further turn.
-        n: how many turns; None: a while.
-        assigned: the locals that a turn may assign to, as far as a later turn or what follows reads them.
-        fail: notes what cannot be proved of the loop itself.
-        indices: the names that an index is made of: better one number than an interval.
-    """
-
-    key: int
-    turn: Callable[[State, Value], list[State]]
-    enter: Callable[[State, Value], list[State]]
-    leave: Callable[[State], list[State]]
-    n: Value | None
-    assigned: frozenset[str]
-    fail: Callable[[str], None]
-    indices: frozenset[str] = frozenset()
-
-
 def run_loop(machine: Interpreter, node: ast.For | ast.While, state: State, frame: Frame) -> list[State]:
     """Run a loop; return the states after it."""
     facts = frame.facts
@@ -55,9 +29,17 @@ def run_loop(machine: Interpreter, node: ast.For | ast.While, state: State, fram
         state.locals.pop(name, None)
     if isinstance(node, ast.While):
         return _while(machine, node, state, frame)
-    assert isinstance(node.iter, ast.Call) and isinstance(node.target, ast.Name)
-    target = node.target.id
-    arguments = [machine.value(a, state, frame) for a in node.iter.args]
+    assert isinstance(node.iter, ast.Call)
+    ways: list[tuple[State, list[Value]]] = [(state, [])]
+    for argument in node.iter.args:
+        ways = [(s, [*given, v]) for w, given in ways for s, v in machine.values(argument, w, frame)]
+    return [after for s, given in ways for after in _for(machine, node, given, s, frame)]
+
+
+def _for(machine: Interpreter, node: ast.For, arguments: list[Value], state: State, frame: Frame) -> list[State]:
+    facts = frame.facts
+    assert isinstance(node.target, ast.Name)
+    target, wanted = node.target.id, facts.at_head[id(node)]
     start = arguments[0] if len(arguments) > 1 else 0
     step = arguments[2] if len(arguments) > 2 else 1
     assert isinstance(step, int)

@@ -8,6 +8,7 @@ from subsong_sim.ranges.values import (
     Entry,
     Form,
     Interval,
+    Loaded,
     Masked,
     Product,
     Shifted,
@@ -270,7 +271,7 @@ def _times(v: Value, f: Form) -> tuple[int, int]:
 
 
 def merge(states: Sequence[State], keys: frozenset[str], most: int) -> list[State]:
-    """Join states that agree on the integers in `keys`; when more than `most` remain, give up keys, the oldest first."""
+    """Join states that agree on the integers in `keys`; where more than `most` remain, give up keys, oldest first."""
     if len(states) < 2:
         return list(states)
     names = [name for name in states[0].locals if name in keys]
@@ -368,7 +369,18 @@ def _in_common(a: State, b: State, value: Value, x: Value, y: Value) -> list[For
 
 
 def _linked(a: State, b: State, x: Value, c: Form) -> bool:
-    """Tell whether anything in one state connects a value with a candidate."""
+    """Tell whether anything in one state connects a value with a candidate, which has a meaning there."""
     own = symbols(x)
     by_symbol = a.by_symbol
-    return any(s in own or s in by_symbol or a.bounds.get(s) != b.bounds.get(s) for s, _ in c.terms)
+    return all(_means(a, x, s) for s, _ in c.terms) and any(
+        s in own or s in by_symbol or a.bounds.get(s) != b.bounds.get(s) for s, _ in c.terms
+    )
+
+
+def _means(a: State, x: Value, s: Symbol) -> bool:
+    """Tell whether a symbol may be spoken of in a state.
+
+    Where it came about on another way, it stands for nothing here, and what is said of it must hold for any number
+    within its interval: one that is bound by its origin could be bound to no number at all.
+    """
+    return s.origin is None or isinstance(s.origin, Loaded) or s in a.bounds or s in a.by_symbol or s in symbols(x)

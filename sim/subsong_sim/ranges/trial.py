@@ -5,9 +5,10 @@ import struct
 from subsong_device import layout
 from subsong_sim.dialect import Violation
 from subsong_sim.loader import Source
+from subsong_sim.ranges.induction import Turns
 from subsong_sim.ranges.interpreter import Frame, Interpreter
 from subsong_sim.ranges.invariants import COST, Block
-from subsong_sim.ranges.loops import Turns, run_loop, run_turns
+from subsong_sim.ranges.loops import run_loop, run_turns
 from subsong_sim.ranges.memory import INT16, Memory
 from subsong_sim.ranges.regions import Region, fresh
 from subsong_sim.ranges.state import State, join
