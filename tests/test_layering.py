@@ -23,8 +23,15 @@ MICROPYTHON_MODULES = {
     "random", "re", "select", "struct", "sys", "time", "uctypes", "vfs",
 }
 # fmt: on
-# These leave the simulator asleep: the exception tree, the learner's contract, and the plant's plain records.
-LIGHT_SIM_MODULES = {"subsong_sim.cache", "subsong_sim.errors", "subsong_sim.learner", "subsong_sim.plants.spec"}
+# These leave the simulator asleep: the exception tree, the learner's contract, the plant's plain records, and what
+# reads kernels without running them.
+LIGHT_SIM_MODULES = {
+    "subsong_sim.cache",
+    "subsong_sim.errors",
+    "subsong_sim.learner",
+    "subsong_sim.loader",
+    "subsong_sim.plants.spec",
+}
 HEAVY_MODULES = {"gymnasium", "llvmlite", "matplotlib", "numba", "numpy", "scipy", "subsong_hil"}
 
 

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 from subsong.errors import CompileError
-from subsong_sim.engines import RULES
+from subsong_device.frames import RULES
 from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, TASK_KERNELS, gather
 
 
