@@ -88,7 +88,7 @@ def forward(head: ptr32, mem: ptr16, amount: int) -> int:
         bias_shift = head[layer + BIAS_SHIFT]
         drive_shift = head[layer + DRIVE_SHIFT]
         output = signal + n_in
-        bits = 1
+        bits = 0
         for at in range(output, output + n_out):
             g = 0
             for j in range(n_in):
@@ -97,8 +97,8 @@ def forward(head: ptr32, mem: ptr16, amount: int) -> int:
             g = (g + (((mem[weight] ^ 0x8000) - 0x8000) << bias_shift)) >> drive_shift
             weight += 1
             if amount != 0:
-                if bits == 1:
-                    bits = mem[sign] | 0x10000
+                if ((at - output) & 15) == 0:
+                    bits = mem[sign]
                     sign += 1
                 if (bits & 1) != 0:
                     g += amount

@@ -85,10 +85,10 @@ def accumulate(head: ptr32, mem: ptr16) -> int:
     for _k in range(head[N_LAYERS]):
         n_in = head[layer + N_IN]
         one = 1 << head[layer + INPUT_FRAC]
-        bits = 1
-        for _i in range(head[layer + N_OUT]):
-            if bits == 1:
-                bits = mem[at] | 0x10000
+        bits = 0
+        for i in range(head[layer + N_OUT]):
+            if (i & 15) == 0:
+                bits = mem[at]
                 at += 1
             xi = ((bits & 1) << 1) - 1
             bits = bits >> 1
