@@ -1,7 +1,4 @@
-"""Runs on the board: cycles of kernels, net of the call, by the core's own counter (SysTick).
-
-bench_board.py sends this file, then calls it.
-"""
+"""Runs on the board, sent there by bench_board.py: cycles of kernels by the core's own counter, SysTick."""
 
 import gc
 import time
@@ -68,7 +65,7 @@ EMPTY = {
 
 
 def elapsed(f, a, n):
-    """Return the cycles that f takes of the first n arguments in a, the call and the reading of the counter included."""
+    """Return the cycles that f takes of the first n arguments in a, the call and reading the counter included."""
     count = machine.mem32
     p, q, r, s = a
     rough = time.ticks_us()
@@ -90,41 +87,39 @@ def elapsed(f, a, n):
     return cycles + (rough - cycles + WRAP // 2) // WRAP * WRAP
 
 
-def restore(buffers, state):
-    for buffer, words in zip(buffers, state):
-        for i in range(len(words)):
-            buffer[i] = words[i]
-
-
-def measure(engine, namespace, script, head, mem, x, u, rounds):
-    """Play a script of kernels on a block; print for each its cycles net of the call, the call's own, and what it left.
+def measure(engine, namespace, script, rounds, head, mem, x, u):
+    """Play a script of kernels on a block; print each call's cycles, net of the call, the call's own, and what it left.
 
     Args:
         engine: key of EMPTY.
         namespace: the kernels by name.
-        script: (name, what it takes, words of head to set before) for each call; it takes head, mem and, of "xu", both
-            buffers, of "a" the amount 0.
-        head, mem, x, u: the block and the step's words, in hexadecimal.
+        script: (name, what it takes, words of head to set before, whether to measure) for each call; it takes head, mem
+            and, of "xu", both buffers, of "a", the amount 0.
         rounds: calls of which the quickest counts, all from the same state: an interrupt may fall into one.
+        head: int32 words of the block, in hexadecimal; likewise the 16-bit words.
+        mem: of the block.
+        x: sensor words.
+        u: actuator words.
     """
     machine.mem32[RELOAD] = WRAP - 1
     machine.mem32[COUNT] = 0
     machine.mem32[CONTROL] = 5
     buffers = [array(t, unhexlify(b)) for t, b in (("i", head), ("H", mem), ("H", x), ("H", u))]
-    for name, takes, settings in script:
+    for name, takes, settings, measured in script:
         for at, value in settings:
             buffers[0][at] = value
         state = [array(t, b) for t, b in zip("iHHH", buffers)]
         arguments = buffers if takes == "xu" else buffers[:2] + [0, 0]
         n = 2 + len(takes)
-        gc.collect()
-        call = min(elapsed(EMPTY[engine][n - 2], arguments, n) for _ in range(3))
-        least = None
-        for _ in range(rounds):
-            restore(buffers, state)
+        call = least = 0
+        for number in range(rounds if measured else 1):
+            for buffer, words in zip(buffers, state):
+                buffer[:] = words
             gc.collect()
+            own = elapsed(EMPTY[engine][n - 2], arguments, n)
             taken = elapsed(namespace[name], arguments, n)
-            least = taken if least is None else min(least, taken)
+            call = min(call, own) if number else own
+            least = min(least, taken) if number else taken
         left = 0
         for buffer in buffers:
             left = crc32(buffer, left)

@@ -6,10 +6,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from board.reference import BenchError
 from rp2040py.boards import BOARDS
 from rp2040py.device import MicroPythonDevice
-
-from board.reference import BenchError
 
 CLOCK_HZ = 125_000_000
 TIMEOUT_S = 300

@@ -1,4 +1,4 @@
-"""The C reference: the same arithmetic, compiled by Debian's arm-none-eabi-gcc into words that run wherever they lie."""
+"""The C reference: the same arithmetic, by Debian's arm-none-eabi-gcc, as words that run wherever they lie."""
 
 import subprocess
 import tempfile
@@ -29,7 +29,12 @@ FLAGS = (
 )
 HERE = Path(__file__).parent
 # The kernel at offset 0, what it calls after it.
-SCRIPT = "SECTIONS {{ .text 0 : {{ *(.text.{kernel}) *(.text .text.*) *(.rodata*) }} /DISCARD/ : {{ *(.comment) *(.ARM*) }} }}"
+SCRIPT = """
+SECTIONS {{
+  .text 0 : {{ *(.text.{kernel}) *(.text .text.*) *(.rodata*) }}
+  /DISCARD/ : {{ *(.comment) *(.ARM*) }}
+}}
+"""
 
 
 class BenchError(SubsongError):
