@@ -77,6 +77,9 @@ def _toml(value: object) -> str:
     return str(value).replace("'", '"')
 
 
+_proved: set[str] = set()  # in this process, whatever becomes of the cache
+
+
 def prove_kernels() -> None:
     """Prove the kernels at the ends of what an experiment file admits: once for each text of them, then from the cache.
 
@@ -85,11 +88,13 @@ def prove_kernels() -> None:
     """
     from subsong_sim.cache import cache_folder
 
-    done = cache_folder() / "ranges" / _digest()
-    if done.is_file():
+    digest = _digest()
+    done = cache_folder() / "ranges" / digest
+    if digest in _proved or done.is_file():
         return
     for experiment in extremes():
         prove_experiment(experiment)
+    _proved.add(digest)
     try:
         done.parent.mkdir(parents=True, exist_ok=True)
         done.touch()
