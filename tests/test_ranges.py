@@ -1,24 +1,30 @@
 """The range checker: what it proves of every kernel, that runs stay inside it, and that it names what overflows."""
 
 import ast
+import json
 import random
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from cases import ACTIVATIONS, COST_LIMIT, ESTIMATORS, RULES, Setup, Step, Trial
 from ranges_watch import Watch
 from subsong.block import build_block
+from subsong.cli import subsong
 from subsong.experiment import parse_experiment
+from subsong.ranges import extremes, prove_experiment, prove_kernels
 from subsong_device import layout
 from subsong_sim import ranges
 from subsong_sim.errors import EngineError
 from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, TASK_KERNELS, Source, gather
-from subsong_sim.ranges.values import INT32_HIGH, INT32_LOW
+from subsong_sim.ranges.interpreter import Place
+from subsong_sim.ranges.values import INT32_HIGH, INT32_LOW, Interval
 
 
 def learner(rule: str) -> Source:
@@ -50,11 +56,11 @@ SHAPES: dict[str, tuple[tuple[int, ...], tuple[str, ...], int]] = {
 }
 
 
-def extremes(rule: str) -> list[Setup]:
+def ends(rule: str) -> list[Setup]:
     """Return set-ups that between them stand at every end that the experiment file admits."""
-    amplitude, ends = AMPLITUDES[rule], [(1, 29), (16383, 0), (16383, 29), (1, 0)]
+    amplitude, rates = AMPLITUDES[rule], [(1, 29), (16383, 0), (16383, 29), (1, 0)]
     return [
-        Setup(rule, estimator, *SHAPES[shape], amplitude[i & 1], *ends[i % 4], (1, 15)[i & 1], rounding)
+        Setup(rule, estimator, *SHAPES[shape], amplitude[i & 1], *rates[i % 4], (1, 15)[i & 1], rounding)
         for i, (estimator, shape, rounding) in enumerate(
             [
                 ("two_sided", "one", "stochastic"),
@@ -70,7 +76,7 @@ def extremes(rule: str) -> list[Setup]:
 @pytest.mark.parametrize("number", range(5))
 @pytest.mark.parametrize("rule", RULES)
 def test_every_kernel_stays_within_int32_at_the_ends_of_the_experiment_file(rule: str, number: int) -> None:
-    assert proof_of(extremes(rule)[number]).violations == []
+    assert proof_of(ends(rule)[number]).violations == []
 
 
 @pytest.mark.slow
@@ -146,7 +152,7 @@ def short_trials(draw: st.DrawFn, n_sensors: int) -> list[Trial]:
 
 
 # Nothing is gained by shrinking what takes a second to prove.
-@settings(max_examples=8, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(max_examples=5, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(st.data())
 def test_no_expression_ever_leaves_the_interval_that_it_was_given(data: st.DataObject) -> None:
     setup = data.draw(setups())
@@ -177,13 +183,19 @@ def test_what_is_said_to_run_does_run(rule: str) -> None:
     assert len(near) > 0.5 * len(watch.met)
 
 
-@settings(max_examples=10, deadline=None)
+@cache
+def proved_task(activation: str) -> tuple[bytes, dict[Place, Interval]]:
+    """Return a task, and the intervals of its proof."""
+    block = build_block(parse_experiment(Setup(activations=(activation,)).toml("xor"), "setup"))
+    return block.task, ranges.prove(block.rule, block.head, block.mem, block.task).seen
+
+
+@settings(max_examples=30, deadline=None)
 @given(st.lists(WORDS, min_size=1, max_size=9), st.sampled_from(["identity", "tanh"]))
 def test_no_expression_of_a_task_leaves_its_interval(outputs: list[int], activation: str) -> None:
-    setup = Setup(layers=(2, 1), activations=(activation,))
-    block = build_block(parse_experiment(setup.toml("xor"), "setup"))
-    watch = Watch(tasks(), ranges.prove(block.rule, block.head, block.mem, block.task).seen)
-    watch.play_task(block.task, [[word] for word in outputs])
+    task, seen = proved_task(activation)
+    watch = Watch(tasks(), seen)
+    watch.play_task(task, [[word] for word in outputs])
     assert list(watch.wrong.values()) == []
 
 
@@ -209,14 +221,21 @@ MUTANTS = [
     (WEIGHTS, "forward", " >> product_shift", "", "`g += ", "can be -3221192704..3221192703, outside int32"),
     (WEIGHTS, "forward", "<< bias_shift", "<< (bias_shift + 4)", "`g + ((mem[weight]", "outside int32"),
     (WEIGHTS, "forward", "range(n_in):", "range(n_in + 99):", "`mem[weight + j]`", "keep the index within one region"),
-    (WEIGHTS, "forward", "mem[output + i] = g", "mem[output + 99 + i] = g", "`mem[output + 99 + i]`", "is element"),
+    (
+        WEIGHTS,
+        "step",
+        "mem[at + j] = x",
+        "mem[at + 99 + j] = x",
+        "`mem[at + 99 + j]`",
+        "keep the index within one region",
+    ),
     (WEIGHTS, "threshold", "0x1FFF", "0xFFFF", "`(high & 65535) << 16`", "can be 0..4294901760, outside int32"),
     (WEIGHTS, "rounded_step", "0x8000", "0x80000", "`shift_to_zero(delta, s) * head[RATE]`", "outside int32"),
     (WEIGHTS, "rounded_step", "if shift > 29", "if shift > 30", "`r >> 29 - shift`", "shifts by -1"),
     (WEIGHTS, "observe", "total = COST_LIMIT\n", "total = total + 0\n", "`head[TOTAL] + cost`", "outside int32"),
-    (WEIGHTS, "fold_words", "start = stop", "start = end - (end - start)", "`start < end`", "is not proved to end"),
+    (WEIGHTS, "move_along_signs", "at += block", "at += block - block", "`at < end`", "is not proved to end"),
     (WEIGHTS, "end", "head[LIMIT]", "0x7FFF", "weights: end leaves", "not in -32667..32667: clip them"),
-    (WEIGHTS, "end", "0 - sign * (", "0 - sign * 65536 * (", "`0 - sign * 65536", "outside int32"),
+    (WEIGHTS, "end", "0 - sign * (", "0 - sign * 262144 * (", "`sign * 262144 * ", "outside int32"),
     (NODES, "end", "0x4000", "0x40000", " * q`", "outside int32"),
     (NODES, "accumulate", "1 << head[layer + INPUT_FRAC]", "1 << 16", "eligibility: end leaves", "clip them"),
     (NODES, "begin", "if sign > 0", "if sign > 1", "eligibility: end leaves", "clip them"),
@@ -252,7 +271,7 @@ def _shifts(node: ast.AST) -> bool:
 
 def test_a_task_that_can_overflow_is_refused_at_its_line() -> None:
     block = build_block(parse_experiment(Setup(activations=("identity",)).toml("xor"), "setup"))
-    source = altered(tasks(), "task_cost", "e = 0x4000", "e = e + 0")
+    source = altered(tasks(), "task_cost", "e = 0x4000", "e = e + e")
     found = ranges.prove(block.rule, block.head, block.mem, block.task, tasks=source).violations
     assert [v.rule.split(" can be ")[0] for v in found][:1] == ["`e * e`"]
 
@@ -305,3 +324,38 @@ def test_require_lists_every_refusal() -> None:
     assert len(lines) == len(ranges.check_ranges(block.rule, block.head, block.mem))
     with pytest.raises(EngineError, match="rule 'x': choose one of weight_perturbation, node_perturbation"):
         ranges.require_ranges("x", block.head, block.mem)
+
+
+# ------------------------------------------------------------------------------------------------- where it is used
+
+
+def test_check_says_what_was_proved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(subsong, ["check", "xor", "--json"])
+    assert said.exit_code == 0
+    told = json.loads(said.stdout)
+    assert told["proved"] > 200
+    assert set(told["widest"]) == {"kernel", "line", "low", "high"}
+    said = CliRunner().invoke(subsong, ["check", "xor"])
+    assert said.stdout.startswith("xor: proved to stay within 32 bits\n  expressions  ")
+
+
+def test_the_kernels_are_proved_once_for_each_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUBSONG_CACHE", str(tmp_path))
+    proved: list[object] = []
+    monkeypatch.setattr("subsong.ranges.extremes", lambda: proved.append(1) or extremes()[2:3])
+    prove_kernels()
+    prove_kernels()
+    assert len(proved) == 1
+    assert len(list((tmp_path / "ranges").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_the_experiments_that_deploy_proves_stand_at_the_ends() -> None:
+    found = extremes()
+    for experiment in found:
+        prove_experiment(experiment)
+    learners = [experiment.learner for experiment in found]
+    assert {e.rule for e in learners} == set(RULES)
+    assert {(e.rule, e.estimator) for e in learners} == set(product(RULES, ESTIMATORS))
+    assert {e.rate_shift for e in learners} == {0, 29} and {e.baseline_shift for e in learners} == {1, 15}
