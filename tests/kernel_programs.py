@@ -89,7 +89,9 @@ class _Writer:
         if pick == 3:
             return [f"{indent}m[{self.value(2)} & 7] = {self.value(2)} & 0xFFF"]
         if pick == 4:
-            return [f"{indent}m[{self.value(2)} & 7] ^= {self.value(2)} & 0xFFF"]
+            # The dialect has no call in this index.
+            index = self.rng.choice((*LOCALS, "m[p & 7]", f"m[{self.rng.randrange(8)}]"))
+            return [f"{indent}m[{index} & 7] ^= {self.value(2)} & 0xFFF"]
         if pick == 5:
             return [f"{indent}{self.call(2)}"]
         inner = indent + "    "

@@ -1,4 +1,4 @@
-"""The kernels on a genuine, emulated Pico against the oracle: bytecode, viper, machine code; firmware 1.24.1 and 1.25.0.
+"""The kernels on an emulated Pico against the oracle: bytecode, viper, machine code; official 1.24.1 and 1.25.0.
 
 The whole state is compared after every trial. Viper and machine code play every case; bytecode, a hundred times slower,
 plays the first trials of the golden vectors, of the extremes and of the smaller drawn cases, and the tasks.
