@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from subsong.boards import list_boards
 from subsong.cli import subsong
 from subsong.deploy import deploy, read_file, write_file
 from subsong.errors import BoardError, FirmwareError, PortError
+from subsong.experiment_text import example_text
 from subsong.firmware import Firmware, load_firmware
 from subsong.ports import Port, open_port
 from subsong.repl import Repl
@@ -29,33 +31,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pico-1.25.0")]
 
 DEADLINE_S = 120.0  # of emulations on a busy machine
 SIZES = (0, 1, 63, 64, 65, 127, 128, 512, 16384)
-XOR = """
-seed = 3
-[network]
-layers = [2, 4, 1]
-[learner]
-rule = "weight_perturbation"
-[plant]
-kind = "task"
-name = "xor"
-[run]
-trials = 24
-steps = 4
-evaluate_every = 8
-"""
-CARTPOLE = """
-[network]
-layers = [4, 4, 1]
-[learner]
-rule = "weight_perturbation"
-[plant]
-kind = "gymnasium"
-name = "CartPole-v1"
-[run]
-trials = 4
-steps = 20
-evaluate_every = 4
-"""
 
 
 @pytest.fixture(scope="module")
@@ -200,19 +175,31 @@ def test_deploying_again_copies_nothing(pico_deployed: Path) -> None:
     assert (again["copied"], again["deleted"]) == ([], [])
 
 
-@pytest.mark.parametrize(("name", "text", "trials"), [("xor", XOR, 24), ("cartpole", CARTPOLE, 4)])
-def test_a_run_replays_bit_for_bit(pico_deployed: Path, tmp_path: Path, name: str, text: str, trials: int) -> None:
-    experiment, log = tmp_path / f"{name}.toml", tmp_path / f"{name}.mcap"
-    experiment.write_text(text)
-    run = succeed("run", str(experiment), "--port", "pico", "-o", str(log))
-    assert run["trials"] == trials
-    assert succeed("replay", str(log))["equal"] is True
+def shortened(name: str, folder: Path) -> str:
+    """Write an example with fewer and shorter trials; return its path."""
+    text = example_text(name)
+    for key, value in (("trials", 8), ("steps", 4 if name == "xor" else 12), ("evaluate_every", 4)):
+        text, found = re.subn(rf"^{key} = \d+", f"{key} = {value}", text, flags=re.MULTILINE)
+        assert found == 1, key
+    text = re.sub(r"^evaluate_episodes = \d+", "evaluate_episodes = 1", text, flags=re.MULTILINE)
+    path = folder / f"{name}.toml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["xor", "cartpole"])
+def test_a_run_replays_bit_for_bit(pico_deployed: Path, tmp_path: Path, name: str) -> None:
+    log = tmp_path / f"{name}.mcap"
+    run = succeed("run", shortened(name, tmp_path), "--port", "pico", "-o", str(log))
+    assert (run["trials"], run["tier"]) == (8, "machine code")
+    again = succeed("replay", str(log))
+    assert (again["difference"], again["holes"], again["skipped"]) == (None, 0, 0)
+    assert again["checked"] == again["trials"] != 0
 
 
 def test_a_policy_starts_at_power_on_and_not_where_the_board_is_held(pico_deployed: Path, tmp_path: Path) -> None:
-    experiment, log, policy = (tmp_path / name for name in ("xor.toml", "xor.mcap", "xor.policy.json"))
-    experiment.write_text(XOR)
-    for verb in (("sim", str(experiment), "-o", str(log)), ("export", str(log), "-o", str(policy))):
+    log, policy = (tmp_path / name for name in ("xor.mcap", "xor.policy.json"))
+    for verb in (("sim", shortened("xor", tmp_path), "-o", str(log)), ("export", str(log), "-o", str(policy))):
         assert run_cli(*verb).exit_code == 0
     told = succeed("deploy", "--port", "pico", "--policy", str(policy))["policy"]
     assert isinstance(told, dict)
