@@ -160,7 +160,7 @@ def test_every_called_kernel_is_there_in_order_and_as_viper() -> None:
 
 def test_nothing_is_called_but_range() -> None:
     """A call boxes its arguments."""
-    assert {ast.unparse(n.func) for n in nodes() if isinstance(n, ast.Call)} == {"range"}
+    assert {ast.unparse(n.func) for n in nodes() if isinstance(n, ast.Call)} <= {"range"}
 
 
 def test_no_name_is_looked_up_in_the_module() -> None:
@@ -207,11 +207,6 @@ def test_comparisons_are_conditions_and_never_values() -> None:
         assert not any(isinstance(n, (ast.Compare, ast.BoolOp, ast.UnaryOp)) for n in values), ast.unparse(node)
 
 
-def test_loops_step_by_a_literal() -> None:
-    steps = [n.args[2] for n in nodes() if isinstance(n, ast.Call) and len(n.args) == 3]
-    assert all(isinstance(step, ast.Constant) for step in steps)
-
-
 def test_no_jump_is_longer_than_the_oldest_firmware_can_make() -> None:
     for node in nodes():
         if isinstance(node, (ast.If, *LOOPS)):
@@ -233,6 +228,46 @@ def test_a_long_branch_is_split_and_asked_once(tmp_path: Path) -> None:
     for a in (0, 1):
         expected, got = [0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6, 7]
         assert executable("long_viper", text).top(got, a) == before.top(expected, a)
+        assert got == expected
+
+
+LOOP = """
+def top(m: ptr16, a: int) -> int:
+    s = 0
+    i = 77
+    n = a
+    for i in range({limits}):
+        s += {body}
+        n -= 1
+        m[i & 7] = s & 0xFF
+        {more}
+    return s * 100 + n + {after}
+"""
+
+
+@pytest.mark.parametrize(
+    ("limits", "body", "more", "after", "loop"),
+    [
+        ("n", "i", "", "0", ast.While),  # the end changes in the body: Python asked once
+        ("2, 9", "i", "", "0", ast.While),
+        ("m[0], m[1]", "i", "", "0", ast.While),
+        ("i", "i", "", "0", ast.For),  # the counter has a use before the loop
+        ("n", "i", "i += 5", "0", ast.For),  # Python's counter is not moved by that
+        ("n", "i", "", "i", ast.For),  # its last value, or 77 where no turn was made
+        ("1, n, 2", "i", "", "0", ast.For),
+    ],
+)
+def test_a_counted_loop_becomes_a_while_where_that_is_the_same(
+    tmp_path: Path, limits: str, body: str, more: str, after: str, loop: type[ast.stmt]
+) -> None:
+    path = tmp_path / "loop.py"
+    path.write_text(LOOP.format(limits=limits, body=body, more=more or "s += 1", after=after), encoding="utf-8")
+    text = viper_module(str(path), ("top",))
+    assert [type(n) for n in ast.walk(ast.parse(text)) if isinstance(n, LOOPS)] == [loop]
+    before = import_text("loop", render(gather(str(path), ("top",)), "cpython"))
+    for a in (0, 1, 6):
+        expected, got = [3, 8, 1, 4, 1, 5, 9, 2], [3, 8, 1, 4, 1, 5, 9, 2]
+        assert executable("loop_viper", text).top(got, a) == before.top(expected, a)
         assert got == expected
 
 

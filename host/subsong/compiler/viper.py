@@ -68,27 +68,18 @@ class _Loops:
     """
 
     def __init__(self, function: ast.FunctionDef) -> None:
-        self._function = function
         self._taken = {*stored_names([function]), *(p.arg for p in function.args.args)}
+        loops = [node for node in ast.walk(function) if isinstance(node, ast.For)]
+        # Asked of all before the first is changed.
+        self._plain = [node for node in loops if _is_plain(node, function, loops)]
 
     def block(self, body: Sequence[ast.stmt]) -> list[ast.stmt]:
         out: list[ast.stmt] = []
         for node in body:
             if isinstance(node, (ast.If, ast.For, ast.While)):
                 node.body, node.orelse = self.block(node.body), self.block(node.orelse)
-            out += self._counted(node) if isinstance(node, ast.For) and self._is_plain(node) else [node]
+            out += self._counted(node) if isinstance(node, ast.For) and node in self._plain else [node]
         return out
-
-    def _is_plain(self, node: ast.For) -> bool:
-        assert isinstance(node.iter, ast.Call) and isinstance(node.target, ast.Name)
-        counter = node.target.id
-        loops = [n for n in ast.walk(self._function) if isinstance(n, ast.For) and _name(n.target) == counter]
-        inside = sum(_reads(statement, counter) for loop in loops for statement in loop.body)
-        return (
-            len(node.iter.args) < 3
-            and counter not in stored_names(node.body)
-            and inside == _reads(self._function, counter)
-        )
 
     def _counted(self, node: ast.For) -> list[ast.stmt]:
         assert isinstance(node.iter, ast.Call) and isinstance(node.target, ast.Name)
@@ -103,6 +94,15 @@ class _Loops:
         more = ast.AugAssign(ast.Name(counter, ast.Store()), ast.Add(), ast.Constant(1))
         turn = ast.While(ast.Compare(load(counter), [ast.Lt()], [end]), [*node.body, more], [])
         return [*out, assign(counter, start[0] if start else ast.Constant(0)), turn]
+
+
+def _is_plain(node: ast.For, function: ast.FunctionDef, loops: Sequence[ast.For]) -> bool:
+    """Return whether a loop's counter goes up by one, is set by loops alone, and read inside their bodies alone."""
+    assert isinstance(node.iter, ast.Call) and isinstance(node.target, ast.Name)
+    counter = node.target.id
+    inside = sum(_reads(s, counter) for loop in loops if _name(loop.target) == counter for s in loop.body)
+    alone = counter not in stored_names(node.body) and inside == _reads(function, counter)
+    return len(node.iter.args) < 3 and alone
 
 
 def _name(node: ast.expr) -> str | None:
