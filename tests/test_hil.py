@@ -5,18 +5,25 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from subsong.cache import cache_folder
-from subsong_hil import BOARDS
+from subsong_hil import BOARDS, images
 
 pytest_plugins = ["subsong_hil.fixtures"]
 
 ROOT = Path(__file__).parents[1]
 KERNELS = cache_folder() / "kernels"  # of the simulator, before a test has a cache of its own
 TESTS = 5
+
+
+@pytest.fixture(scope="session")
+def microbit_firmware() -> Path:
+    """The official image, from this user's own cache."""
+    return images.image("microbit")
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +78,20 @@ def test_the_suite_passes_on_the_emulated_pico_at_every_tier(pico_deployed: Path
         assert "us by node perturbation" in told[f"a step, {tier}"]
     assert "by machine code" in told["xor, weight perturbation"]
     assert "failed" not in told
+
+
+@pytest.mark.slow
+def test_on_the_small_firmware_the_suite_is_its_learning_run(
+    need_tool: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, microbit_firmware: Path
+) -> None:
+    need_tool("qemu-system-arm", apt="qemu-system-arm")
+    monkeypatch.setenv(images.variable("microbit"), str(microbit_firmware))
+    done = run_suite("--port", "microbit")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"2 passed, 3 skipped", done.stdout)
+    told = facts(done.stdout)
+    assert "by machine code" in told["xor, weight perturbation"]
+    assert "replayed bit for bit" in told["xor, node perturbation"]  # a second run over one port
 
 
 def test_without_a_port_the_suite_says_how() -> None:

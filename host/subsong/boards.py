@@ -98,10 +98,16 @@ def profile_rows() -> list[dict[str, Any]]:
 def _emulated_entry(name: str, board: Any) -> BoardEntry:
     missing = board.missing()
     known = recall(name)
-    ready = f"subsong run cartpole --port {name}" if known and known.digest else f"subsong deploy --port {name}"
+    profiles = load_profiles()
+    profile = next((each for each in profiles.values() if each.emulator == name), profiles["generic"])
+    ready = _run_hint(profile, name) if known and known.digest else f"subsong deploy --port {name}"
     hint = f"cannot start: it {missing}" if missing else ready
-    profile = next((profile.name for profile in load_profiles().values() if profile.emulator == name), "")
-    return BoardEntry(name, "emulated", board.available, missing is None, hint, profile=profile, known=known)
+    return BoardEntry(name, "emulated", board.available, missing is None, hint, profile=profile.name, known=known)
+
+
+def _run_hint(profile: Profile, port: str) -> str:
+    """Return a run that the board has room for."""
+    return f"subsong run {'xor' if profile.firmware == 'small' else 'cartpole'} --port {port}"
 
 
 # ---------------------------------------------------------------------------------------------- serial ports
@@ -278,7 +284,7 @@ def _ask(entry: BoardEntry, port: Port, key: str) -> BoardEntry:
         tier, failed = _ask_tier(port)
         learned |= {"firmware": manifest.label, "digest": manifest.digest, "tier": tier}
         entry = replace(entry, remarks=(*entry.remarks, *failed))
-        hint = f"subsong run cartpole --port {entry.port}"
+        hint = _run_hint(profile, entry.port)
     except PortError:
         raise
     except SubsongError as error:  # the board's firmware, the link, or a kernel of one's own that does not compile

@@ -173,8 +173,15 @@ class _Transport(SerialTransport):  # type: ignore[misc]  # mpremote has no anno
         self.serial.write(b"\r\x01")
         word = secrets.token_hex(4).encode()
         if self._heard(RAW_PROMPT, timeout_s):
-            self.serial.write(b"print('" + word + b"')\x04")
-            self.in_raw_repl = self._heard(word, timeout_s) and self._heard(b"\x04\x04", timeout_s)
+            question = b"print('" + word + b"')\x04"
+            self.serial.write(question)
+            answer = self.read_until(1, word, timeout=timeout_s, timeout_overall=timeout_s)
+            if b"MemoryError" in answer:
+                # What ran before still fills a small heap: no line compiles until it is gone.
+                self.restart()
+                self.serial.write(question)
+                answer = self.read_until(1, word, timeout=timeout_s, timeout_overall=timeout_s)
+            self.in_raw_repl = answer.endswith(word) and self._heard(b"\x04\x04", timeout_s)
             self.serial.recent = b"" if self.in_raw_repl else None
         return self.in_raw_repl
 
