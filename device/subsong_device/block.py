@@ -43,6 +43,7 @@ RANGES = (
     (layout.LIMIT, 0, 32767),
     (layout.BASELINE, -layout.COST_LIMIT, layout.COST_LIMIT),
     (layout.PHASE, 0, 1),
+    (layout.REMAINDER, 0, 0x7FFF),
     (layout.PERTURBATION, 0, 0xFFFF),
     (layout.PERTURBATION + 1, 0, 0xFFFF),
     (layout.ROUNDING, 0, 0xFFFF),
