@@ -212,7 +212,8 @@ def part(region, offset, at):
 
 
 def main():
-    """Serve the link until the host closes it or falls silent; Ctrl-C is off meanwhile."""
+    """Serve the link until the host closes it or falls silent; Ctrl-C is off meanwhile. Once after a restart."""
+    global arena, learner
     for name in ("_take", "_command", "_make_frame", "_task_sense", "_task_cost"):
         kernels.append(load(name))
     s[ARENA_WORD] = len(arena)
@@ -232,6 +233,7 @@ def main():
             s[DETAIL] = s[DEADMAN_MS]
             send(ROW_ACK)
     finally:
+        arena = learner = 0  # the prompt could not compile a line without their room
         micropython.kbd_intr(3)
 
 

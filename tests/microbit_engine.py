@@ -1,0 +1,55 @@
+"""Compiled kernels on the emulated micro:bit, over the link: the board's own firmware plays the cases."""
+
+from dataclasses import dataclass
+
+from cases import Answer, Case, head_words, play
+from subsong.bridge import Bridge
+from subsong.deploy import start_firmware
+from subsong.ports import Port
+from subsong.small_firmware import ARENA_BYTES
+from subsong_device import layout
+from subsong_device.small.words import MOST_WORDS
+
+
+@dataclass(frozen=True)
+class CaseBlock:
+    """A case's block as OPEN and WRITE take it."""
+
+    rule: str
+    head: bytes
+    mem: bytes
+    n_sensors: int
+    n_actuators: int
+    task: bytes = b""
+
+
+def block_of(case: Case) -> CaseBlock:
+    """Return what the board is sent of a case."""
+    h = head_words(case.head)
+    last = layout.LAYERS_AT + (h[layout.N_LAYERS] - 1) * layout.LAYER_WORDS
+    return CaseBlock(case.rule, case.head, case.mem, h[layout.LAYERS_AT + layout.N_IN], h[last + layout.N_OUT])
+
+
+def fits(case: Case) -> bool:
+    """Return whether the board has room for a case, and the link can play it: every trial has a step."""
+    block = block_of(case)
+    return (
+        len(case.head) + len(case.mem) <= ARENA_BYTES
+        and block.n_sensors + block.n_actuators <= MOST_WORDS
+        and all(trial.steps for trial in case.trials)
+    )
+
+
+class MicrobitEngine:
+    """Plays cases on a micro:bit that holds the firmware, one session for all of them."""
+
+    def __init__(self, port: Port) -> None:
+        start_firmware(port)
+        self.wire: list[bytes] = []
+        self.bridge = Bridge(port, on_frame=lambda _to_board, wire, _t_ns: self.wire.append(wire))
+        self.greeting = self.bridge.hello()
+
+    def __call__(self, case: Case) -> list[Answer]:
+        """Play a case."""
+        self.bridge.open(block_of(case), 20000)
+        return play(self.bridge, case.trials)
