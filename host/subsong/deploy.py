@@ -340,7 +340,7 @@ def start_firmware(port: Port) -> tuple[str, ...]:
             f"{error}\nthe firmware does not start; redeploy: subsong deploy --port {port.name}"
         ) from error
     repl.launch(f"{ENTRY}.serve()")
-    return tuple(said.split("\n")[:-1])
+    return tuple(said.splitlines())
 
 
 def stop_firmware(port: Port) -> None:
