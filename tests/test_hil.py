@@ -1,5 +1,6 @@
 """The suite for real boards, as its user runs it: a pytest of its own, on the boards that need no board."""
 
+import faulthandler
 import os
 import re
 import subprocess
@@ -36,6 +37,8 @@ def _shared_kernels(board_cache: Path) -> None:
 
 def run_suite(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run `pytest hil ...` from the checkout."""
+    # That process watches each of its own tests, of which an emulated board's may together take longer than one may here.
+    faulthandler.cancel_dump_traceback_later()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment = {**inherited, "COLUMNS": "200"}
     command = [sys.executable, "-m", "pytest", "hil", "-p", "no:cacheprovider", *arguments]
