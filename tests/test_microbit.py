@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from cases import Case, assert_equal, cpython_engine, oracle_engine
+from learning import shortened
 from make_golden import FOLDER, VECTORS, row_of, trials_of
 from microbit_engine import MicrobitEngine, block_of, fits
 from subsong.block import build_block
@@ -21,7 +22,9 @@ from subsong.device import device_info
 from subsong.errors import BoardError, FirmwareError, PortError
 from subsong.experiment import Experiment, parse_experiment
 from subsong.experiment_text import example_text, with_learner
+from subsong.firmware import build_firmware, firmware_of
 from subsong.ports import Port, open_port
+from subsong.profile import named_profile
 from subsong.repl import Repl
 from subsong.replay import replay
 from subsong.runlog import read_run
@@ -31,6 +34,7 @@ from subsong_device import faults, frames
 from subsong_device.small.words import MOST_WORDS
 from subsong_hil.images import image
 from subsong_hil.microbit import MicrobitBoard
+from subsong_sim.plants import make_plant
 from test_engines import drawn_cases
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("microbit")]
@@ -91,6 +95,15 @@ def test_xor_is_learned_and_replayed_bit_for_bit(port: Port, tmp_path: Path, rul
     report = replay(tmp_path / "run.mcap")
     assert report.difference is None
     assert report.checked == report.trials == len(logged.summaries())
+
+
+def test_a_cart_pole_in_the_loop_replays_bit_for_bit(port: Port, tmp_path: Path) -> None:
+    experiment = shortened("cartpole", "node_perturbation", trials=4, evaluate_every=0, steps=30)
+    plant = make_plant(experiment.plant_spec(), experiment.mismatch())
+    run_over(experiment, port, plant, tmp_path / "loop.mcap")
+    report = replay(tmp_path / "loop.mcap")
+    assert report.difference is None
+    assert report.checked == report.trials > 4
 
 
 @pytest.mark.parametrize("name", VECTORS)
@@ -271,6 +284,20 @@ def test_what_is_there_is_not_copied_again(port: Port) -> None:
     assert report.copied == ()
     assert verify_board(port).manifest == report.manifest
     assert device_info(port).version == "1.9.2"
+
+
+def test_a_kernel_that_computes_wrong_is_found_by_the_known_answers(flash: Path, tmp_path: Path) -> None:
+    """All hashes are right: the compiler, or the processor, is not."""
+    copy = tmp_path / "flash"
+    shutil.copytree(flash, copy)
+    right = build_firmware(named_profile("microbit"))
+    does_nothing = bytes.fromhex("00207047")  # movs r0, #0; bx lr
+    broken = firmware_of({**right.sources, "_wbegin": does_nothing}, None, right.manifest.kernels)
+    with MicrobitBoard(copy) as board, open_port(board.path) as port:
+        with pytest.raises(FirmwareError, match="computes another trial 0 of weight_perturbation") as found:
+            deploy(port, broken)
+        assert found.value.code == faults.KERNELS
+        assert deploy(port).copied == ("_wbegin",)
 
 
 def test_an_altered_file_is_found_by_the_boards_own_sum(flash: Path, tmp_path: Path) -> None:

@@ -104,13 +104,22 @@ def deploy(port: Port, firmware: Firmware | None = None, progress: Progress | No
     Raises:
         BoardError: no MicroPython answers, or the board cannot keep the files.
         FirmwareError: no profile covers the board's MicroPython; or, after copying, the board's hashes are not the
-            firmware's.
+            firmware's; or the small firmware, which has no room to try known answers itself, computes wrong.
         CompileError, EngineError: a kernel cannot be compiled, or is outside the dialect or not
             proved to stay within 32 bits; nothing was copied.
         PortError: the port failed.
     """
     with Repl(port) as repl:
-        return deploy_over(repl, firmware, progress)
+        report = deploy_over(repl, firmware, progress)
+    if report.profile.firmware == "small":
+        from subsong.small_proof import prove_small
+
+        start_firmware(port)
+        try:
+            prove_small(port)
+        finally:
+            stop_firmware(port)
+    return report
 
 
 def deploy_over(repl: Repl, firmware: Firmware | None = None, progress: Progress | None = None) -> DeployReport:

@@ -313,7 +313,7 @@ class Port:
             raise self._vanished(error) from error
 
     def _write_paced(self, data: memoryview) -> None:
-        """Write in pieces that the board's driver holds, as slowly as a wire would: an emulator does not pace itself."""
+        """Write in pieces that the driver holds, as slowly as a wire would: an emulator does not pace itself."""
         piece = self.ring // 2
         for at in range(0, len(data), piece):
             self.write(data[at : at + piece])

@@ -26,6 +26,7 @@ from subsong_device.layout import (
     PRODUCT_SHIFT,
     RATE,
     RATE_SHIFT,
+    REMAINDER,
     ROUNDING,
     SIGNALS_AT,
     SIGNS_AT,
@@ -114,6 +115,7 @@ def check_block(head: ptr32, s: ptr32) -> int:
     bad = outside(head[LIMIT], 0, 0x7FFF, bad, LIMIT)
     bad = outside(head[BASELINE], 0 - COST_LIMIT, COST_LIMIT, bad, BASELINE)
     bad = outside(head[PHASE], 0, 1, bad, PHASE)
+    bad = outside(head[REMAINDER], 0, 0x7FFF, bad, REMAINDER)
     for i in range(2):
         bad = outside(head[PERTURBATION + i], 0, 0xFFFF, bad, PERTURBATION + i)
     for i in range(2):
