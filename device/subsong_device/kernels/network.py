@@ -44,16 +44,17 @@ def activate(mem: ptr16, table: int, kind: int, at: int, n: int) -> int:
             mem[i] = g & 0xFFFF
     elif kind != IDENTITY:
         half = 0
-        middle = 0 - 0x8000
+        middle = 0x8000
         if kind == LOGISTIC:
             half = 1
             middle = 0
+        centre = table + 128
         for i in range(at, end):
-            g = (((mem[i] ^ 0x8000) - 0x8000) >> half) + 0x8000
-            k = table + (g >> 8)
+            g = ((mem[i] ^ 0x8000) - 0x8000) >> half
+            k = centre + (g >> 8)
             low = mem[k]
             y = low + (((mem[k + 1] - low) * (g & 0xFF) + 0x80) >> 8)
-            mem[i] = ((y >> half) + middle) & 0xFFFF
+            mem[i] = (y >> half) ^ middle
     return 0
 
 
