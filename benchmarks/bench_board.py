@@ -21,7 +21,7 @@ from subsong.deploy import deploy, start_firmware
 from subsong.errors import SubsongError
 from subsong.ports import open_port
 from subsong_device import layout
-from subsong_hil.images import image
+from subsong_hil.images import image, variable
 from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, TASK_KERNELS
 
 QUICK = os.environ.get("QUICK", "0") not in ("", "0")
@@ -142,17 +142,22 @@ def code() -> Iterator[str]:
 def heap(boards: tuple[str, ...]) -> Iterator[str]:
     """Yield what firmware leaves free on emulated boards, each fresh: it deploys, starts, and asks."""
     rows = []
+    found = {board: str(image(board)) for board in boards}
+    kept = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="subsong-bench-") as folder:
-        found = {board: str(image(board)) for board in boards}
         os.environ["SUBSONG_CACHE"] = folder
-        for board, path in found.items():
-            os.environ[f"SUBSONG_{board.upper()}_FIRMWARE"] = path
-            with open_port(board) as port:
-                deploy(port)
-                start_firmware(port)
-                with Bridge(port) as bridge:
-                    hello = bridge.hello()
-            rows.append((board, f"{hello.heap_free:,}", str(hello.tier)))
+        try:
+            for board, path in found.items():
+                os.environ[variable(board)] = path
+                with open_port(board) as port:
+                    deploy(port)
+                    start_firmware(port)
+                    with Bridge(port) as bridge:
+                        hello = bridge.hello()
+                rows.append((board, f"{hello.heap_free:,}", str(hello.tier)))
+        finally:
+            os.environ.clear()
+            os.environ.update(kept)
     yield from table(("firmware, started", "free heap, bytes", "tier"), rows)
 
 
