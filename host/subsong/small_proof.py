@@ -10,7 +10,6 @@ from subsong.errors import FirmwareError
 from subsong.experiment import parse_experiment
 from subsong.ports import Port
 from subsong_device import faults, frames
-from subsong_sim.engines import LocalLearner
 
 TRIALS = 4
 STEPS = (
@@ -51,6 +50,8 @@ def prove_small(port: Port) -> None:
         FirmwareError: the board computes something else than this computer.
         LinkError, BoardError, PortError: the conversation failed.
     """
+    from subsong_sim.engines import LocalLearner
+
     bridge = Bridge(port)
     bridge.hello()
     with bridge:

@@ -1,6 +1,6 @@
 # The stubs know neither the inline assembler nor the micro:bit's modules, and take kernels for functions of None.
 # pyright: reportUndefinedVariable=false, reportCallIssue=false, reportArgumentType=false, reportOperatorIssue=false
-# pyright: reportAttributeAccessIssue=false, reportMissingImports=false, reportGeneralTypeIssues=false
+# pyright: reportAttributeAccessIssue=false, reportMissingImports=false, reportIndexIssue=false
 """The small firmware's Python: it waits, allocates, and calls the kernels of link.py, of guard.py and of the learner.
 
 Every function costs some 80 bytes of heap beside its code, so there are few of them. Kernels lie in byte arrays: an
