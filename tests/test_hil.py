@@ -37,7 +37,7 @@ def _shared_kernels(board_cache: Path) -> None:
 
 def run_suite(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run `pytest hil ...` from the checkout."""
-    # That process watches each of its own tests, of which an emulated board's may together take longer than one may here.
+    # That process watches each of its tests; on an emulated board they may together take longer than one may here.
     faulthandler.cancel_dump_traceback_later()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment = {**inherited, "COLUMNS": "200"}
