@@ -85,7 +85,7 @@ def _show_steps(board: "BoardEntry") -> None:
 @click.option(
     "--skip-pin",
     metavar="PIN",
-    help="With --policy: held low at power-on, it keeps the policy from starting.  [default: the profile's; GP22 on an RP2]",
+    help="With --policy: held low at power-on, it keeps the policy from starting.  [default: the profile's]",
 )
 @click.option("--replace-main", is_flag=True, help="With --policy: replace a main.py that is not Subsong's.")
 @json_option
