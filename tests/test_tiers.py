@@ -166,7 +166,7 @@ def test_another_firmware_or_micropython_is_tried_anew(deployed_port: Port, boar
     assert hello(deployed_port)[0] == 0
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"x\nok\n", b"ok\n2\n"])
+@pytest.mark.parametrize("content", [b"", b"\n", b"x\nok\n", b"ok\n2\n", b"\xff\xfe\0"])
 def test_a_file_that_was_cut_is_no_answer(deployed_port: Port, board_flash: Path, content: bytes) -> None:
     deploy(deployed_port, with_tiers({2: whole})[1])
     (board_flash / FOUND).write_bytes(content)
@@ -192,7 +192,7 @@ def test_a_flash_that_takes_no_file_costs_a_test_each_time(deployed_port: Port, 
     assert found(board_flash) == []
 
 
-def test_a_tier_that_took_the_board_down_is_skipped_after_its_reset(deployed_flash: Path, board_flash: Path) -> None:
+def test_a_tier_that_took_the_board_down_twice_is_left_out(deployed_flash: Path, board_flash: Path) -> None:
     """SystemExit ends this board's process in the middle of the test, as a hard fault ends everything on another."""
     _, firmware = with_tiers(
         {2: lambda text: text.replace("def end(head, mem):", "def end(head, mem):\n    raise SystemExit")}
@@ -202,6 +202,9 @@ def test_a_tier_that_took_the_board_down_is_skipped_after_its_reset(deployed_fla
         with pytest.raises(PortError):
             start_firmware(port)
     assert found(board_flash) == ["trying", "2"]
+    with open_port("unix") as port, pytest.raises(PortError):
+        start_firmware(port)
+    assert found(board_flash) == ["again", "2"]
     with open_port("unix") as port:
         tier, failed = hello(port)
         assert tier == 0
@@ -209,6 +212,16 @@ def test_a_tier_that_took_the_board_down_is_skipped_after_its_reset(deployed_fla
         assert hello(port) == (0, ())
         deploy(port, firmware)  # whoever deploys again gives it another chance
     assert found(board_flash) == []
+
+
+def test_one_power_cut_during_the_known_answers_costs_no_tier(deployed_port: Port, board_flash: Path) -> None:
+    _, firmware = with_tiers({2: whole})
+    deploy(deployed_port, firmware)
+    assert hello(deployed_port) == (2, ())
+    path = board_flash / FOUND
+    path.write_text(path.read_text().replace("ok", "trying"))
+    assert hello(deployed_port) == (2, ())
+    assert found(board_flash) == ["ok", "2"]
 
 
 # ------------------------------------------------------------------------------------------ runs
@@ -329,13 +342,14 @@ def test_a_pico_whose_machine_code_has_one_word_wrong_falls_to_viper_and_from_th
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("pico-1.25.0")
-def test_a_pico_that_machine_code_hangs_is_off_that_tier_after_its_next_reset(pico_deployed: Path) -> None:
+def test_a_pico_that_machine_code_hangs_twice_is_off_that_tier(pico_deployed: Path) -> None:
     text = build_firmware(named_profile("pico")).sources["machine/weight_perturbation.py"].decode()
     hanging = text.replace("data(2,0x", "data(2,0xe7fe,0x", 1)  # b .
     assert hanging != text
     with open_port("pico") as port:
         deploy(port, altered({"machine/weight_perturbation.py": hanging}))
-        with pytest.raises(BoardError, match="prompt was lost"), Repl(port) as repl:
+    for _ in range(2):
+        with open_port("pico") as port, pytest.raises(BoardError, match="prompt was lost"), Repl(port) as repl:
             repl.run("import subsong_device.main as m; m.prepare()", 3.0)  # of silence, in the board's seconds
     with open_port("pico") as port:
         tier, failed = hello(port)

@@ -1,7 +1,8 @@
 """What executes the kernels: machine code, viper or bytecode, whichever is the best that computes the known answers.
 
-The answers are tried once for each firmware and MicroPython: what was found is kept in a file. The file is there before
-machine code or viper is tried, too. A board that it hangs is off that tier after its next reset.
+The answers are tried once for each firmware and MicroPython: what was found is kept in a file. The file says so before
+machine code or viper is tried, too: a tier from which the board twice did not come back is left out (once may have been
+a power cut). Where the flash takes no file, a kernel that hangs the board does so at every start.
 """
 
 import gc
@@ -39,11 +40,11 @@ def choose(say=print):
     lasting = True
     why = ""
     for tier in profile.TIERS:
-        if word == "trying" and tier >= last:
+        if (word == "again" and tier >= last) or (word == "trying" and tier > last):
             say("tier %d, %s: the board did not come back from its known answers" % (tier, NAMES[tier]))
             continue
         if tier:
-            _keep(key, "trying", tier, say)
+            _keep(key, "again" if word == "trying" and tier == last else "trying", tier, say)
         why = _try(tier)
         if not why:
             if lasting:
@@ -62,16 +63,22 @@ def choose(say=print):
 
 def forget():
     """Have the known answers tried again at the next start."""
-    if FOUND in os.listdir():
+    try:
         os.remove(FOUND)
+    except OSError:  # none there; or a flash that cannot be written, of which choose() has told
+        pass
 
 
 def _recall(key):
-    if FOUND in os.listdir():
-        with open(FOUND) as file:
-            lines = file.read().split("\n")
-        if lines[0] == key and len(lines) > 2 and lines[2] in ("0", "1", "2"):  # else of another firmware, or cut
-            return lines[1], int(lines[2])
+    try:
+        with open(FOUND, "rb") as file:  # as bytes: a flash that lost power may hold anything
+            lines = file.read().split(b"\n")
+    except OSError:
+        return "", 0
+    if (
+        lines[0] == key.encode() and len(lines) > 2 and lines[2] in (b"0", b"1", b"2")
+    ):  # else of another firmware, or cut
+        return {b"ok": "ok", b"trying": "trying", b"again": "again"}.get(lines[1], ""), int(lines[2])
     return "", 0
 
 
