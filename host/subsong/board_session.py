@@ -187,8 +187,9 @@ def run_over(
             silent = True  # nobody is there to be told goodbye
             raise
         finally:
-            if not silent and bridge.close():
-                port.write(FRIENDLY)
+            if not silent:
+                bridge.close()
+                port.write(FRIENDLY)  # noise to a board that did not hear CLOSE and is still in its link
             result.counters |= vars(bridge.counters)
         progress.start("closing the log", 100)
         recorder.close(share(progress))

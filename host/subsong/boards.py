@@ -304,6 +304,6 @@ def _ask_tier(port: Port) -> tuple[int, tuple[str, ...]]:
     failed = start_firmware(port)
     bridge = Bridge(port)
     greeting = bridge.hello()
-    if bridge.close():
-        port.write(FRIENDLY)
+    bridge.close()
+    port.write(FRIENDLY)
     return greeting.tier, failed

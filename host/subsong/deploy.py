@@ -26,7 +26,9 @@ CHUNK = 1024  # bytes of a file in one statement: the board holds two copies whi
 ENTRY = "subsong_device.main"
 IMPORT_S = 60.0  # a board compiles what it imports
 NO_TIER = "NoTier"
-FRIENDLY = b"\r\x02"  # from the raw REPL, where the firmware was started, to the prompt that a person expects
+# From the raw REPL, where the firmware was started, to the prompt that a person expects. Ctrl-C first: a command that
+# was sent again and came after the link had ended may have held the key of paste mode.
+FRIENDLY = b"\r\x03\x02"
 MAIN = "main.py"
 MAIN_MARK = b"# Written by `subsong deploy --policy`"
 
