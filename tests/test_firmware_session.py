@@ -1,10 +1,12 @@
 """The link with a real MicroPython at the other end: the unix board, its console a pseudo-terminal."""
 
+import ast
 import contextlib
 import random
 import struct
 from collections.abc import Callable, Iterator
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -272,3 +274,35 @@ def test_a_learner_too_large_for_the_board(firmware: Path, monkeypatch: pytest.M
         assert again >= free
         bridge.open(block_of(PLANT), DEADMAN_MS)
         assert play(bridge) == play(local(block_of(PLANT)))
+
+
+# ------------------------------------------------------------------------------------------------ what kernels are given
+
+BUFFERS = """
+from uctypes import addressof
+from subsong_device import frames
+from subsong_device.block import Block
+from subsong_device.link import Receiver
+from subsong_device.loop_trial import LoopTrial
+from subsong_device.task_run import TaskRun
+class Wire:
+    wait = readinto = None
+block = Block(1, 3, 2, 61, 37, 13)
+rx = Receiver(Wire)
+rx.set_lengths(frames.body_lengths(True, 3, 2))
+for trial in (LoopTrial(None, block, rx, None), TaskRun(None, None, block)):
+    buffers = ((block.head, 4), (block.mem, 2), (block.task, 2), (trial._x, 2), (trial._u, 2))
+    print([(addressof(words), size * len(words), size) for words, size in buffers])
+"""
+
+
+def test_kernels_are_given_aligned_buffers_that_share_no_byte(port: Port) -> None:
+    """The compiler takes every buffer for an object of its own, and loads and stores for aligned."""
+    with Repl(port) as repl:
+        told = [ast.literal_eval(line) for line in repl.run(BUFFERS).splitlines()]
+    assert len(told) == 2
+    for spans in told:
+        assert [length for _, length, _ in spans] == [244, 74, 26, 6, 4]
+        assert all(at % size == 0 for at, _, size in spans)
+        spans.sort()
+        assert all(at + length <= following for (at, length, _), (following, *_) in pairwise(spans))

@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import io
 import os
+import socketserver
 import subprocess
 import sys
 import tarfile
@@ -196,6 +197,24 @@ def test_a_site_that_serves_something_else_is_passed_over(
     entry = offer(monkeypatch, site.url, make_wheel(links, "a/FIRMWARE-v1.0.uf2", CONTENT))
     site.files["/" + entry.file] = b"<html>log in to the hotel's network</html>"
     assert image("pico", tell=lambda _: None).read_bytes() == CONTENT
+
+
+def test_a_site_that_speaks_no_http_is_passed_over(
+    firmware: Path, links: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Babble(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1024)
+            self.request.sendall(b"what?\r\n\r\n")
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Babble) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        offer(monkeypatch, url, make_wheel(links, "a/FIRMWARE-v1.0.uf2", CONTENT))
+        assert image("pico", tell=lambda _: None).read_bytes() == CONTENT
+        server.shutdown()
+        thread.join()
 
 
 def test_two_processes_fetch_once(site: Site, firmware: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,13 @@
 """Board profiles: which one a board is, what they promise, and what is said where one is wrong."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from subsong.device import device_info
-from subsong.errors import FirmwareError, ProfileError
+from subsong.device import ask_device, device_info
+from subsong.errors import BoardError, FirmwareError, ProfileError
 from subsong.ports import Port, emulated_boards
 from subsong.profile import (
     ARCHITECTURES,
@@ -184,6 +185,66 @@ def test_a_user_s_own_profiles_go_before_ours(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("SUBSONG_PROFILES", str(tmp_path / "none"))
     with pytest.raises(ProfileError, match=r"SUBSONG_PROFILES=.*none: there is no such folder"):
         load_profiles()
+
+
+@pytest.mark.parametrize("make", [lambda path: path.write_bytes(b"\xff\xfe"), Path.mkdir], ids=["no text", "a folder"])
+def test_what_is_no_text_is_no_profile(
+    make: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "mine.toml")
+    monkeypatch.setenv("SUBSONG_PROFILES", str(tmp_path))
+    with pytest.raises(ProfileError, match=r"mine\.toml: is no profile, a text file of TOML .*; mend or remove it"):
+        load_profiles()
+
+
+@dataclass
+class Talker:
+    """A board's REPL that prints what it is told to."""
+
+    output: str
+    name: str = "a0"
+
+    @property
+    def port(self) -> "Talker":
+        return self
+
+    def run(self, _code: str) -> str:
+        return self.output
+
+
+ACCOUNT = {
+    "name": "micropython",
+    "version": "1.25.0",
+    "build": "",
+    "machine": "",
+    "platform": "rp2",
+    "mpy": 0,
+    "unique_id": "",
+    "heap_free": 1,
+}
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "",
+        "{",
+        "None",
+        "-" * 100_000 + "1",
+        "[" * 4000,
+        str(ACCOUNT | {"machine": None}),
+        str(ACCOUNT | {"mpy": "x"}),
+        str(ACCOUNT | {"heap_free": 1.5}),
+        str(ACCOUNT | {"version": "9" * 5000}),
+        str(ACCOUNT | {"version": ""}),
+        str(ACCOUNT | {"more": 1}),
+    ],
+)
+def test_a_board_that_says_something_odd_of_itself_is_refused(output: str) -> None:
+    assert ask_device(Talker(str(ACCOUNT))).version == "1.25.0"
+    with pytest.raises(BoardError, match=r"port a0: the board's account of itself is garbled") as refused:
+        ask_device(Talker(output))
+    assert len(str(refused.value)) < 400
 
 
 def test_a_profile_that_is_not_there_names_those_that_are() -> None:

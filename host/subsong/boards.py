@@ -11,7 +11,7 @@ from typing import Any
 from subsong import first_flash
 from subsong.bridge import Bridge
 from subsong.deploy import FRIENDLY, device_info, start_firmware, verify_firmware
-from subsong.errors import BoardError, PortError, SubsongError
+from subsong.errors import BoardError, PortError, ProfileError, SubsongError
 from subsong.plugged_in import Drive, UsbDevice, drives, usb_devices
 from subsong.ports import Port, PresentPort, emulated_boards, expand_name, open_port, present_ports
 from subsong.profile import TIERS, Profile, Usb, load_profiles, profile_of, remarks
@@ -267,7 +267,7 @@ def _ask(entry: BoardEntry, port: Port, key: str) -> BoardEntry:
     try:
         first_flash.refuse_other_interpreter(entry.port, device)
         profile = profile_of(device)
-    except BoardError as error:
+    except (BoardError, ProfileError) as error:
         steps = first_flash.install(guess, entry.port)
         return replace(entry, usable=False, hint=_said(error, entry), steps=steps)
     learned: dict[str, Any] = {

@@ -1,7 +1,8 @@
 """What a board says about itself, over its REPL."""
 
 import ast
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from subsong.errors import BoardError
@@ -23,6 +24,9 @@ gc.collect()
 d["heap_free"] = gc.mem_free()
 print(d)
 """
+
+
+LONGEST = 4096  # characters of an account that makes sense
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,17 @@ def device_info(port: Port) -> DeviceInfo:
 
 def ask_device(repl: Repl) -> DeviceInfo:
     """Do `device_info` in a REPL that is open."""
-    output = repl.run(DEVICE)
+    output = repl.run(DEVICE).strip()
     try:
-        return DeviceInfo(**ast.literal_eval(output.strip()))
-    except (ValueError, TypeError, SyntaxError):
-        raise BoardError(f"port {repl.port.name}: the board's account of itself is garbled: {output!r}") from None
+        device = DeviceInfo(**ast.literal_eval(output[:LONGEST]))
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        device = None
+    if device is None or not _makes_sense(device):
+        raise BoardError(f"port {repl.port.name}: the board's account of itself is garbled: {output[:200]!r}")
+    return device
+
+
+def _makes_sense(device: DeviceInfo) -> bool:
+    """Return whether every field is what it should be: a board may say anything."""
+    typed = all(type(getattr(device, each.name)) is each.type for each in fields(device))
+    return typed and re.match(r"\d{1,4}(\.\d{1,4})*(\.|$)", device.version) is not None and len(device.version) < 40

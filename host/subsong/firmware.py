@@ -98,7 +98,7 @@ class Manifest:
             kernels = {str(target): dict(modules) for target, modules in data["kernels"].items()}
             manifest = cls(str(data["version"]), int(data["arithmetic"]), files, str(data["profile"]), kernels)
             whole = data["format"] == FORMAT and data["digest"] == manifest.digest
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         return manifest if whole else None
 

@@ -327,8 +327,15 @@ def _installed() -> dict[str, Profile]:
 
 def _read(folder: Traversable) -> dict[str, Profile]:
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
-    profiles = [parse_profile(file.read_text(encoding="utf-8"), str(file)) for file in files]
+    profiles = [parse_profile(_text(file), str(file)) for file in files]
     return {profile.name: profile for profile in profiles}
+
+
+def _text(file: Traversable) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{file}: is no profile, a text file of TOML ({error}); mend or remove it") from error
 
 
 def named_profile(name: str) -> Profile:
