@@ -276,7 +276,7 @@ def test_a_learner_too_large_for_the_board(firmware: Path, monkeypatch: pytest.M
         assert play(bridge) == play(local(block_of(PLANT)))
 
 
-# ------------------------------------------------------------------------------------------------ what kernels are given
+# ------------------------------------------------------------------------------------------------ buffers of kernels
 
 BUFFERS = """
 from uctypes import addressof

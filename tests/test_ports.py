@@ -197,6 +197,15 @@ def test_flash_outlives_the_process(board_flash: Path) -> None:
             assert repl.run("import os\nprint(len(os.listdir()))\nopen('x', 'w').close()").strip() == expected
 
 
+def test_a_cache_that_cannot_be_written_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SUBSONG_CACHE", str(tmp_path / "file"))
+    with pytest.raises(PortError, match=r"board's flash .*unix cannot be made: .*; set SUBSONG_CACHE to a folder"):
+        open_port("unix")
+
+
 def test_the_heap_has_the_size_asked_for(board_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUBSONG_HEAP", "192K")
     with open_port("unix") as port, Repl(port) as repl:

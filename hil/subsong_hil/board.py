@@ -152,7 +152,13 @@ class ProcessBoard(ABC):
             return self
         if why := self.missing():
             raise PortError(f"the {self.name} board cannot start: it {why}")
-        self.flash.mkdir(parents=True, exist_ok=True)
+        try:
+            self.flash.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PortError(
+                f"the {self.name} board's flash {self.flash} cannot be made: {error.strerror}; set SUBSONG_CACHE to a "
+                "folder that can be written"
+            ) from error
         lock = self._lock()
         self._watched, held = os.pipe()
         master, slave = os.openpty()
