@@ -14,6 +14,7 @@ import pytest
 
 from subsong.block import build_block
 from subsong.bridge import Bridge
+from subsong.deploy import leave_link
 from subsong.errors import BoardError, FirmwareError, LinkLost, SchemaMismatch
 from subsong.ports import Port, open_port
 from subsong.repl import Repl
@@ -177,6 +178,38 @@ def test_close_gives_the_prompt_and_ctrl_c_back(port: Port) -> None:
     bridge.open(block_of(PLANT), DEADMAN_MS)
     assert bridge.close()
     assert_ctrl_c_works(port)
+
+
+class DeafPort:
+    """A port that loses its first writes, as a board does that takes them for the link's."""
+
+    slowdown = 1.0
+
+    def __init__(self, port: Port, lost: int) -> None:
+        self.lost = lost
+        self._write = port.write
+        self.read_available = port.read_available
+
+    def write(self, data: bytes) -> None:
+        if self.lost:
+            self.lost -= 1
+        else:
+            self._write(data)
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_board_that_took_the_keys_for_the_links_still_comes_to_its_prompt(port: Port, lost: int) -> None:
+    launch(port)
+    bridge = connect(port)
+    deaf = DeafPort(port, lost)
+    assert leave_link(deaf, bridge)  # type: ignore[arg-type]  # as much of a port as it asks for
+    assert deaf.lost == 0
+    port.write(b"1 + 41\r")
+    said = b""
+    while not said.endswith(b"42\n>>> "):
+        part = port.read_available(ANSWER_S)
+        assert part, said
+        said += part
 
 
 @pytest.mark.parametrize("state", ["greeted", "open", "in a trial", "in a run", "noise"])

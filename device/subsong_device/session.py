@@ -120,7 +120,7 @@ class Session:
         kind = self.rx.receive(0)
         while kind:
             self._handle(kind)
-            kind = self.rx.receive(0)
+            kind = 0 if self._leaving else self.rx.receive(0)  # what comes after CLOSE is for the prompt
         if self._leaving or time.ticks_diff(time.ticks_ms(), self.rx.heard) > self.deadman:
             raise Silence
 

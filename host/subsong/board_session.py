@@ -7,7 +7,7 @@ from typing import Any
 from subsong.block import build_block
 from subsong.bridge import Bridge
 from subsong.console import Progress, SilentProgress
-from subsong.deploy import FRIENDLY, start_firmware
+from subsong.deploy import leave_link, start_firmware
 from subsong.errors import LinkError, PortError
 from subsong.experiment import Experiment, GymnasiumPlant
 from subsong.firmware import target_of
@@ -188,8 +188,7 @@ def run_over(
             raise
         finally:
             if not silent:
-                bridge.close()
-                port.write(FRIENDLY)  # noise to a board that did not hear CLOSE and is still in its link
+                leave_link(port, bridge)
             result.counters |= vars(bridge.counters)
         progress.start("closing the log", 100)
         recorder.close(share(progress))

@@ -10,7 +10,7 @@ from typing import Any
 
 from subsong import first_flash
 from subsong.bridge import Bridge
-from subsong.deploy import FRIENDLY, device_info, start_firmware, verify_firmware
+from subsong.deploy import device_info, leave_link, start_firmware, verify_firmware
 from subsong.errors import BoardError, PortError, ProfileError, SubsongError
 from subsong.plugged_in import Drive, UsbDevice, drives, usb_devices
 from subsong.ports import Port, PresentPort, emulated_boards, expand_name, open_port, present_ports
@@ -304,6 +304,5 @@ def _ask_tier(port: Port) -> tuple[int, tuple[str, ...]]:
     failed = start_firmware(port)
     bridge = Bridge(port)
     greeting = bridge.hello()
-    bridge.close()
-    port.write(FRIENDLY)
+    leave_link(port, bridge)
     return greeting.tier, failed

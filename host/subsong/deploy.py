@@ -4,9 +4,11 @@ The manifest is written last and removed first, so that an interrupted deploy sh
 """
 
 import errno
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from subsong.bridge import Bridge
 from subsong.device import DeviceInfo, ask_device, device_info
 from subsong.errors import BoardError, FirmwareError
 from subsong.firmware import PACKAGE, Firmware, Manifest, build_firmware
@@ -29,6 +31,9 @@ NO_TIER = "NoTier"
 # From the raw REPL, where the firmware was started, to the prompt that a person expects. Ctrl-C first: a command that
 # was sent again and came after the link had ended may have held the key of paste mode.
 FRIENDLY = b"\r\x03\x02"
+PROMPT = b">>> "
+FAREWELLS = 5
+FAREWELL_S = 0.5
 MAIN = "main.py"
 MAIN_MARK = b"# Written by `subsong deploy --policy`"
 
@@ -39,6 +44,7 @@ __all__ = [
     "deploy",
     "deploy_policy",
     "device_info",
+    "leave_link",
     "start_firmware",
     "stop_firmware",
     "verify_board",
@@ -352,6 +358,28 @@ def start_firmware(port: Port) -> tuple[str, ...]:
         ) from error
     repl.launch(f"{ENTRY}.serve()")
     return tuple(said.splitlines())
+
+
+def leave_link(port: Port, bridge: Bridge) -> bool:
+    """Close the link; bring the board from the raw REPL, where its firmware was started, to the prompt for people.
+
+    Returns:
+        Whether the prompt came. A board that did not hear CLOSE stays in its link until its dead-man time.
+
+    Raises:
+        PortError: the port failed.
+    """
+    heard = bridge.close()
+    said = b""
+    # More than once: a board that is just leaving may take the first keys for the link's.
+    for _ in range(FAREWELLS if heard else 1):
+        port.write(FRIENDLY)
+        until = time.monotonic() + FAREWELL_S * port.slowdown
+        while heard and not said.endswith(PROMPT) and (left := until - time.monotonic()) > 0:
+            said += port.read_available(left)
+        if said.endswith(PROMPT):
+            return True
+    return False
 
 
 def stop_firmware(port: Port) -> None:

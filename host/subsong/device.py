@@ -12,7 +12,7 @@ from subsong.repl import Repl
 DEVICE = """
 import sys, gc
 i = sys.implementation
-d = {"name": i.name, "version": ".".join(str(n) for n in i.version), "build": getattr(i, "_build", ""),
+d = {"name": i.name, "version": ".".join(str(n) for n in i.version if n != ""), "build": getattr(i, "_build", ""),
      "machine": getattr(i, "_machine", ""), "platform": sys.platform, "mpy": getattr(i, "_mpy", 0), "unique_id": ""}
 try:
     from machine import unique_id

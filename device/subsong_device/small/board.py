@@ -182,6 +182,8 @@ def serve(wait):
     global heard, reply
     while True:
         late = ticks_diff(ticks_ms(), heard) > s[DEADMAN_MS]
+        if s[PHASE_NOW] == LEFT:  # what comes now is for the prompt
+            raise EOFError
         if s[TAKEN] == s[GOT] and uart.any():
             s[TAKEN] = 0
             s[GOT] = uart.readinto(came)
@@ -195,7 +197,7 @@ def serve(wait):
                 send(ROW_ACK)
             else:
                 reply = send(do(action) if action else ROW_ACK)
-        elif late or s[PHASE_NOW] == LEFT:
+        elif late:
             raise EOFError
         elif not wait:
             return
