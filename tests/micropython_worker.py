@@ -7,7 +7,7 @@ from array import array
 from binascii import hexlify, unhexlify
 
 from subsong_device import tasks
-from subsong_device.layout import COST, EVALUATE
+from subsong_device.layout import COST, EVALUATE, LAYERS_AT
 from subsong_device.learners import node_perturbation, weight_perturbation
 
 RULES = {"weight_perturbation": weight_perturbation, "node_perturbation": node_perturbation}
@@ -48,7 +48,7 @@ def play_task(job):
     task = array("H", unhexlify(job["task"]))
     x = array("H", [0] * job["n_sensors"])
     answers = []
-    tasks.task_begin(task)
+    tasks.task_begin(array("i", [0] * LAYERS_AT), task)
     for words in job["outputs"]:
         tasks.task_sense(task, x)
         answers.append([signed(x), tasks.task_cost(task, array("H", [w & 0xFFFF for w in words]))])

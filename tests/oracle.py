@@ -28,6 +28,7 @@ from oracle_parts import (
 from subsong_device import layout
 from subsong_sim.learner import TrialSummary
 
+ROWS = 40  # of head: where the layers' rows begin
 GOLDEN = 331804471  # 2**29 times the golden section, nearly
 
 # ------------------------------------------------------------------------------------------------- a trial
@@ -54,7 +55,7 @@ class Oracle:
         self.stochastic = bool(stochastic)
         self.phase, self.started, self.remainder, self.sign, self.delta = h[21:26]
         self.perturbation, self.rewind, self.rounding = Stream(*h[26:28]), Stream(*h[28:30]), Stream(*h[30:32])
-        self.layers = [Layer(*h[32 + 8 * k : 40 + 8 * k]) for k in range(n_layers)]
+        self.layers = [Layer(*h[ROWS + 8 * k : ROWS + 8 + 8 * k]) for k in range(n_layers)]
         self.trial = 0
 
         sizes = [self.layers[0].n_in] + [layer.n_out for layer in self.layers]
@@ -67,7 +68,7 @@ class Oracle:
         self.table = [next(rest) for _ in range(257)] if tables else []
         assert next(rest, None) is None, "mem holds more than the page says"
         assert not tables or self.table == TABLE
-        self.eligibility = h[32 + 8 * n_layers :]
+        self.eligibility = h[ROWS + 8 * n_layers :]
         self._assert_formats()
 
     @property
@@ -145,7 +146,7 @@ class Oracle:
         h[21:26] = [self.phase, self.started, self.remainder, self.sign, self.delta]
         for at, stream in ((26, self.perturbation), (28, self.rewind), (30, self.rounding)):
             h[at : at + 2] = [stream.a, stream.b]
-        h[32 + 8 * len(self.layers) :] = self.eligibility
+        h[ROWS + 8 * len(self.layers) :] = self.eligibility
         words = [unsigned(v) for run in (self.weights, *self.signals) for v in run]
         words += [word for run in (*self.signs, self.table) for word in run]
         assert (len(h), len(words)) == (len(self._head), len(self._mem))
@@ -311,15 +312,33 @@ class Task:
 
     def __init__(self, block: bytes) -> None:
         self._words = list(struct.unpack(f"<{len(block) // 2}H", block))
-        self.patterns, self.inputs, self.outputs, self.next, self.error_shift = self._words[:5]
-        data = [signed(word) for word in self._words[5:]]
+        kind, self.inputs, self.outputs, self.error_shift, self.next, self.start, self.resume = self._words[:7]
+        self.evaluating, self.patterns = self._words[7:9]
+        assert kind == 0
+        data = [signed(word) for word in self._words[9:]]
         size = self.inputs + self.outputs
         assert len(data) == self.patterns * size
         self.data = [(data[k : k + self.inputs], data[k + self.inputs : k + size]) for k in range(0, len(data), size)]
 
-    def reset(self) -> None:
-        """Begin a trial: at pattern 0."""
-        self.next = 0
+    def begin(self, evaluate: bool, phase: int) -> None:
+        """Begin a trial: an evaluation, or the first (phase 0) or second of a pair."""
+        if evaluate:
+            if not self.evaluating:
+                self.resume, self.evaluating = self.next, 1
+            self.next = 0
+            return
+        if self.evaluating:
+            self.next, self.evaluating = self.resume, 0
+        if phase == 0:
+            self.start = self.next
+        else:
+            self.next = self.start
+
+    def state(self) -> bytes:
+        """Return the block as bytes."""
+        words = list(self._words)
+        words[4:8] = [self.next, self.start, self.resume, self.evaluating]
+        return struct.pack(f"<{len(words)}H", *words)
 
     def sense(self) -> list[int]:
         """Return the inputs of the pattern that the next step takes."""

@@ -79,7 +79,7 @@ def play_task(module, job, at, sensors, actuators, words, steps):
     at += 2 * words
     x, x_bytes = filled("H", sensors, 2, b"")
     answer = bytearray(b"K")
-    module.task_begin(task)
+    module.task_begin(array("i", [0] * 40), task)
     for _ in range(steps):
         module.task_sense(task, x)
         answer.extend(x_bytes)

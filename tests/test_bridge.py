@@ -648,8 +648,8 @@ def task_trials(block: Block, trials: int, steps: int) -> list[tuple[list[Any], 
     task = make_buffer(block.task, "H", "cpython")
     out = []
     for trial in range(trials):
+        tasks.task_begin(learner.head, task)
         learner.begin(trial, False)
-        tasks.task_begin(task)
         cost, seen = 0, []
         for step in range(steps):
             tasks.task_sense(task, learner.x)

@@ -338,7 +338,7 @@ def test_task_costs_are_squared_errors(frac: int) -> None:
     rng = random.Random(frac)
     for _ in range(300):
         u, targets = ([rng.randint(-32768, 32767) for _ in range(2)] for _ in range(2))
-        block = struct.pack("<5H4h", 1, 2, 2, 0, frac - 12, 0, 0, *targets)
+        block = struct.pack("<9H4h", 0, 2, 2, frac - 12, 0, 0, 0, 0, 1, 0, 0, *targets)
         task = list(struct.unpack(f"<{len(block) // 2}H", block))
         cost = kernels.task_cost(task, [word & 0xFFFF for word in u])
         assert cost == Task(block).cost(u)

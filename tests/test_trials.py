@@ -57,7 +57,7 @@ def test_task_trials_are_the_oracles(rule: str, engine_name: str) -> None:
 
 def task_trial(oracle: Oracle, task: Task, trial: int, evaluate: bool, hook: StepHook) -> Ended:
     """Play a trial of five steps."""
-    task.reset()
+    task.begin(evaluate, oracle.phase)
     oracle.begin(trial, evaluate)
     cost = 0
     for step in range(5):

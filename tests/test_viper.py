@@ -115,7 +115,7 @@ def test_the_text_reproduces_the_golden_vectors(name: str) -> None:
 def test_the_text_computes_tasks_alike(block: bytes) -> None:
     reference = Task(block)
     outputs = task_outputs(reference)
-    reference.reset()
+    reference.begin(False, 0)
     expected = [(reference.sense(), reference.cost(u)) for u in outputs]
     got, _ = play_task(viper_as_python("tasks"), "cpython", block, reference.inputs, outputs)
     assert got == expected

@@ -23,6 +23,9 @@ from subsong_device.layout import (
     N_LAYERS,
     N_OUT,
     N_WEIGHTS,
+    PATTERNS,
+    PHASE,
+    RECURRENT,
     TABLE_AT,
     TABLE_WORDS,
     TASK_DATA,
@@ -31,10 +34,10 @@ from subsong_device.link import shared_buffer
 
 FILE = "known_answers.bin"
 # A learner's: rule, layers, trials, scale of its weights, words of head, words of mem, seed.
-# A task's: TASKS, inputs, trials, error shift, outputs, patterns, seed.
+# A table of patterns': TASKS, inputs, trials, error shift, outputs, patterns, seed.
 CASE = "<BBBbHHH"
 TRIAL = "<BBbbiI"  # evaluate (a task: begin anew), steps, scale of sensors (outputs), of costs, cost, answer
-TASKS = 2
+TASKS = 0xFF
 TABLE_BYTES = 256
 SCALARS = LAYERS_AT - ESTIMATOR
 GUARDS = 2  # words behind every buffer, which no kernel may touch
@@ -136,7 +139,7 @@ class Learner:
                 t = data[2 * i] | data[2 * i + 1] << 8
                 mem[table + 129 + i] = 0x8000 + t
                 mem[table + 127 - i] = 0x8000 - t
-        self._n_sensors = head[LAYERS_AT + N_IN]
+        self._n_sensors = head[LAYERS_AT + N_IN] - head[LAYERS_AT + RECURRENT]
         self._x, _ = guarded("H", self._n_sensors)
         self._u, self._u_bytes = guarded("H", head[LAYERS_AT + (head[N_LAYERS] - 1) * LAYER_WORDS + N_OUT])
 
@@ -163,8 +166,9 @@ class Task:
         self._words = words = Words(seed)
         n = TASK_DATA + patterns * (n_in + n_out)
         self._task, self._task_bytes = guarded("H", n)
+        self._head, _ = guarded("i", LAYERS_AT)
         words.fill(self._task, n, 0)
-        for i, word in enumerate((patterns, n_in, n_out, 0, error_shift)):
+        for i, word in enumerate((PATTERNS, n_in, n_out, error_shift, 0, 0, 0, 0, patterns)):
             self._task[i] = word
         self._x, self._x_bytes = guarded("H", n_in)
         self._u, _ = guarded("H", n_out)
@@ -174,8 +178,9 @@ class Task:
         """Play some steps; return a checksum over all that came."""
         kernels, task = self._kernels, self._task
         check = 0
-        if anew:
-            kernels.task_begin(task)
+        self._head[EVALUATE] = anew
+        self._head[PHASE] = anew ^ 1
+        kernels.task_begin(self._head, task)
         for _ in range(steps):
             kernels.task_sense(task, self._x)
             self._words.fill(self._u, self._n_out, u_scale)

@@ -32,14 +32,24 @@ def collect():
     return gc.mem_free()
 
 
+# What each rule keeps beside weights and signals, in the order of frames.RULES: int32 of head a weight (eligibility),
+# bits of mem a unit (signs), words of mem a unit, words of mem a weight.
+NEEDS = (
+    (0, 0, 0, 0),  # weight_perturbation
+    (1, 1, 0, 0),  # node_perturbation
+)
+
+TASK_KINDS = ("patterns",)
+
 # Ranges of the scalars (docs/arithmetic.md) without which a kernel would leave its buffers or its 32 bits.
 RANGES = (
-    (layout.ESTIMATOR, layout.RUNNING_BASELINE, layout.TWO_SIDED),
+    (layout.ESTIMATOR, layout.RUNNING_BASELINE, layout.EACH_STEP),
     (layout.AMPLITUDE, 1, 16384),
     (layout.RATE, 1, 16383),
     (layout.RATE_SHIFT, 0, 29),
     (layout.BASELINE_SHIFT, 1, 15),
     (layout.STOCHASTIC, 0, 1),
+    (layout.TRACE_SHIFT, 0, 14),
     (layout.LIMIT, 0, 32767),
     (layout.BASELINE, -layout.COST_LIMIT, layout.COST_LIMIT),
     (layout.PHASE, 0, 1),
@@ -109,36 +119,44 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
     Raises:
         Fault: BLOCK, its detail the first word of head that is wrong.
     """
+    eligibility, bits, unit_words, synapse_words = NEEDS[rule]
     n_layers = head[layout.N_LAYERS]
     rows = layout.LAYERS_AT + layout.LAYER_WORDS * n_layers
     _need(0 < n_layers <= (len(head) - layout.LAYERS_AT) // layout.LAYER_WORDS, layout.N_LAYERS)
     n_weights = 0
     n_signals = n_sensors
     n_signs = 0
-    table = False
+    n_units = 0
+    table = bool(unit_words)
     expected = n_sensors
     for at in range(layout.LAYERS_AT, rows, layout.LAYER_WORDS):
         n_in = head[at + layout.N_IN]
         n_out = head[at + layout.N_OUT]
-        _need(n_in == expected, at + layout.N_IN)
+        own = head[at + layout.RECURRENT]
         _need(0 < n_out <= mem_words, at + layout.N_OUT)
+        _need(own in (0, n_out), at + layout.RECURRENT)
+        _need(n_in == expected + own, at + layout.N_IN)
         kind = head[at + layout.ACTIVATION]
         _need(layout.IDENTITY <= kind <= layout.LOGISTIC, at + layout.ACTIVATION)
         for shift in (layout.PRODUCT_SHIFT, layout.BIAS_SHIFT, layout.DRIVE_SHIFT, layout.INPUT_FRAC):
             _need(0 <= head[at + shift] < 31, at + shift)
         table = table or kind in (layout.TANH, layout.LOGISTIC)
         n_weights += (n_in + 1) * n_out
-        n_signals += n_out
+        n_signals += own + n_out
         n_signs += (n_out + 15) // 16
+        n_units += n_out
         _need(n_weights <= mem_words, at + layout.N_OUT)
         expected = n_out
     _need(expected == n_actuators, rows - layout.LAYER_WORDS + layout.N_OUT)
     _need(head[layout.N_WEIGHTS] == n_weights, layout.N_WEIGHTS)
     _need(0 <= head[layout.WEIGHTS_AT] <= mem_words - n_weights, layout.WEIGHTS_AT)
     _need(0 <= head[layout.SIGNALS_AT] <= mem_words - n_signals, layout.SIGNALS_AT)
-    if rule:
+    if bits:
         _need(0 <= head[layout.SIGNS_AT] <= mem_words - n_signs, layout.SIGNS_AT)
-        _need(rows <= head[layout.ELIGIBILITY_AT] <= len(head) - n_weights, layout.ELIGIBILITY_AT)
+    if eligibility:
+        _need(rows <= head[layout.ELIGIBILITY_AT] <= len(head) - eligibility * n_weights, layout.ELIGIBILITY_AT)
+    _need(0 <= head[layout.UNITS_AT] <= mem_words - unit_words * n_units, layout.UNITS_AT)
+    _need(0 <= head[layout.SYNAPSES_AT] <= mem_words - synapse_words * n_weights, layout.SYNAPSES_AT)
     if table:
         _need(0 <= head[layout.TABLE_AT] <= mem_words - layout.TABLE_WORDS, layout.TABLE_AT)
     for at, low, high in RANGES:
@@ -153,10 +171,12 @@ def check_task(task, n_sensors, n_actuators):
     """
     base = 0x10000
     _need(len(task) > layout.TASK_DATA, base)
+    _need(task[layout.TASK_KIND] < len(TASK_KINDS), base + layout.TASK_KIND)
     _need(task[layout.TASK_INPUTS] == n_sensors, base + layout.TASK_INPUTS)
     _need(task[layout.TASK_OUTPUTS] == n_actuators, base + layout.TASK_OUTPUTS)
-    patterns = task[layout.TASK_PATTERNS]
-    data = patterns * (n_sensors + n_actuators)
-    _need(0 < data <= len(task) - layout.TASK_DATA, base + layout.TASK_PATTERNS)
-    _need(task[layout.TASK_NEXT] < patterns, base + layout.TASK_NEXT)
     _need(task[layout.TASK_ERROR_SHIFT] < 16, base + layout.TASK_ERROR_SHIFT)
+    count = task[layout.TASK_COUNT]
+    data = count * (n_sensors + n_actuators)
+    _need(0 < data <= len(task) - layout.TASK_DATA, base + layout.TASK_COUNT)
+    for at in (layout.TASK_NEXT, layout.TASK_START, layout.TASK_RESUME):
+        _need(task[at] < count, base + at)

@@ -1,13 +1,15 @@
 """Where everything lies in a learner's two buffers; docs/arithmetic.md is the normative text.
 
 head: array('i'), int32 words      mem: array('H'), 16-bit words
-    0..31   scalars, below             weights, row after row: n_in weights, then the bias
-    32..    one row of 8 a layer       signals: sensors, then the outputs of every layer
-    then    eligibility (int32)        signs of the drives' perturbation, one bit a unit
-            (node perturbation)        tanh table, 257 words (where a layer needs it)
+    0..39   scalars, below             weights, row after row: n_in weights, then the bias
+    40..    one row of 8 a layer       signals: every layer's inputs, a recurrent one's own last outputs
+    then    eligibility (int32)            behind them; then the outputs of the last
+            (most rules)               signs of the drives' perturbation, one bit a unit; or words of units (some rules)
+                                       tanh table, 257 words (where a layer needs it)
+                                       words of synapses (some rules)
 """
 
-ARITHMETIC_VERSION = 1
+ARITHMETIC_VERSION = 2
 
 # Set by the caller before a kernel runs.
 COST = 0  # cost of the last step, counts; 0 before the first
@@ -48,7 +50,13 @@ PERTURBATION = 26
 REWIND = 28  # where this trial's (or pair's) perturbation began
 ROUNDING = 30
 
-LAYERS_AT = 32
+UNITS_AT = 32  # offset in mem of the words that a rule keeps for each unit
+SYNAPSES_AT = 33  # offset in mem of the words that a rule keeps for each weight
+TRACE_SHIFT = 34  # EACH_STEP: a step fades the eligibility by 2**-TRACE_SHIFT of itself
+# 35..39 are the rule's own; its file names them.
+OWN = 35
+
+LAYERS_AT = 40
 LAYER_WORDS = 8
 # Within a layer's row.
 N_IN = 0
@@ -58,10 +66,12 @@ PRODUCT_SHIFT = 3  # products are shifted before they are summed
 BIAS_SHIFT = 4
 DRIVE_SHIFT = 5
 INPUT_FRAC = 6  # fraction bits of the layer's input signals
+RECURRENT = 7  # how many of the n_in inputs are the layer's own outputs of the step before: n_out, or 0
 
 RUNNING_BASELINE = 0
 UNPERTURBED_TRIAL = 1
 TWO_SIDED = 2
+EACH_STEP = 3  # every step's cost against the running mean of such costs; the eligibility fades
 
 IDENTITY = 0
 HARD_TANH = 1
@@ -72,10 +82,16 @@ COST_LIMIT = 0x10000000
 ONE_DRIVE = 4096
 TABLE_WORDS = 257
 
-# On-board tasks (tasks.py): a block of 16-bit words, patterns after the header.
-TASK_PATTERNS = 0
+# On-board tasks (tasks.py): a block of 16-bit words.
+TASK_KIND = 0
 TASK_INPUTS = 1
 TASK_OUTPUTS = 2
-TASK_NEXT = 3
-TASK_ERROR_SHIFT = 4
-TASK_DATA = 5
+TASK_ERROR_SHIFT = 3  # brings an error of the outputs to 1 LSB = 2**-12
+TASK_NEXT = 4  # where the trial is: a pattern, a step
+TASK_START = 5  # where it began: the second trial of a pair begins there, too
+TASK_RESUME = 6  # where learning goes on after an evaluation
+TASK_EVALUATING = 7  # 1: the last trial was an evaluation
+TASK_COUNT = 8  # how many there are of what NEXT counts
+TASK_DATA = 9  # patterns, and whatever else a kind keeps
+
+PATTERNS = 0

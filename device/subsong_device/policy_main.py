@@ -16,15 +16,16 @@ from subsong_device.policy_file import PolicyError, read_latest, write
 class TaskPlant:
     """An on-board task as a plant; it moves nothing."""
 
-    def __init__(self, task):
+    def __init__(self, block):
         from subsong_device import tasks
 
         self._tasks = tasks
-        self._task = task
+        self._head = block.head
+        self._task = block.task
         self._cost = 0
 
     def reset(self, _seed):
-        self._tasks.task_begin(self._task)
+        self._tasks.task_begin(self._head, self._task)
 
     def sense(self, x):
         self._tasks.task_sense(self._task, x)
@@ -77,7 +78,7 @@ def start(plant, learn, save_every, save_s, trials):
     """
     block, steps, learned = read_latest()
     if len(block.task):
-        plant = TaskPlant(block.task)
+        plant = TaskPlant(block)
     elif plant is None:
         raise PolicyError("there is no plant.py for it to drive")
     print("policy: %s, %s; Ctrl-C stops it" % (frames.RULES[block.rule], "learning" if learn else "frozen"))
@@ -158,8 +159,8 @@ def run(block, plant, steps, learn, trials, keeper):
     while True:
         if not (learn and head[PHASE]):
             seed = (seed + 1) & frames.MAX_TRIAL
-        plant.reset(seed)
         head[EVALUATE] = 0 if learn else 1
+        plant.reset(seed)
         learner.begin(head, mem)
         cost = 0
         for _ in range(steps):

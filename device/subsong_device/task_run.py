@@ -75,7 +75,7 @@ class TaskRun:
         cost = 0
         try:
             head[EVALUATE] = self._evaluate
-            self._tasks.task_begin(task)
+            self._tasks.task_begin(head, task)
             self._learner.begin(head, mem)
             for step in range(self._steps):
                 sense(task, x)

@@ -3,12 +3,12 @@
 import hashlib
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from subsong.errors import ExperimentError
 from subsong.experiment import Experiment
+from subsong.rules import BY_NAME, WEIGHT
 from subsong_device import layout
 
 ACTIVATIONS = {
@@ -21,6 +21,7 @@ ESTIMATORS = {
     "running_baseline": layout.RUNNING_BASELINE,
     "unperturbed_trial": layout.UNPERTURBED_TRIAL,
     "two_sided": layout.TWO_SIDED,
+    "each_step": layout.EACH_STEP,
 }
 SENSOR_FRAC = 15
 DRIVE_FRAC = 12
@@ -72,11 +73,18 @@ def build_block(experiment: Experiment) -> Block:
         ExperimentError: the formats leave no room for a layer's fan-in.
     """
     network, learner = experiment.network, experiment.learner
-    node = learner.rule == "node_perturbation"
+    rule = BY_NAME[learner.rule]
+    int32s, bits, unit_words, synapse_words = rule.needs
     sizes = network.layers
+    recurrent = network.recurrent or (False,) * (len(sizes) - 1)
     rows: list[int] = []
+    n_weights, n_signals = 0, sizes[0]
     input_frac = SENSOR_FRAC
-    for k, (n_in, n_out, name) in enumerate(zip(sizes[:-1], sizes[1:], network.activations, strict=True)):
+    for k, (n_below, n_out, name) in enumerate(zip(sizes[:-1], sizes[1:], network.activations, strict=True)):
+        own = n_out if recurrent[k] else 0
+        n_in = n_below + own
+        n_weights += (n_in + 1) * n_out
+        n_signals += own + n_out
         shift = product_shift(n_in)
         drive_shift = network.weight_frac + input_frac - shift - DRIVE_FRAC
         room = min(input_frac, network.weight_frac + input_frac - DRIVE_FRAC)
@@ -85,19 +93,26 @@ def build_block(experiment: Experiment) -> Block:
                 f"network.layers[{k}]: {n_in} inputs leave no room for weight_frac = {network.weight_frac}; "
                 f"allowed: at most {2**room - 1} inputs here"
             )
-        rows += [n_in, n_out, ACTIVATIONS[name], shift, input_frac - shift, drive_shift, input_frac, 0]
+        rows += [n_in, n_out, ACTIVATIONS[name], shift, input_frac - shift, drive_shift, input_frac, own]
         input_frac = DRIVE_FRAC if name == "identity" else SENSOR_FRAC
-    n_weights = sum((i + 1) * o for i, o in pairwise(sizes))
-    needs_table = any(a in ("tanh", "logistic") for a in network.activations)
-    signs = sum((o + 15) // 16 for o in sizes[1:]) if node else 0
-    signals_at = n_weights
-    signs_at = signals_at + sum(sizes)
-    table_at = signs_at + signs
-    amplitude = round(learner.amplitude * 2 ** (DRIVE_FRAC if node else network.weight_frac))
+    needs_table = unit_words > 0 or any(a in ("tanh", "logistic") for a in network.activations)
+    # mem: weights, signals, signs, units, table, synapses; what is not there has no words.
+    ends = [0]
+    for words in (
+        n_weights,
+        n_signals,
+        bits * sum((o + 15) // 16 for o in sizes[1:]),
+        unit_words * sum(sizes[1:]),
+        layout.TABLE_WORDS if needs_table else 0,
+        synapse_words * n_weights,
+    ):
+        ends.append(ends[-1] + words)
+    weights_at, signals_at, signs_at, units_at, table_at, synapses_at, end = ends
+    amplitude = round(learner.amplitude * 2 ** rule.amplitude_frac(network.weight_frac))
     n_layers = len(sizes) - 1
     eligibility_at = layout.LAYERS_AT + layout.LAYER_WORDS * n_layers
 
-    head = np.zeros(eligibility_at + (n_weights if node else 0), dtype="<i4")
+    head = np.zeros(eligibility_at + int32s * n_weights, dtype="<i4")
     head[layout.ESTIMATOR] = ESTIMATORS[learner.estimator]
     head[layout.AMPLITUDE] = amplitude
     head[layout.RATE] = learner.rate
@@ -106,22 +121,26 @@ def build_block(experiment: Experiment) -> Block:
     head[layout.STOCHASTIC] = int(learner.rounding == "stochastic")
     head[layout.N_LAYERS] = n_layers
     head[layout.N_WEIGHTS] = n_weights
-    head[layout.LIMIT] = 32767 if node else 32767 - amplitude
-    head[layout.WEIGHTS_AT] = 0
+    head[layout.LIMIT] = 32767 - (amplitude if rule.perturbs == WEIGHT else 0)
+    head[layout.WEIGHTS_AT] = weights_at
     head[layout.SIGNALS_AT] = signals_at
     head[layout.SIGNS_AT] = signs_at
+    head[layout.UNITS_AT] = units_at
     head[layout.TABLE_AT] = table_at
+    head[layout.SYNAPSES_AT] = synapses_at
     head[layout.ELIGIBILITY_AT] = eligibility_at
+    for key, option in rule.options:
+        head[option.at] = getattr(learner, key)
     for at, stream in ((layout.PERTURBATION, "perturbation"), (layout.ROUNDING, "rounding")):
         seed = stream_seed(experiment.seed, stream)
         head[at], head[at + 1] = seed & 0xFFFF, seed >> 16
     head[layout.LAYERS_AT : eligibility_at] = rows
 
-    mem = np.zeros(table_at + (layout.TABLE_WORDS if needs_table else 0), dtype="<u2")
+    mem = np.zeros(end, dtype="<u2")
     span = min(round(network.init * 2**network.weight_frac), int(head[layout.LIMIT]))
     mem[:n_weights] = initial_weights(n_weights, span, stream_seed(experiment.seed, "init"))
     if needs_table:
-        mem[table_at:] = tanh_table()
+        mem[table_at : table_at + layout.TABLE_WORDS] = tanh_table()
     return Block(learner.rule, head.tobytes(), mem.tobytes(), task_block(experiment), sizes[0], sizes[-1])
 
 
@@ -154,7 +173,7 @@ def task_block(experiment: Experiment) -> bytes:
     patterns = TASKS[experiment.plant.name]
     frac = DRIVE_FRAC if experiment.network.activations[-1] == "identity" else SENSOR_FRAC
     n_in, n_out = len(patterns[0][0]), len(patterns[0][1])
-    words = [len(patterns), n_in, n_out, 0, frac - DRIVE_FRAC]
+    words = [layout.PATTERNS, n_in, n_out, frac - DRIVE_FRAC, 0, 0, 0, 0, len(patterns)]
     for inputs, targets in patterns:
         words += [_word(v, SENSOR_FRAC) for v in inputs] + [_word(v, frac) for v in targets]
     return np.array(words, dtype=np.int64).astype("<u2").tobytes()

@@ -27,6 +27,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from subsong.errors import ExperimentError
 from subsong.experiment_check import Good, Problem, cross_checks, describe
 from subsong.experiment_text import parse_toml, read_text, to_toml
+from subsong.rules import OPTIONS
+from subsong_device.frames import RULES
 
 if TYPE_CHECKING:
     from subsong_sim.plants.spec import Mismatch, PlantSpec
@@ -45,6 +47,12 @@ def _real(why: str, default: Any = ..., allowed: str = "", **limits: float) -> A
 def _other(allowed: str, why: str, default: Any = ..., **constraints: Any) -> Any:
     """Declare a key of any kind, saying in words what is allowed."""
     return Field(default, description=why, json_schema_extra={"allowed": allowed}, **constraints)
+
+
+def _option(key: str) -> Any:
+    """Declare a key that only some rules have (subsong.rules)."""
+    option, rules = OPTIONS[key]
+    return _whole(option.low, option.high, f"{option.why} ({', '.join(rules)})", option.default)
 
 
 # TOML has arrays, never tuples: only the outer shape is lax, what lies inside stays strict.
@@ -72,6 +80,11 @@ class Network(_Table):
     activations: Annotated[tuple[_Activation, ...], _ARRAY] = _other(
         '"identity", "hard_tanh", "tanh", "logistic"', "one a layer after the input"
     )
+    recurrent: Annotated[tuple[bool, ...], _ARRAY] = _other(
+        "true or false, one a layer after the input; none: no layer is",
+        "whether a layer's own outputs of the step before are further inputs of it",
+        (),
+    )
     weight_frac: int = _whole(8, 14, "1 LSB of a weight = 2**-weight_frac", 11)
     init: float = _real("initial weights are uniform in +-init", 0.0, "0 or more", ge=0.0)
 
@@ -79,8 +92,8 @@ class Network(_Table):
 class Learner(_Table):
     """The learning rule and its scales."""
 
-    rule: Literal["weight_perturbation", "node_perturbation"] = Field(description="what is perturbed")
-    estimator: Literal["running_baseline", "unperturbed_trial", "two_sided"] = Field(
+    rule: Literal[*RULES] = Field(description="what learns; docs/rules.md has them all")  # type: ignore[valid-type]
+    estimator: Literal["running_baseline", "unperturbed_trial", "two_sided", "each_step"] = Field(
         "two_sided", description="what the cost is measured against"
     )
     amplitude: float = _real("perturbation of a weight, or of a unit's drive, real units", ..., "above 0", gt=0.0)
@@ -90,6 +103,7 @@ class Learner(_Table):
     rounding: Literal["stochastic", "nearest"] = Field(
         "stochastic", description='how an update is rounded to int16; "nearest" is a control'
     )
+    trace_shift: int = _option("trace_shift")
 
 
 class MismatchTable(_Table):

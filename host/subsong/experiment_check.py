@@ -8,11 +8,12 @@ import difflib
 import math
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+
+from subsong.rules import BY_NAME, DRIVE_FRAC, OPTIONS, WEIGHT
 
 Path = tuple[str | int, ...]
 
@@ -23,9 +24,6 @@ TASK_SHAPES = {"xor": (2, 1)}
 MAX_WORDS = 505
 # Larger than any board's memory, and still a few megabytes on the host.
 MAX_WEIGHTS = 1 << 20
-# A perturbation must be a whole number of the LSBs it is added in: of a weight, or of a drive (1 LSB = 2**-12).
-AMPLITUDE_LSB = {"weight_perturbation": 4096, "node_perturbation": 16384}
-DRIVE_FRAC = 12
 
 
 class Problem(NamedTuple):
@@ -68,16 +66,29 @@ class Good:
             value = value[key]
         return value
 
+    def given(self, table: str) -> set[str]:
+        """Return the keys that the file itself gives in a table."""
+        found = self._data.get(table)
+        return set(found) if isinstance(found, Mapping) else set()
+
 
 def cross_checks(good: Good) -> Iterator[Problem]:
     """Yield what is wrong between keys."""
     yield from _check_network(good)
-    yield from _check_amplitude(good)
+    yield from _check_learner(good)
     yield from _check_plant(good)
 
 
 def _check_network(good: Good) -> Iterator[Problem]:
     layers, activations = good("network.layers"), good("network.activations")
+    recurrent = good("network.recurrent")
+    if layers and recurrent and len(recurrent) != len(layers) - 1:
+        yield Problem(
+            ("network", "recurrent"),
+            f"says it of {len(recurrent)} of the {len(layers) - 1} layers after the input",
+            f"{len(layers) - 1} of them, or none",
+        )
+        return
     init, weight_frac = good("network.init"), good("network.weight_frac")
     if layers and activations is not None and len(activations) != len(layers) - 1:
         yield Problem(
@@ -92,9 +103,9 @@ def _check_network(good: Good) -> Iterator[Problem]:
             f"{MAX_WORDS} together",
         )
     if layers and weight_frac is not None and activations is not None and len(activations) == len(layers) - 1:
-        yield from _check_fan_in(layers, activations, weight_frac)
+        yield from _check_fan_in(_fan_in(layers, recurrent), activations, weight_frac)
     if layers:
-        weights = sum((n_in + 1) * n_out for n_in, n_out in pairwise(layers))
+        weights = sum((n_in + 1) * n_out for n_in, n_out in zip(_fan_in(layers, recurrent), layers[1:], strict=True))
         if weights > MAX_WEIGHTS:
             yield Problem(("network", "layers"), f"make {weights} weights and biases", f"at most {MAX_WEIGHTS}")
     if init is not None and weight_frac is not None and round(init * 2**weight_frac) > 32767:
@@ -105,11 +116,16 @@ def _check_network(good: Good) -> Iterator[Problem]:
         )
 
 
-def _check_fan_in(layers: Sequence[int], activations: Sequence[str], weight_frac: int) -> Iterator[Problem]:
+def _fan_in(layers: Sequence[int], recurrent: Sequence[bool] | None) -> list[int]:
+    own = [n_out * flag for n_out, flag in zip(layers[1:], recurrent or [False] * (len(layers) - 1), strict=True)]
+    return [n_below + n_own for n_below, n_own in zip(layers[:-1], own, strict=True)]
+
+
+def _check_fan_in(fan_in: Sequence[int], activations: Sequence[str], weight_frac: int) -> Iterator[Problem]:
     # Products are shifted right by s, 2**s >= n_in + 1, so that their sum stays in 32 bits; what is left must hold a
     # drive. Inputs have 15 fraction bits, except where an identity layer passes its drives on as they are.
     frac = 15
-    for k, n_in in enumerate(layers[:-1]):
+    for k, n_in in enumerate(fan_in):
         most = (1 << (weight_frac + frac - DRIVE_FRAC)) - 1
         if n_in > most:
             yield Problem(
@@ -120,17 +136,28 @@ def _check_fan_in(layers: Sequence[int], activations: Sequence[str], weight_frac
         frac = DRIVE_FRAC if activations[k] == "identity" else 15
 
 
-def _check_amplitude(good: Good) -> Iterator[Problem]:
-    amplitude, rule, weight_frac = good("learner.amplitude"), good("learner.rule"), good("network.weight_frac")
-    if amplitude is None or rule is None:
+def _check_learner(good: Good) -> Iterator[Problem]:
+    rule = BY_NAME.get(good("learner.rule"))
+    if rule is None:
         return
-    frac = weight_frac if rule == "weight_perturbation" else DRIVE_FRAC
-    if frac is not None and not 1 <= round(amplitude * 2**frac) <= AMPLITUDE_LSB[rule]:
-        of = f"a weight at weight_frac = {frac}" if rule == "weight_perturbation" else f"a drive (1 LSB = 2**-{frac})"
+    estimator, given = good("learner.estimator"), good.given("learner")
+    if estimator is not None and estimator not in rule.estimators:
+        allowed = " or ".join(f'"{each}"' for each in rule.estimators)
+        yield Problem(("learner", "estimator"), f'"{estimator}" is none of {rule.name}\'s', allowed)
+    for key in sorted(given & OPTIONS.keys()):
+        rules = OPTIONS[key][1]
+        if rule.name not in rules:
+            yield Problem(("learner", key), f"{rule.name} has no such number", f"with {' or '.join(rules)}")
+    amplitude, weight_frac = good("learner.amplitude"), good("network.weight_frac")
+    if amplitude is None or weight_frac is None:
+        return
+    frac = rule.amplitude_frac(weight_frac)
+    if not 1 <= round(amplitude * 2**frac) <= rule.amplitude:
+        of = f"a weight at weight_frac = {frac}" if rule.perturbs == WEIGHT else f"a drive (1 LSB = 2**-{frac})"
         yield Problem(
             ("learner", "amplitude"),
             f"{amplitude:g} cannot be added to {of}",
-            f"for {rule}, {2**-frac:.6g} to {AMPLITUDE_LSB[rule] / 2**frac:g}",
+            f"for {rule.name}, {2**-frac:.6g} to {rule.amplitude / 2**frac:g}",
         )
 
 

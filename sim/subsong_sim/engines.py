@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from subsong_device import layout
+from subsong_device.frames import RULES
 from subsong_sim import loader
 from subsong_sim.errors import EngineError
 from subsong_sim.learner import TrialSummary
 from subsong_sim.loader import LEARNER_KERNELS, TASK_KERNELS
-
-RULES = ("weight_perturbation", "node_perturbation")
 
 
 def learner_kernels(rule: str, engine: str) -> Any:
@@ -77,7 +76,7 @@ class LocalLearner:
         self.head = make_buffer(head, "i", engine)
         self.mem = make_buffer(mem, "H", engine)
         last = layout.LAYERS_AT + (int(self.head[layout.N_LAYERS]) - 1) * layout.LAYER_WORDS
-        self.n_sensors = int(self.head[layout.LAYERS_AT + layout.N_IN])
+        self.n_sensors = int(self.head[layout.LAYERS_AT + layout.N_IN] - self.head[layout.LAYERS_AT + layout.RECURRENT])
         self.n_actuators = int(self.head[last + layout.N_OUT])
         self.x = make_buffer(bytes(2 * self.n_sensors), "H", engine)
         self.u = make_buffer(bytes(2 * self.n_actuators), "H", engine)

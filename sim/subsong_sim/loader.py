@@ -161,7 +161,11 @@ def join_loops(rule: str) -> str:
     learner = gather(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS)
     tasks = gather(f"{PACKAGE}.tasks", TASK_KERNELS)
     layout = gather(f"{PACKAGE}.layout", ())
-    both = Source({**layout.constants}, {**learner.functions, **tasks.functions}, {})
+    constants = dict(layout.constants)
+    for source in (learner, tasks):
+        for name, value in source.constants.items():
+            _add_constant(constants, name, value, f"{rule} and the tasks")
+    both = Source(constants, {**learner.functions, **tasks.functions}, {})
     path = resources.files(__package__).joinpath("loops.py")
     loops = ast.parse(path.read_text(encoding="utf-8"))
     # Numba does not watch what a cached function calls in other files: the plant's own text is part of the name.

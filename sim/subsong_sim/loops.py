@@ -29,7 +29,7 @@ def task_trial(head, mem, task, x, u, steps, evaluate, xs, us, costs):
     """
     keep = xs.shape[0] > 0
     head[EVALUATE] = evaluate
-    task_begin(task)
+    task_begin(head, task)
     begin(head, mem)
     cost = int32(0)
     for t in range(steps):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from subsong_device import layout
 from subsong_sim import loader
 from subsong_sim.engines import LocalLearner, make_buffer, task_kernels
 from subsong_sim.learner import Ended, Learner, StepHook, TrialSummary
@@ -105,7 +106,8 @@ class TaskTrials:
 
     def _interpreted(self, trial: int, evaluate: bool) -> Ended:
         learner = self.learner
-        self.kernels.task_begin(self.task)
+        learner.head[layout.EVALUATE] = int(evaluate)
+        self.kernels.task_begin(learner.head, self.task)
         learner.begin(trial, evaluate)
         cost = 0
         for step in range(self.steps):

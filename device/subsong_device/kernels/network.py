@@ -1,4 +1,4 @@
-"""Layers of any depth: weighted sums, optional perturbation of the drives, activations."""
+"""Layers of any depth, recurrent ones too: weighted sums, optional perturbation of the drives, activations."""
 
 from subsong_device.layout import (
     ACTIVATION,
@@ -14,6 +14,7 @@ from subsong_device.layout import (
     N_OUT,
     ONE_DRIVE,
     PRODUCT_SHIFT,
+    RECURRENT,
     SATURATED,
     SIGNALS_AT,
     SIGNS_AT,
@@ -58,63 +59,115 @@ def activate(mem: ptr16, table: int, kind: int, at: int, n: int) -> int:
     return 0
 
 
-def forward(head: ptr32, mem: ptr16, amount: int) -> int:
-    """Propagate the sensor words at SIGNALS_AT through every layer; add +-amount to every unit's drive.
+def drives(head: ptr32, mem: ptr16, layer: int, signal: int, weight: int, sign: int, amount: int) -> int:
+    """Compute a layer's drives from its inputs at mem[signal], and leave them where its outputs will be.
 
-    Unit i of a layer has the drive (sum over j of (w_ij * x_j >> PRODUCT_SHIFT)) + (bias << BIAS_SHIFT), shifted right
-    by DRIVE_SHIFT to 1 LSB = 2**-12; then the perturbation is added; then the drive saturates to int16.
+    Unit i has the drive (sum over j of (w_ij * x_j >> PRODUCT_SHIFT)) + (bias << BIAS_SHIFT), shifted right by
+    DRIVE_SHIFT to 1 LSB = 2**-12; then the perturbation is added; then the drive saturates to int16.
 
     Args:
-        head: layer rows at LAYERS_AT.
-        mem: weights; signals, every layer's after its input's; table; with amount != 0, one sign bit a unit at SIGNS_AT
-            (1 means +).
+        head: the layer's row at head[layer].
+        mem: weights at mem[weight], inputs at mem[signal]; the drives are written behind the inputs.
+        layer: offset of its row.
+        signal: offset of its inputs.
+        weight: offset of its weights.
+        sign: offset in mem of the layer's signs, one bit a unit (1 means +).
         amount: drive LSBs (2**-12), -16384..16384; 0: no perturbation.
 
     Returns:
-        The offset in mem of the last layer's outputs. head[SATURATED] grows by the number of drives that saturated.
+        How many drives saturated.
 
     Scaling and overflow: weights are in +-32767, so a product is below 2**30 and, shifted before it is summed by
     PRODUCT_SHIFT with 2**PRODUCT_SHIFT >= n_in + 1, the sum of n_in products and the bias stays below 2**30.
     """
+    n_in = head[layer + N_IN]
+    n_out = head[layer + N_OUT]
+    product_shift = head[layer + PRODUCT_SHIFT]
+    bias_shift = head[layer + BIAS_SHIFT]
+    drive_shift = head[layer + DRIVE_SHIFT]
+    output = signal + n_in
+    saturated = 0
+    bits = 0
+    for at in range(output, output + n_out):
+        g = 0
+        for j in range(n_in):
+            g += (((mem[weight + j] ^ 0x8000) - 0x8000) * ((mem[signal + j] ^ 0x8000) - 0x8000)) >> product_shift
+        weight += n_in
+        g = (g + (((mem[weight] ^ 0x8000) - 0x8000) << bias_shift)) >> drive_shift
+        weight += 1
+        if amount != 0:
+            if ((at - output) & 15) == 0:
+                bits = mem[sign]
+                sign += 1
+            if (bits & 1) != 0:
+                g += amount
+            else:
+                g -= amount
+            bits = bits >> 1
+        if g > 0x7FFF:
+            g = 0x7FFF
+            saturated += 1
+        elif g < 0 - 0x8000:
+            g = 0 - 0x8000
+            saturated += 1
+        mem[at] = g & 0xFFFF
+    return saturated
+
+
+def recall(head: ptr32, mem: ptr16, layer: int, signal: int) -> int:
+    """Put a recurrent layer's outputs of the step before among its inputs.
+
+    Scaling and overflow: words are copied.
+    """
+    n = head[layer + RECURRENT]
+    output = signal + head[layer + N_IN]
+    for i in range(n):
+        mem[output - n + i] = mem[output + i]
+    return 0
+
+
+def rest(head: ptr32, mem: ptr16) -> int:
+    """Set the outputs of every recurrent layer to 0: at the beginning of a trial there is no step before.
+
+    Scaling and overflow: assignments only.
+    """
+    output = head[SIGNALS_AT]
+    layer = LAYERS_AT
+    for _k in range(head[N_LAYERS]):
+        output += head[layer + N_IN]
+        for i in range(head[layer + RECURRENT]):
+            mem[output + i] = 0
+        layer += LAYER_WORDS
+    return 0
+
+
+def forward(head: ptr32, mem: ptr16, amount: int) -> int:
+    """Propagate the sensor words at SIGNALS_AT through every layer; add +-amount to every unit's drive.
+
+    Args:
+        head: layer rows at LAYERS_AT.
+        mem: weights; signals, every layer's after its input's; table; with amount != 0, a sign bit a unit at SIGNS_AT.
+        amount: as in drives.
+
+    Returns:
+        The offset in mem of the last layer's outputs. head[SATURATED] grows by the number of drives that saturated.
+
+    Scaling and overflow: those of drives and activate.
+    """
     signal = head[SIGNALS_AT]
     weight = head[WEIGHTS_AT]
     sign = head[SIGNS_AT]
-    table = head[TABLE_AT]
     layer = LAYERS_AT
     saturated = 0
     for _k in range(head[N_LAYERS]):
         n_in = head[layer + N_IN]
         n_out = head[layer + N_OUT]
-        product_shift = head[layer + PRODUCT_SHIFT]
-        bias_shift = head[layer + BIAS_SHIFT]
-        drive_shift = head[layer + DRIVE_SHIFT]
-        output = signal + n_in
-        bits = 0
-        for at in range(output, output + n_out):
-            g = 0
-            for j in range(n_in):
-                g += (((mem[weight + j] ^ 0x8000) - 0x8000) * ((mem[signal + j] ^ 0x8000) - 0x8000)) >> product_shift
-            weight += n_in
-            g = (g + (((mem[weight] ^ 0x8000) - 0x8000) << bias_shift)) >> drive_shift
-            weight += 1
-            if amount != 0:
-                if ((at - output) & 15) == 0:
-                    bits = mem[sign]
-                    sign += 1
-                if (bits & 1) != 0:
-                    g += amount
-                else:
-                    g -= amount
-                bits = bits >> 1
-            if g > 0x7FFF:
-                g = 0x7FFF
-                saturated += 1
-            elif g < 0 - 0x8000:
-                g = 0 - 0x8000
-                saturated += 1
-            mem[at] = g & 0xFFFF
-        activate(mem, table, head[layer + ACTIVATION], output, n_out)
-        signal = output
+        recall(head, mem, layer, signal)
+        saturated += drives(head, mem, layer, signal, weight, sign, amount)
+        weight += (n_in + 1) * n_out
+        sign += (n_out + 15) >> 4
+        signal += n_in
+        activate(mem, head[TABLE_AT], head[layer + ACTIVATION], signal, n_out)
         layer += LAYER_WORDS
     head[SATURATED] += saturated
     return signal

@@ -1,7 +1,6 @@
-"""The three estimators: what a trial's sign is, what its cost is compared with, and when an update is due."""
+"""The estimators: what a trial's sign is, what its cost is compared with, and when an update is due."""
 
 from subsong_device.kernels.checksum import fold_int, fold_words
-from subsong_device.kernels.network import forward
 from subsong_device.layout import (
     BASELINE,
     BASELINE_SHIFT,
@@ -9,6 +8,7 @@ from subsong_device.layout import (
     COST,
     COST_LIMIT,
     DELTA,
+    EACH_STEP,
     ESTIMATOR,
     EVALUATE,
     LAYER_WORDS,
@@ -18,6 +18,7 @@ from subsong_device.layout import (
     N_OUT,
     PERTURBATION,
     PHASE,
+    RECURRENT,
     REMAINDER,
     REWIND,
     ROUNDING,
@@ -87,18 +88,55 @@ def observe(head: ptr32) -> int:
     return 0
 
 
-def step(head: ptr32, mem: ptr16, x: ptr16, u: ptr16, amount: int) -> int:
-    """Take one step: observe the cost, propagate, and fold every word seen and sent into the checksum.
+def compare(head: ptr32, cost: int) -> int:
+    """Compare a cost with the running baseline, which follows it.
 
-    Scaling and overflow: the sums are those of observe, fold_words and forward; STEPS is at most 16384.
+    Returns:
+        1, with head[DELTA] = cost minus baseline; 0 for the first cost of all, which is the baseline from then on.
+
+    Scaling and overflow: |cost| and |baseline| <= 2**28, so |delta| <= 2**29; delta + remainder < 2**29 + 2**15.
+    The baseline b += delta * 2**-BASELINE_SHIFT keeps its fraction in head[REMAINDER]: no update is lost.
+    """
+    due = 1
+    delta = cost - head[BASELINE]
+    if head[STARTED] == 0:
+        due = 0
+        head[STARTED] = 1
+        head[BASELINE] = cost
+    else:
+        shift = head[BASELINE_SHIFT]
+        r = delta + head[REMAINDER]
+        head[BASELINE] += r >> shift
+        head[REMAINDER] = r - ((r >> shift) << shift)
+    head[DELTA] = delta
+    return due
+
+
+def sense(head: ptr32, mem: ptr16, x: ptr16) -> int:
+    """Observe the last step's cost and take this step's sensor words; both go into the checksum.
+
+    Returns:
+        1 if the last step's cost calls for an update: under EACH_STEP, in a trial that learns, from its second step on.
+
+    Scaling and overflow: those of observe, compare and fold_words.
     """
     observe(head)
-    n = head[LAYERS_AT + N_IN]
+    due = 0
+    if head[ESTIMATOR] == EACH_STEP and head[EVALUATE] == 0 and head[STEPS] > 0:
+        due = compare(head, head[COST])
+    n = head[LAYERS_AT + N_IN] - head[LAYERS_AT + RECURRENT]
     at = head[SIGNALS_AT]
     for j in range(n):
         mem[at + j] = x[j]
     head[CHECK] = fold_words(head[CHECK], mem, at, n)
-    at = forward(head, mem, amount)
+    return due
+
+
+def actuate(head: ptr32, mem: ptr16, at: int, u: ptr16) -> int:
+    """Send the last layer's outputs, mem[at ..], as actuator words: the end of a step.
+
+    Scaling and overflow: STEPS is at most 16384.
+    """
     n = head[LAYERS_AT + (head[N_LAYERS] - 1) * LAYER_WORDS + N_OUT]
     for i in range(n):
         u[i] = mem[at + i]
@@ -112,33 +150,26 @@ def close_trial(head: ptr32) -> int:
 
     Returns:
         1 if head[DELTA] (cost minus baseline, counts) calls for an update, else 0: after an evaluation, after the first
-        trial of a pair, and after the first trial of all under a running baseline.
+        trial of a pair, and after the first cost of all under a running baseline.
 
-    Scaling and overflow: |total| and |baseline| <= 2**28, so |delta| <= 2**29; delta + remainder < 2**29 + 2**15.
-    The running baseline b += delta * 2**-BASELINE_SHIFT keeps its fraction in head[REMAINDER]: no update is lost.
+    Scaling and overflow: |total| and |baseline| <= 2**28, so |delta| <= 2**29; and those of compare.
     """
     observe(head)
     due = 0
     if head[EVALUATE] == 0:
         total = head[TOTAL]
-        delta = total - head[BASELINE]
         if head[ESTIMATOR] == RUNNING_BASELINE:
-            if head[STARTED] == 0:
-                head[STARTED] = 1
+            due = compare(head, total)
+        elif head[ESTIMATOR] == EACH_STEP:
+            due = compare(head, head[COST])
+        else:
+            head[DELTA] = total - head[BASELINE]
+            if head[PHASE] == 0:
+                head[PHASE] = 1
                 head[BASELINE] = total
             else:
+                head[PHASE] = 0
                 due = 1
-                shift = head[BASELINE_SHIFT]
-                r = delta + head[REMAINDER]
-                head[BASELINE] += r >> shift
-                head[REMAINDER] = r - ((r >> shift) << shift)
-        elif head[PHASE] == 0:
-            head[PHASE] = 1
-            head[BASELINE] = total
-        else:
-            head[PHASE] = 0
-            due = 1
-        head[DELTA] = delta
     return due
 
 

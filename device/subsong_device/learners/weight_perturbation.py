@@ -12,8 +12,9 @@ Sources: Barto, Sutton & Anderson 1983; Williams 1992; Seung 2003; the integer f
 """
 
 from subsong_device.kernels.checksum import fold_words
+from subsong_device.kernels.network import forward, rest
 from subsong_device.kernels.random import threshold
-from subsong_device.kernels.trial import close_trial, open_trial, rewind, seal, step
+from subsong_device.kernels.trial import actuate, close_trial, open_trial, rewind, seal, sense
 from subsong_device.kernels.update import move_along_signs, rounded_step
 from subsong_device.layout import AMPLITUDE, CHECK, ESTIMATOR, LIMIT, N_WEIGHTS, RATE_SHIFT, SIGN, TWO_SIDED, WEIGHTS_AT
 
@@ -24,6 +25,7 @@ def begin(head: ptr32, mem: ptr16) -> int:
     Scaling and overflow: |w| + AMPLITUDE <= 32767.
     """
     sign = open_trial(head)
+    rest(head, mem)
     if sign != 0:
         # The weights lie within +-LIMIT = 32767 - AMPLITUDE: nothing clips, so end() can take the perturbation back.
         move_along_signs(head, mem, sign * head[AMPLITUDE], 0x7FFF)
@@ -33,9 +35,11 @@ def begin(head: ptr32, mem: ptr16) -> int:
 def act(head: ptr32, mem: ptr16, x: ptr16, u: ptr16) -> int:
     """Map sensor words x to actuator words u with the perturbed weights.
 
-    Scaling and overflow: those of kernels.trial.step.
+    Scaling and overflow: those of kernels.network.forward.
     """
-    return step(head, mem, x, u, 0)
+    sense(head, mem, x)
+    at = forward(head, mem, 0)
+    return actuate(head, mem, at, u)
 
 
 def end(head: ptr32, mem: ptr16) -> int:
