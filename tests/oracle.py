@@ -43,8 +43,7 @@ class Oracle:
     @staticmethod
     def of(rule: str, head: bytes, mem: bytes) -> "Oracle":
         """Return the oracle of a rule over a block's bytes."""
-        rules = {cls.rule: cls for cls in (WeightPerturbation, NodePerturbation)}
-        return rules[rule](head, mem)
+        return ORACLES[rule](head, mem)
 
     def __init__(self, head: bytes, mem: bytes) -> None:
         h = list(struct.unpack(f"<{len(head) // 4}i", head))
@@ -335,6 +334,8 @@ class NodePerturbation(Oracle):
                     threshold = (threshold + GOLDEN) % 2**29
                 k += 1
 
+
+ORACLES: dict[str, type[Oracle]] = {cls.rule: cls for cls in (WeightPerturbation, NodePerturbation)}
 
 # ------------------------------------------------------------------------------------------------- on-board tasks
 

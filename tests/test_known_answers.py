@@ -66,7 +66,7 @@ class Watched:
         self.module.begin(head, mem)
 
     def act(self, head: Any, mem: Any, x: Any, u: Any) -> None:
-        words = tuple((word ^ 0x8000) - 0x8000 for word in x[: head[layout.LAYERS_AT + layout.N_IN]])
+        words = tuple((word ^ 0x8000) - 0x8000 for word in x[: ends_of(head.tobytes())[0]])
         self.steps.append(Step(head[layout.COST], words))
         self.module.act(head, mem, x, u)
 
