@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from oracle import ORACLES, Oracle
-from subsong.block import Block, build_block
 from subsong.block import ESTIMATORS as ESTIMATOR_NUMBERS
+from subsong.block import Block, build_block
 from subsong.experiment import parse_experiment
 from subsong.rules import BY_NAME, WEIGHT
 from subsong_device import frames, layout

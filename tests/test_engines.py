@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from cases import (
     ACTIVATIONS,
-    COST_LIMIT,
     COMBINATIONS,
+    COST_LIMIT,
     Case,
     Engine,
     Setup,

@@ -8,8 +8,8 @@ import pytest
 
 from cases import (
     ACTIVATIONS,
-    COST_LIMIT,
     COMBINATIONS,
+    COST_LIMIT,
     RULES,
     Engine,
     Setup,

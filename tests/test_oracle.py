@@ -11,8 +11,8 @@ import pytest
 
 import make_golden
 from cases import (
-    COST_LIMIT,
     COMBINATIONS,
+    COST_LIMIT,
     ESTIMATORS,
     Setup,
     Step,
@@ -33,7 +33,6 @@ from subsong_device import frames, layout
 
 FAN_INS = (1, 2, 3, 15, 16, 255, 256, 2047, 4095)
 WEIGHT_FRACS = range(8, 15)
-
 
 
 def test_every_rule_has_an_oracle() -> None:
