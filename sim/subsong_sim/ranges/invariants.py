@@ -132,8 +132,8 @@ class Block:
         heard = [str(k + 1) for k, own in enumerate(self.recurrent) if own]
         again = f" (recurrent: {', '.join(heard)})" if heard else ""
         return (
-            f"{self.rule}, {estimator}, layers {'-'.join(map(str, self.sizes))}{again}, amplitude {h[layout.AMPLITUDE]}, "
-            f"rate {h[layout.RATE]} * 2**-{h[layout.RATE_SHIFT]}"
+            f"{self.rule}, {estimator}, layers {'-'.join(map(str, self.sizes))}{again}, "
+            f"amplitude {h[layout.AMPLITUDE]}, rate {h[layout.RATE]} * 2**-{h[layout.RATE_SHIFT]}"
         )
 
     def scalars(self) -> dict[str, Interval]:
@@ -198,12 +198,10 @@ class Block:
         if self.own.regions is not None:
             found += self.own.regions(self)
         else:
-            units, synapses = h[layout.UNITS_AT], h[layout.SYNAPSES_AT]
-            n_units = sum(self.sizes[1:])
-            found.append(Region("units", "mem", units, units + unit_words * n_units, 16, self.own.units))
-            found.append(
-                Region("synapses", "mem", synapses, synapses + synapse_words * n_weights, 16, self.own.synapses)
-            )
+            start, n = h[layout.UNITS_AT], unit_words * sum(self.sizes[1:])
+            found.append(Region("units", "mem", start, start + n, 16, self.own.units))
+            start, n = h[layout.SYNAPSES_AT], synapse_words * n_weights
+            found.append(Region("synapses", "mem", start, start + n, 16, self.own.synapses))
         table = h[layout.TABLE_AT]
         kinds = {h[at + layout.ACTIVATION] for at in range(layout.LAYERS_AT, self.rows_end, layout.LAYER_WORDS)}
         if unit_words or kinds & {layout.TANH, layout.LOGISTIC}:
@@ -312,10 +310,8 @@ class Task:
 
     def regions(self) -> list[Region]:
         """Return the regions whose words are not told apart."""
-        return TASKS[self.kind].regions(self) + [
-            Region("x", "x", 0, self.n_in, 16, INT16),
-            Region("u", "u", 0, self.n_out, 16, INT16),
-        ]
+        x, u = Region("x", "x", 0, self.n_in, 16, INT16), Region("u", "u", 0, self.n_out, 16, INT16)
+        return [*TASKS[self.kind].regions(self), x, u]
 
 
 class TaskKind(NamedTuple):
