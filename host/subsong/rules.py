@@ -47,6 +47,10 @@ class Rule:
         eligibility: e_ij in one line.
         source: where it comes from.
         options: its own keys in [learner].
+        derived: names of words of head that the host derives from the experiment (subsong.block.DERIVED).
+        rated: whether it has a learning rate; [learner] of a rule without one has neither rate nor rate_shift.
+        zero_mean: whether its random eligibility has zero mean given all that came before, which is what makes a cost
+            that does not depend on the perturbation move nothing on average. Tests hold every rule to what it says.
         control: what it shows, where it is one.
     """
 
@@ -58,6 +62,9 @@ class Rule:
     eligibility: str
     source: str
     options: tuple[tuple[str, Option], ...] = ()
+    derived: tuple[str, ...] = ()
+    rated: bool = True
+    zero_mean: bool = True
     control: str = ""
 
     @property
@@ -94,6 +101,41 @@ TABLE = (
         eligibility="sum over t of xi_i(t) x_j(t) / sigma",
         source="Williams 1992; Xie & Seung 2004; Fiete & Seung 2006",
         options=(("trace_shift", TRACE_SHIFT),),
+    ),
+    Rule(
+        name="hebb",
+        title="Reward-modulated Hebb",
+        perturbs=DRIVE,
+        amplitude=16384,
+        estimators=("running_baseline", "unperturbed_trial", "each_step"),
+        eligibility="sum over t of y_i(t) x_j(t)",
+        source="Hebb 1949; Legenstein et al. 2008; Frémaux, Sprekeler & Gerstner 2010",
+        options=(("trace_shift", TRACE_SHIFT),),
+        derived=("input_shift",),
+        zero_mean=False,
+        control="an eligibility with a mean drifts, and fails",
+    ),
+    Rule(
+        name="keep_if_better",
+        title="Keep if better",
+        perturbs=WEIGHT,
+        amplitude=4096,
+        estimators=("best_so_far",),
+        eligibility="none: the step is kept or taken back",
+        source="Rastrigin 1963; Solis & Wets 1981",
+        rated=False,
+        control="one bit a trial in place of a cost",
+    ),
+    Rule(
+        name="run_and_tumble",
+        title="Run and tumble",
+        perturbs=WEIGHT,
+        amplitude=4096,
+        estimators=("best_so_far",),
+        eligibility="none: the step is kept and made again, or taken back",
+        source="Berg & Brown 1972; Bremermann & Anderson 1989; Anderson 1994",
+        rated=False,
+        control="one bit a trial, and going on where it was good",
     ),
 )
 
