@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,27 +65,6 @@ def stream_seed(seed: int, stream: str, index: int = 0) -> int:
 def product_shift(n_in: int) -> int:
     """Return the least s with 2**s >= n_in + 1: n_in shifted products and a bias then stay below 2**30."""
     return n_in.bit_length()
-
-
-def input_shift(steps: int, trace_shift: int, estimator: str) -> int:
-    """Return the shift of an input that is multiplied by a factor of 15 fraction bits, 0..15 (layout.INPUT_SHIFT).
-
-    A product of two words is at most 2**30. Shifted by this, as many of them as an eligibility gathers are, too: those
-    of all the steps of a trial, of both trials of a two-sided pair, or, where it fades, 2**trace_shift.
-    """
-    if estimator == "each_step":
-        return trace_shift
-    gathered = steps * (2 if estimator == "two_sided" else 1)
-    return (gathered - 1).bit_length()
-
-
-# Words of head that follow from the experiment, for the rules that name them (subsong.rules.Rule.derived).
-DERIVED: dict[str, tuple[int, Callable[[Experiment], int]]] = {
-    "input_shift": (
-        layout.INPUT_SHIFT,
-        lambda e: input_shift(e.run.steps, e.learner.trace_shift, e.learner.estimator),
-    ),
-}
 
 
 def build_block(experiment: Experiment) -> Block:
@@ -154,8 +132,7 @@ def build_block(experiment: Experiment) -> Block:
     head[layout.ELIGIBILITY_AT] = eligibility_at
     for key, option in rule.options:
         head[option.at] = getattr(learner, key)
-    for word in rule.derived:
-        at, derive = DERIVED[word]
+    for at, derive in rule.derived:
         head[at] = derive(experiment)
     for at, stream in ((layout.PERTURBATION, "perturbation"), (layout.ROUNDING, "rounding")):
         seed = stream_seed(experiment.seed, stream)

@@ -3,11 +3,16 @@
 The experiment file, the block, the command line, the documents' table and the tests are made from it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from subsong_device import layout
 from subsong_device.block import NEEDS
 from subsong_device.frames import RULES
+
+if TYPE_CHECKING:
+    from subsong.experiment import Experiment
 
 WEIGHT, DRIVE = "weight", "drive"
 DRIVE_FRAC = 12
@@ -47,7 +52,7 @@ class Rule:
         eligibility: e_ij in one line.
         source: where it comes from.
         options: its own keys in [learner].
-        derived: names of words of head that the host derives from the experiment (subsong.block.DERIVED).
+        derived: further words of head, each with what computes it from the experiment.
         rated: whether it has a learning rate; [learner] of a rule without one has neither rate nor rate_shift.
         zero_mean: whether its random eligibility has zero mean given all that came before, which is what makes a cost
             that does not depend on the perturbation move nothing on average. Tests hold every rule to what it says.
@@ -62,7 +67,7 @@ class Rule:
     eligibility: str
     source: str
     options: tuple[tuple[str, Option], ...] = ()
-    derived: tuple[str, ...] = ()
+    derived: "tuple[tuple[int, Callable[[Experiment], int]], ...]" = ()
     rated: bool = True
     zero_mean: bool = True
     control: str = ""
@@ -81,6 +86,19 @@ class Rule:
 TRACE_SHIFT = Option(
     layout.TRACE_SHIFT, 0, 14, 5, 'estimator "each_step": a step fades the eligibility by 2**-trace_shift of itself'
 )
+
+
+def input_shift(experiment: "Experiment") -> int:
+    """Return the least shift of an input, 0..15, with which an eligibility of factors stays within 2**30.
+
+    A factor has 15 fraction bits, and its product with an input is at most 2**30. As many of them come together as a
+    trial has steps, or both trials of a two-sided pair, or, where it fades, 2**trace_shift.
+    """
+    shift = (experiment.run.steps * (2 if experiment.learner.estimator == "two_sided" else 1) - 1).bit_length()
+    if experiment.learner.estimator == "each_step":
+        shift = min(shift, experiment.learner.trace_shift)
+    return shift
+
 
 TABLE = (
     Rule(
@@ -109,9 +127,9 @@ TABLE = (
         amplitude=16384,
         estimators=("running_baseline", "unperturbed_trial", "each_step"),
         eligibility="sum over t of y_i(t) x_j(t)",
-        source="Hebb 1949; Legenstein et al. 2008; Frémaux, Sprekeler & Gerstner 2010",
+        source="Hebb 1949; Legenstein, Pecevski & Maass 2008; Frémaux, Sprekeler & Gerstner 2010",
         options=(("trace_shift", TRACE_SHIFT),),
-        derived=("input_shift",),
+        derived=((layout.INPUT_SHIFT, input_shift),),
         zero_mean=False,
         control="an eligibility with a mean drifts, and fails",
     ),
@@ -133,7 +151,7 @@ TABLE = (
         amplitude=4096,
         estimators=("best_so_far",),
         eligibility="none: the step is kept and made again, or taken back",
-        source="Berg & Brown 1972; Bremermann & Anderson 1989; Anderson 1994",
+        source="Berg & Brown 1972; Bremermann & Anderson 1989; Anderson 1993",
         rated=False,
         control="one bit a trial, and going on where it was good",
     ),

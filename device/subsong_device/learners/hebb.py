@@ -8,8 +8,8 @@ output's mean, which has nothing to do with the cost. The eligibility is not of 
     act     draw xi; g_i += sigma xi_i; e_ij += y_i x_j
     end     w_ij -= eta (C - b) e_ij
 
-Sources: Legenstein et al. 2010 and Frémaux, Sprekeler & Gerstner 2010 on what a mean does to such rules; the integer
-form is docs/arithmetic.md's.
+Sources: Hebb 1949; Legenstein, Pecevski & Maass 2008; Frémaux, Sprekeler & Gerstner 2010 (what the mean does); the
+integer form is docs/arithmetic.md's.
 """
 
 from subsong_device.kernels.checksum import fold_words

@@ -1,14 +1,14 @@
 """Run and tumble, a control: go on along one random direction while the cost falls, then take another.
 
-What a bacterium does that swims up a gradient of food which it cannot see: it runs, and tumbles to a new direction
-where things get no better. A step that did not lower the cost is taken back, as in Bremermann and Anderson's "chemotaxis
-algorithm"; a bacterium could not do that, and its last, bad step of every run would stay.
+So does a bacterium swim towards food: it runs, and tumbles to a new direction where things get no better. A step that
+did not lower the cost is taken back here, as in Bremermann and Anderson's "chemotaxis algorithm". A bacterium cannot do
+that: the last, bad step of each of its runs stays, which cost XOR twice the trials, and a swinging pole ten times.
 
     begin   w += sigma xi, where xi is drawn anew, or drawn again after a step that was kept
     act     measure: the plain network
     end     keep the step and rewind to its signs, if the cost is the least so far; else take it back
 
-Sources: Berg & Brown 1972 (the bacterium); Bremermann & Anderson 1989, 1991; Anderson 1994 (weights of a network); the
+Sources: Berg & Brown 1972 (the bacterium); Bremermann & Anderson 1989, 1991; Anderson 1993 (weights of a network); the
 integer form is docs/arithmetic.md's.
 """
 
