@@ -165,3 +165,33 @@ OPTIONS: dict[str, tuple[Option, tuple[str, ...]]] = {}
 for _rule in TABLE:
     for _key, _option in _rule.options:
         OPTIONS[_key] = _option, (*OPTIONS.get(_key, (_option, ()))[1], _rule.name)
+
+
+# What the command line and the documents say of a rule; the first is its name.
+COLUMNS = ("rule", "perturbs", "eligibility", "estimators", "own keys", "sources")
+
+
+def rows() -> list[tuple[str, ...]]:
+    """Return what there is to say of every rule, COLUMNS each."""
+    return [
+        (
+            rule.name,
+            {WEIGHT: "weights", DRIVE: "drives"}.get(rule.perturbs, "chance is in the units"),
+            rule.eligibility,
+            ", ".join(rule.estimators),
+            ", ".join(key for key, _ in rule.options) + ("" if rule.rated else "no rate"),
+            rule.source,
+        )
+        for rule in TABLE
+    ]
+
+
+def markdown() -> str:
+    """Return the same as a Markdown table, every name a link to its section, and what each control is one for."""
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    for name, *others in rows():
+        lines.append(f"| [{name}](#{name}) | {' | '.join(others)} |")
+    controls = [rule for rule in TABLE if rule.control]
+    lines += ["", f"{', '.join(rule.name for rule in controls)} are controls:", ""]
+    lines += [f"- {rule.name}: {rule.control}." for rule in controls]
+    return "\n".join(lines) + "\n"
