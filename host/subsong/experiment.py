@@ -90,6 +90,11 @@ class Network(_Table):
     weight_frac: int = _whole(8, 14, "1 LSB of a weight = 2**-weight_frac", 11)
     init: float = _real("initial weights are uniform in +-init", 0.0, "0 or more", ge=0.0)
 
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave `recurrent` out where no layer is, so that what cannot say it has the digest that it always had."""
+        return {key: value for key, value in handler(self).items() if key != "recurrent" or any(value)}
+
 
 class Learner(_Table):
     """The learning rule and its scales."""
