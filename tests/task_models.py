@@ -247,7 +247,57 @@ class Lqr(Model):
         return cost
 
 
-MODELS: dict[int, type[Model]] = {0: Table, 1: Teacher, 2: Letters, 3: Extended, 4: Lqr}
+class DelayedMatch(Model):
+    """Cue, delay, probe."""
+
+    def begin(self, evaluate: bool, phase: int) -> None:
+        """Choose the stream; the first step."""
+        self.stream(evaluate, phase)
+        self.w[4] = 0
+
+    def sense(self) -> list[int]:
+        """Show cue or probe."""
+        w, step = self.w, self.w[4]
+        if step == 0:
+            first, second = self.draw(9), self.draw(9)
+            same, cue = first % 2, first // 2 * self.n // 2**15
+            other = (cue + 1 + second * (self.n - 1) // 2**16) % self.n
+            w[22:25] = [cue, cue if same else other, w[20] if same else w[21]]
+        shown = w[22] if step < w[17] else w[23] if step >= w[18] else None
+        return [32767 * (j == shown) for j in range(self.n)]
+
+    def cost(self, u: Sequence[int]) -> int:
+        """Judge the response."""
+        cost = self.squared(u, [self.w[24]]) if self.w[4] >= self.w[19] else 0
+        self.advance()
+        return cost
+
+
+class Sequences(Model):
+    """A cue, then what it stands for."""
+
+    def begin(self, evaluate: bool, phase: int) -> None:
+        """Choose the stream; the first step."""
+        self.stream(evaluate, phase)
+        self.w[4] = 0
+
+    def sense(self) -> list[int]:
+        """Show the cue."""
+        if self.w[4] == 0:
+            self.w[18] = self.draw(9) * self.n // 2**16
+        return [32767 * (j == self.w[18] and self.w[4] < self.w[17]) for j in range(self.n)]
+
+    def cost(self, u: Sequence[int]) -> int:
+        """Compare with the sequence, after the cue."""
+        step, length = self.w[4] - self.w[17], self.count - self.w[17]
+        cost = 0
+        if step >= 0:
+            cost = self.squared(u, self.w[19 + (self.w[18] * length + step) * self.m :][: self.m])
+        self.advance()
+        return cost
+
+
+MODELS: dict[int, type[Model]] = {0: Table, 1: Teacher, 2: Letters, 3: Extended, 4: Lqr, 5: DelayedMatch, 6: Sequences}
 
 
 def model(block: bytes) -> Model:

@@ -67,6 +67,15 @@ SETUPS: dict[str, tuple[str, list[int], str, int]] = {
     "extended": ("extended", [5, 3], "latent = 4\nunrealisable = 0.5", 8),
     "lqr": ("lqr", [3, 3], "start = 3.0", 5),
     "lqr of one state": ("lqr", [1, 1], "noise = 31.0\ncoupling = 0.0\nq = 1.0", 5),
+    "match": ("delayed_match", [4, 3, 1], "", 12),
+    "match of two": (
+        "delayed_match",
+        [2, 3, 1],
+        "cue_steps = 2\ndelay_steps = 0\nprobe_steps = 3\nresponse_steps = 3",
+        5,
+    ),
+    "sequence": ("sequence", [2, 3, 2], "", 18),
+    "sequence of three": ("sequence", [3, 1], "cue_steps = 2\nlength = 3\nswing = 1.0", 5),
 }
 
 
@@ -196,6 +205,17 @@ def test_the_board_checks_shifts_and_factors(setup: str, words: Sequence[int]) -
         with pytest.raises(Fault) as fault:
             check_task(bad, layers[0], layers[-1])
         assert fault.value.detail == 0x10000 + at
+
+
+def test_the_board_checks_what_a_presentation_holds() -> None:
+    for setup, words in (("match", (layout.MATCH_CUE, layout.MATCH_PROBE)), ("sequence", (17, layout.SEQUENCE_CHOICE))):
+        _, layers, _, _ = SETUPS[setup]
+        for at in words:
+            bad = array("H", setup_block(setup))
+            bad[at] = 0xFFFF
+            with pytest.raises(Fault) as fault:
+                check_task(bad, layers[0], layers[-1])
+            assert fault.value.detail == 0x10000 + at
 
 
 def test_kinds_have_their_numbers() -> None:
@@ -396,6 +416,43 @@ def test_a_policy_that_is_not_stable_ends_with_a_large_finite_cost() -> None:
     assert e.plant.cost(sum(costs), 300, 3) > 50
 
 
+# ------------------------------------------------------------------------------------------------- presentations
+
+
+def test_half_of_the_probes_match_and_every_pair_of_cues_comes() -> None:
+    task = model(build_block(experiment("delayed_match", [3, 1], "delay_steps = 0\nprobe_steps = 1", 2)).task)
+    task.begin(False, 0)
+    seen: dict[tuple[int, int], int] = {}
+    n = 9000
+    for _ in range(n):
+        cue = task.sense().index(32767)
+        assert task.cost([0]) == 0
+        probe = task.sense().index(32767)
+        # The one output is 1 for a match: 0 then costs 1, and else nothing.
+        assert task.cost([0]) == ((32767 >> 3) ** 2 if cue == probe else 0)
+        seen[cue, probe] = seen.get((cue, probe), 0) + 1
+    for pair in ((a, b) for a in range(3) for b in range(3)):
+        expected = n / 6 if pair[0] == pair[1] else n / 12
+        assert abs(seen[pair] - expected) < 5 * math.sqrt(expected)
+
+
+def test_sequences_are_sines_that_begin_after_the_cue() -> None:
+    e = experiment("sequence", [2, 2], "length = 8\nswing = 0.5", 9)
+    task = model(build_block(e).task)
+    task.begin(True, 0)
+    for _ in range(10):
+        choice = task.sense().index(32767)
+        assert task.cost([1, 1]) == 0
+        for t in range(8):
+            assert task.sense() == [0, 0]
+            turns = [(t + 1) / 8 + choice / 2 + output / 4 for output in range(2)]
+            u = [round((1 + 0.5 * math.sin(2 * math.pi * v)) / 2 * 2**15) for v in turns]
+            assert task.cost(u) == 0
+    # Doing nothing costs the sines' mean square: of (1 + 0.5 sin) / 2, about 0.
+    costs = [task.cost([0, 0]) for _ in (task.sense() for _ in range(9))]
+    assert e.plant.cost(sum(costs), 9, 2) == pytest.approx(0.25 + 0.25 / 8, rel=1e-3)
+
+
 # ------------------------------------------------------------------------------------------------- the file
 
 
@@ -425,6 +482,14 @@ def test_a_policy_that_is_not_stable_ends_with_a_large_finite_cost() -> None:
             "latent = 3\nunrealisable = 1.0",
             "plant.unrealisable: the inputs span all steps (allowed: 0, or fewer latent dimensions)",
         ),
+        ("delayed_match", [2, 1], "", "run.steps: 4 are no whole presentations of 6 steps (allowed: multiples of 6)"),
+        (
+            "delayed_match",
+            [2, 1],
+            "delay_steps = 1\nresponse_steps = 3",
+            "plant.response_steps: 3 begin before the probe (allowed: 1 to 2)",
+        ),
+        ("sequence", [2, 1], "", "run.steps: 4 are no whole presentations of 9 steps (allowed: multiples of 9)"),
     ],
 )
 def test_what_the_file_may_not_say(name: str, layers: list[int], plant: str, line: str) -> None:
@@ -436,7 +501,7 @@ def test_what_the_file_may_not_say(name: str, layers: list[int], plant: str, lin
 @pytest.mark.parametrize("name", TASKS)
 def test_a_file_with_every_default_spelt_out_is_the_same(name: str) -> None:
     layers = {name: layers for name, layers, _, _ in SETUPS.values()}[name]
-    e = experiment(name, layers, steps=8)
+    e = experiment(name, layers, steps=18)
     again = parse_experiment(e.to_toml(), name)
     assert again == e
     assert again.digest == e.digest

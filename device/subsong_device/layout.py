@@ -134,3 +134,18 @@ LQR_NOISE = 18  # so is every step's perturbation of the state
 LQR_Q = 19  # a state's squared word, in units of 2**13, costs LQR_Q * 2**-LQR_Q_SHIFT counts
 LQR_Q_SHIFT = 20
 LQR_STATE = 21  # sensor word and three fraction bits of each; then A - I, row after row; then room for new states
+
+# delayed_match
+MATCH_CUE_STEPS = 17
+MATCH_PROBE_AT = 18  # step of the presentation at which the probe comes
+MATCH_RESPONSE_AT = 19  # step from which on the output is judged
+MATCH_SAME = 20  # target where the probe is the cue, and where it is not
+MATCH_OTHER = 21
+MATCH_CUE = 22  # of this presentation
+MATCH_PROBE = 23
+MATCH_TARGET = 24
+
+# sequence
+SEQUENCE_CUE_STEPS = 17
+SEQUENCE_CHOICE = 18  # of this presentation
+SEQUENCE_DATA = 19  # for each choice, for each step after the cue: targets

@@ -3,7 +3,7 @@
 from subsong_device import layout
 from subsong_device.faults import BLOCK, Fault
 
-TASK_KINDS = ("patterns", "linear_teacher", "letters", "extended", "lqr")
+TASK_KINDS = ("patterns", "linear_teacher", "letters", "extended", "lqr", "delayed_match", "sequence")
 LQR_MOST = 8
 
 # Of each kind: words that must not exceed something.
@@ -26,10 +26,12 @@ _MOST = (
         (layout.LQR_Q, 4095),
         (layout.LQR_Q_SHIFT, 30),
     ),
+    ((layout.TASK_COUNT, 16384),),
+    (),
 )
 
 
-def task_words(kind, count, n_sensors, n_actuators):
+def task_words(kind, count, n_sensors, n_actuators, cue_steps=0):
     """Return how many words a task's kernels use."""
     if kind == layout.LINEAR_TEACHER:
         return layout.TEACHER_DATA + (n_sensors + 1) * n_actuators
@@ -39,6 +41,10 @@ def task_words(kind, count, n_sensors, n_actuators):
         return layout.EXTENDED_DATA + count * (n_sensors + n_actuators)
     if kind == layout.LQR:
         return layout.LQR_STATE + n_sensors * (n_sensors + 4)
+    if kind == layout.DELAYED_MATCH:
+        return layout.MATCH_TARGET + 1
+    if kind == layout.SEQUENCE:
+        return layout.SEQUENCE_DATA + n_sensors * (count - cue_steps) * n_actuators
     return layout.TASK_DATA + count * (n_sensors + n_actuators)
 
 
@@ -69,7 +75,19 @@ def check_task(task, n_sensors, n_actuators):
         _need(n_sensors == n_actuators <= LQR_MOST, layout.TASK_OUTPUTS)
     if kind in (layout.LINEAR_TEACHER, layout.LQR):
         _need(count == 1, layout.TASK_COUNT)
-    _need(task_words(kind, count, n_sensors, n_actuators) <= len(task), layout.TASK_COUNT)
+    cue_steps = 0
+    if kind == layout.DELAYED_MATCH:
+        _need(n_sensors > 1, layout.TASK_INPUTS)
+        _need(n_actuators == 1, layout.TASK_OUTPUTS)
+    elif kind == layout.SEQUENCE:
+        _need(len(task) > layout.SEQUENCE_DATA, layout.TASK_COUNT)
+        cue_steps = task[layout.SEQUENCE_CUE_STEPS]
+        _need(cue_steps < count, layout.SEQUENCE_CUE_STEPS)
+        _need(task[layout.SEQUENCE_CHOICE] < n_sensors, layout.SEQUENCE_CHOICE)
+    _need(task_words(kind, count, n_sensors, n_actuators, cue_steps) <= len(task), layout.TASK_COUNT)
+    if kind == layout.DELAYED_MATCH:
+        _need(task[layout.MATCH_CUE] < n_sensors, layout.MATCH_CUE)
+        _need(task[layout.MATCH_PROBE] < n_sensors, layout.MATCH_PROBE)
     for at in (layout.TASK_NEXT, layout.TASK_START, layout.TASK_RESUME):
         _need(task[at] < count, at)
     for at, most in _MOST[kind]:

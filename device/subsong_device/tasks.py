@@ -1,12 +1,14 @@
 """Tasks that the board sets itself, so that learning needs no plant. Each kind is a file in kernels/tasks."""
 
+from subsong_device.kernels.tasks.delayed_match import match_begin, match_cost, match_sense
 from subsong_device.kernels.tasks.extended import extended_begin, extended_cost, extended_sense
 from subsong_device.kernels.tasks.letters import letters_cost, letters_sense
 from subsong_device.kernels.tasks.linear_teacher import teacher_cost, teacher_sense
 from subsong_device.kernels.tasks.lqr import lqr_begin, lqr_cost, lqr_sense
 from subsong_device.kernels.tasks.patterns import patterns_begin, patterns_cost, patterns_sense
+from subsong_device.kernels.tasks.sequence import sequence_begin, sequence_cost, sequence_sense
 from subsong_device.kernels.tasks.streams import stream_begin
-from subsong_device.layout import EXTENDED, LETTERS, LINEAR_TEACHER, LQR, PATTERNS, TASK_KIND
+from subsong_device.layout import DELAYED_MATCH, EXTENDED, LETTERS, LINEAR_TEACHER, LQR, PATTERNS, SEQUENCE, TASK_KIND
 
 
 def task_begin(head: ptr32, task: ptr16) -> int:
@@ -23,6 +25,10 @@ def task_begin(head: ptr32, task: ptr16) -> int:
         extended_begin(task)
     elif kind == LQR:
         lqr_begin(head, task)
+    elif kind == DELAYED_MATCH:
+        match_begin(head, task)
+    elif kind == SEQUENCE:
+        sequence_begin(head, task)
     return 0
 
 
@@ -42,6 +48,10 @@ def task_sense(task: ptr16, x: ptr16) -> int:
         extended_sense(task, x)
     elif kind == LQR:
         lqr_sense(task, x)
+    elif kind == DELAYED_MATCH:
+        match_sense(task, x)
+    elif kind == SEQUENCE:
+        sequence_sense(task, x)
     return 0
 
 
@@ -65,4 +75,8 @@ def task_cost(task: ptr16, u: ptr16) -> int:
         cost = extended_cost(task, u)
     elif kind == LQR:
         cost = lqr_cost(task, u)
+    elif kind == DELAYED_MATCH:
+        cost = match_cost(task, u)
+    elif kind == SEQUENCE:
+        cost = sequence_cost(task, u)
     return cost

@@ -199,5 +199,79 @@ class LqrPlant(TaskPlant):
         return 2.0**-16
 
 
-Task = XorPlant | ParityPlant | LinearTeacherPlant | LettersPlant | ExtendedPlant | LqrPlant
+class DelayedMatchPlant(TaskPlant):
+    """Delayed match to sample: one input a cue; the output says whether the probe is the cue of some steps before."""
+
+    name: Literal["delayed_match"] = Field(
+        description="is the probe the cue of some steps before? cost: the mean squared error of the response"
+    )
+    cue_steps: int = whole(1, 1000, "steps that the cue is shown", 1)
+    delay_steps: int = whole(0, 10000, "silent steps between cue and probe", 3)
+    probe_steps: int = whole(1, 1000, "steps that the probe is shown", 2)
+    response_steps: int = whole(1, 1000, "the last steps of the probe, in which the output is judged", 1)
+    varied: ClassVar[bool] = True
+    ends: ClassVar[Ends] = Ends((2, 504), (1, 1))
+
+    @staticmethod
+    def problems(good: Callable[[str], Any], /) -> list[tuple[str, str, str]]:
+        """Say where a trial holds no whole presentations, or a response is due before the probe."""
+        parts = [good(f"plant.{part}_steps") for part in ("cue", "delay", "probe")]
+        found = [] if None in parts else _presentations(good, sum(parts))
+        response = good("plant.response_steps")
+        if response and parts[2] and response > parts[2]:
+            found.append(("plant.response_steps", f"{response} begin before the probe", f"1 to {parts[2]}"))
+        return found
+
+    def cost(self, total: int, steps: int, outputs: int) -> float:
+        """Return the mean squared error of the response."""
+        period = self.cue_steps + self.delay_steps + self.probe_steps
+        return super().cost(total, steps // period * self.response_steps, outputs)
+
+
+class SequencePlant(TaskPlant):
+    """Choice-specific sequences: one input a choice; the outputs go through a sine wave each, in a phase of its own."""
+
+    name: Literal["sequence"] = Field(
+        description="a cue chooses the sequence to produce; cost: the mean squared error of its steps"
+    )
+    cue_steps: int = whole(1, 1000, "steps that the cue is shown", 1)
+    length: int = whole(1, 10000, "steps of a sequence", 8)
+    swing: float = real("amplitude of the waves", 0.8, "0 to 1", ge=0.0, le=1.0)
+    varied: ClassVar[bool] = True
+    ends: ClassVar[Ends] = Ends((1, 504), _ANY)
+
+    @staticmethod
+    def problems(good: Callable[[str], Any], /) -> list[tuple[str, str, str]]:
+        """Say where a trial holds no whole presentations, or the waves no room."""
+        layers, cue_steps, length = good("network.layers"), good("plant.cue_steps"), good("plant.length")
+        if cue_steps is None or length is None:
+            return []
+        found = _presentations(good, cue_steps + length)
+        words = layers[0] * layers[-1] * length
+        if words > MAX_TASK_WORDS:
+            found.append(("plant.length", f"makes a table of {words} words", f"at most {MAX_TASK_WORDS}"))
+        return found
+
+    def cost(self, total: int, steps: int, outputs: int) -> float:
+        """Return the mean squared error of the steps after the cue."""
+        return super().cost(total, steps // (self.cue_steps + self.length) * self.length, outputs)
+
+
+def _presentations(good: Callable[[str], Any], period: int) -> list[tuple[str, str, str]]:
+    steps = good("run.steps")
+    if steps is None or steps % period == 0:
+        return []
+    return [("run.steps", f"{steps} are no whole presentations of {period} steps", f"multiples of {period}")]
+
+
+Task = (
+    XorPlant
+    | ParityPlant
+    | LinearTeacherPlant
+    | LettersPlant
+    | ExtendedPlant
+    | LqrPlant
+    | DelayedMatchPlant
+    | SequencePlant
+)
 TASKS: dict[str, type[TaskPlant]] = {get_args(each.model_fields["name"].annotation)[0]: each for each in get_args(Task)}

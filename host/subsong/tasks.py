@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subsong.experiment_tasks import (
+    DelayedMatchPlant,
     ExtendedPlant,
     LettersPlant,
     LinearTeacherPlant,
     LqrPlant,
     ParityPlant,
+    SequencePlant,
     XorPlant,
 )
 from subsong_device import layout
@@ -70,6 +72,10 @@ def task_block(experiment: "Experiment") -> bytes:
             words = _extended(experiment, experiment.plant)
         case LqrPlant():
             words = _lqr(experiment, experiment.plant)
+        case DelayedMatchPlant():
+            words = _delayed_match(experiment, experiment.plant)
+        case SequencePlant():
+            words = _sequence(experiment, experiment.plant)
         case _:
             words = []
     return np.array([word & 0xFFFF for word in words], dtype="<u2").tobytes()
@@ -227,3 +233,40 @@ def _lqr(experiment: "Experiment", plant: LqrPlant) -> list[int]:
         *(round(v * 2**18) for v in drift.flatten()),
         *[0] * (2 * n),
     ]
+
+
+def _low(experiment: "Experiment") -> int:
+    """Return the word for "no", where 1 is "yes": -1, or 0 for an output that has no sign."""
+    return 0 if experiment.network.activations[-1] == "logistic" else word_of(-1, _output_frac(experiment))
+
+
+def _delayed_match(experiment: "Experiment", plant: DelayedMatchPlant) -> list[int]:
+    probe_at = plant.cue_steps + plant.delay_steps
+    period = probe_at + plant.probe_steps
+    return [
+        *_header(experiment, layout.DELAYED_MATCH, period),
+        *_streams(experiment),
+        plant.cue_steps,
+        probe_at,
+        period - plant.response_steps,
+        word_of(1, _output_frac(experiment)),
+        _low(experiment),
+        *[0] * 3,
+    ]
+
+
+def _sequence(experiment: "Experiment", plant: SequencePlant) -> list[int]:
+    n, m, frac = experiment.network.layers[0], experiment.network.layers[-1], _output_frac(experiment)
+    words = [
+        *_header(experiment, layout.SEQUENCE, plant.cue_steps + plant.length),
+        *_streams(experiment),
+        plant.cue_steps,
+        0,
+    ]
+    for choice in range(n):
+        for t in range(plant.length):
+            for output in range(m):
+                turns = (t + 1) / plant.length + choice / n + output / 4
+                wave = plant.swing * math.sin(2 * math.pi * turns)
+                words.append(word_of((1 + wave) / 2 if _low(experiment) == 0 else wave, frac))
+    return words
