@@ -22,6 +22,7 @@ ESTIMATORS = {
     "unperturbed_trial": layout.UNPERTURBED_TRIAL,
     "two_sided": layout.TWO_SIDED,
     "each_step": layout.EACH_STEP,
+    "perturbed_pair": layout.PERTURBED_PAIR,
 }
 SENSOR_FRAC = 15
 DRIVE_FRAC = 12
@@ -74,7 +75,8 @@ def build_block(experiment: Experiment) -> Block:
     """
     network, learner = experiment.network, experiment.learner
     rule = BY_NAME[learner.rule]
-    int32s, bits, unit_words, synapse_words = rule.needs
+    _, bits, unit_words, synapse_words = rule.needs
+    int32s = rule.int32s(learner.tau, learner.momentum_shift)
     sizes = network.layers
     recurrent = network.recurrent or (False,) * (len(sizes) - 1)
     rows: list[int] = []
@@ -130,7 +132,7 @@ def build_block(experiment: Experiment) -> Block:
     head[layout.SYNAPSES_AT] = synapses_at
     head[layout.ELIGIBILITY_AT] = eligibility_at
     for key, option in rule.options:
-        head[option.at] = getattr(learner, key)
+        head[option.at] = option.word(getattr(learner, key))
     for at, stream in ((layout.PERTURBATION, "perturbation"), (layout.ROUNDING, "rounding")):
         seed = stream_seed(experiment.seed, stream)
         head[at], head[at + 1] = seed & 0xFFFF, seed >> 16

@@ -52,7 +52,10 @@ def _other(allowed: str, why: str, default: Any = ..., **constraints: Any) -> An
 def _option(key: str) -> Any:
     """Declare a key that only some rules have (subsong.rules)."""
     option, rules = OPTIONS[key]
-    return _whole(option.low, option.high, f"{option.why} ({', '.join(rules)})", option.default)
+    why = f"{option.why} ({', '.join(rules)})"
+    if option.choices:
+        return Field(option.choices[option.default - option.low], description=why)
+    return _whole(option.low, option.high, why, option.default)
 
 
 # TOML has arrays, never tuples: only the outer shape is lax, what lies inside stays strict.
@@ -93,7 +96,7 @@ class Learner(_Table):
     """The learning rule and its scales."""
 
     rule: Literal[*RULES] = Field(description="what learns; docs/rules.md has them all")  # type: ignore[valid-type]
-    estimator: Literal["running_baseline", "unperturbed_trial", "two_sided", "each_step"] = Field(
+    estimator: Literal["running_baseline", "unperturbed_trial", "two_sided", "each_step", "perturbed_pair"] = Field(
         "two_sided", description="what the cost is measured against"
     )
     amplitude: float = _real("perturbation of a weight, or of a unit's drive, real units", ..., "above 0", gt=0.0)
@@ -104,6 +107,9 @@ class Learner(_Table):
         "stochastic", description='how an update is rounded to int16; "nearest" is a control'
     )
     trace_shift: int = _option("trace_shift")
+    code: Literal[*OPTIONS["code"][0].choices] = _option("code")  # type: ignore[valid-type]
+    tau: int = _option("tau")
+    momentum_shift: int = _option("momentum_shift")
 
 
 class MismatchTable(_Table):

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from subsong.rules import BY_NAME, DRIVE_FRAC, OPTIONS, WEIGHT
+from subsong.rules import BY_NAME, DRIVE, DRIVE_FRAC, OPTIONS, WEIGHT
+from subsong_device.block import MOST_SIGN_WORDS
 
 Path = tuple[str | int, ...]
 
@@ -148,6 +149,13 @@ def _check_learner(good: Good) -> Iterator[Problem]:
         rules = OPTIONS[key][1]
         if rule.name not in rules:
             yield Problem(("learner", key), f"{rule.name} has no such number", f"with {' or '.join(rules)}")
+    steps, layers = good("run.steps"), good("network.layers")
+    if steps is not None and steps > rule.most_steps:
+        yield Problem(("run", "steps"), f"{steps} steps for {rule.name}", f"at most {rule.most_steps}")
+    coded = rule.perturbs == DRIVE and good("learner.code") != OPTIONS["code"][0].choices[0]
+    if coded and layers and sum((n + 15) // 16 for n in layers[1:]) > MOST_SIGN_WORDS:
+        what = "a code for so many units"
+        yield Problem(("learner", "code"), what, f"16 units a word, a layer's words its own: {MOST_SIGN_WORDS} words")
     amplitude, weight_frac = good("learner.amplitude"), good("network.weight_frac")
     if amplitude is None or weight_frac is None:
         return
