@@ -124,7 +124,7 @@ def _need(condition, word):
         raise Fault(BLOCK, word)
 
 
-def keeps_velocity(rule, tau, momentum_shift):
+def keeps_velocity(rule: int, tau: int, momentum_shift: int) -> bool:
     """Whether a rule, by its index in frames.RULES, keeps a velocity."""
     return frames.RULES[rule] in WITH_VELOCITY and (tau > 1 or momentum_shift > 0)
 

@@ -171,6 +171,7 @@ class Run(_Table):
     steps: int = _whole(1, 16384, "steps a trial, at most")
     evaluate_every: int = _whole(0, 10_000_000, "learning trials between evaluations; 0: only at the end", 0)
     evaluate_episodes: int = _whole(1, 10_000, "unperturbed episodes an evaluation", 10)
+    evaluate_steps: int = _whole(0, 16384, "steps of a task's evaluation; 0: as many as a trial's", 0)
     stop_cost: float | None = _real("stop when an evaluation's mean physical cost is at most this", None)
     deadman_ms: int = _whole(20, 600_000, "silence after which the board leaves the link, milliseconds", 2000)
 
@@ -223,6 +224,10 @@ class Experiment(_Table):
             ExperimentError: the seed is outside 0..2**32-1.
         """
         return _validate({**self.model_dump(exclude_none=True), "seed": seed}, "")
+
+    def steps(self, evaluate: bool) -> int:
+        """Return the steps of a trial, at most, or of an evaluation."""
+        return (evaluate and self.run.evaluate_steps) or self.run.steps
 
     def plant_spec(self) -> "PlantSpec":
         """Return the nominal plant as the simulator's dataclass."""

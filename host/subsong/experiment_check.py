@@ -170,6 +170,8 @@ def _check_learner(good: Good) -> Iterator[Problem]:
 
 
 def _check_plant(good: Good) -> Iterator[Problem]:
+    if good("plant.kind") == "gymnasium" and good("run.evaluate_steps"):
+        yield Problem(("run", "evaluate_steps"), "belongs to tasks; a plant's evaluation is as long as a trial")
     layers, task = good("network.layers"), good("plant.name")
     if layers and task in TASK_SHAPES:
         n_sensors, n_actuators = TASK_SHAPES[task]
