@@ -46,7 +46,7 @@ def setup_of(rule: str, **more: object) -> Setup:
 
 
 def exact_updates(setup: Setup, costs: list[tuple[int, int]], code: str) -> np.ndarray:
-    """Return, pair by pair, what each weight is to lose: from steps 2**rate_shift times as large, taken back each time."""
+    """Return, pair by pair, what each weight is to lose: from steps 2**rate_shift as large, taken back each time."""
     fine = Setup(**{**vars(setup), "rate_shift": 0})
     learner = learner_of(block_of(fine, code=code))
     found = []
