@@ -420,7 +420,8 @@ def test_a_policy_that_is_not_stable_ends_with_a_large_finite_cost() -> None:
 
 
 def test_half_of_the_probes_match_and_every_pair_of_cues_comes() -> None:
-    task = model(build_block(experiment("delayed_match", [3, 1], "delay_steps = 0\nprobe_steps = 1", 2)).task)
+    e = experiment("delayed_match", [3, 1], "delay_steps = 0\nprobe_steps = 1", 2)
+    task = Player(build_block(e).task, 3, 1)
     task.begin(False, 0)
     seen: dict[tuple[int, int], int] = {}
     n = 9000
@@ -429,7 +430,7 @@ def test_half_of_the_probes_match_and_every_pair_of_cues_comes() -> None:
         assert task.cost([0]) == 0
         probe = task.sense().index(32767)
         # The one output is 1 for a match: 0 then costs 1, and else nothing.
-        assert task.cost([0]) == ((32767 >> 3) ** 2 if cue == probe else 0)
+        assert task.cost([0]) == (4096**2 if cue == probe else 0)
         seen[cue, probe] = seen.get((cue, probe), 0) + 1
     for pair in ((a, b) for a in range(3) for b in range(3)):
         expected = n / 6 if pair[0] == pair[1] else n / 12
@@ -438,7 +439,7 @@ def test_half_of_the_probes_match_and_every_pair_of_cues_comes() -> None:
 
 def test_sequences_are_sines_that_begin_after_the_cue() -> None:
     e = experiment("sequence", [2, 2], "length = 8\nswing = 0.5", 9)
-    task = model(build_block(e).task)
+    task = Player(build_block(e).task, 2, 2)
     task.begin(True, 0)
     for _ in range(10):
         choice = task.sense().index(32767)
