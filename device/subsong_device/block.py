@@ -38,11 +38,22 @@ def collect():
 NEEDS = (
     (0, 0, 0, 0),  # weight_perturbation
     (1, 1, 0, 0),  # node_perturbation
+    (1, 1, 1, 0),  # hebb
+    (0, 0, 0, 0),  # keep_if_better
+    (0, 0, 0, 0),  # run_and_tumble
+)
+# Ranges of the words of head that are a rule's own (layout.OWN ..), in the same order: word, lowest, highest.
+OWN_RANGES = (
+    (),  # weight_perturbation
+    (),  # node_perturbation
+    ((layout.INPUT_SHIFT, 0, 15),),  # hebb
+    (),  # keep_if_better
+    (),  # run_and_tumble
 )
 
 # Ranges of the scalars (docs/arithmetic.md) without which a kernel would leave its buffers or its 32 bits.
 RANGES = (
-    (layout.ESTIMATOR, layout.RUNNING_BASELINE, layout.EACH_STEP),
+    (layout.ESTIMATOR, layout.RUNNING_BASELINE, layout.BEST_SO_FAR),
     (layout.AMPLITUDE, 1, 16384),
     (layout.RATE, 1, 16383),
     (layout.RATE_SHIFT, 0, 29),
@@ -158,5 +169,5 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
     _need(0 <= head[layout.SYNAPSES_AT] <= mem_words - synapse_words * n_weights, layout.SYNAPSES_AT)
     if table:
         _need(0 <= head[layout.TABLE_AT] <= mem_words - layout.TABLE_WORDS, layout.TABLE_AT)
-    for at, low, high in RANGES:
+    for at, low, high in RANGES + OWN_RANGES[rule]:
         _need(low <= head[at] <= high, at)

@@ -56,6 +56,9 @@ TRACE_SHIFT = 34  # EACH_STEP: a step fades the eligibility by 2**-TRACE_SHIFT o
 # 35..39 are the rule's own; its file names them.
 OWN = 35
 
+# hebb, and every rule whose factors are words of 15 fraction bits.
+INPUT_SHIFT = 35  # of an input before it is multiplied by a factor, so that eligibilities stay within 2**30
+
 LAYERS_AT = 40
 LAYER_WORDS = 8
 # Within a layer's row.
@@ -72,6 +75,7 @@ RUNNING_BASELINE = 0
 UNPERTURBED_TRIAL = 1
 TWO_SIDED = 2
 EACH_STEP = 3  # every step's cost against the running mean of such costs; the eligibility fades
+BEST_SO_FAR = 4  # a trial's cost against the least that any trial had: for rules that keep or take back
 
 IDENTITY = 0
 HARD_TANH = 1

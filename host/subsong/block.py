@@ -23,6 +23,7 @@ ESTIMATORS = {
     "unperturbed_trial": layout.UNPERTURBED_TRIAL,
     "two_sided": layout.TWO_SIDED,
     "each_step": layout.EACH_STEP,
+    "best_so_far": layout.BEST_SO_FAR,
 }
 
 
@@ -130,6 +131,8 @@ def build_block(experiment: Experiment) -> Block:
     head[layout.ELIGIBILITY_AT] = eligibility_at
     for key, option in rule.options:
         head[option.at] = getattr(learner, key)
+    for at, derive in rule.derived:
+        head[at] = derive(experiment)
     for at, stream in ((layout.PERTURBATION, "perturbation"), (layout.ROUNDING, "rounding")):
         seed = stream_seed(experiment.seed, stream)
         head[at], head[at + 1] = seed & 0xFFFF, seed >> 16

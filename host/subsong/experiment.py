@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import (
     Field,
     ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -27,7 +29,7 @@ from subsong.experiment_check import Good, Problem, cross_checks, describe
 from subsong.experiment_keys import ARRAY, Table, other, real, whole
 from subsong.experiment_tasks import Task, TaskPlant
 from subsong.experiment_text import parse_toml, read_text, to_toml
-from subsong.rules import OPTIONS
+from subsong.rules import BY_NAME, OPTIONS
 from subsong_device.frames import RULES
 
 if TYPE_CHECKING:
@@ -67,13 +69,18 @@ class Network(Table):
     weight_frac: int = whole(8, 14, "1 LSB of a weight = 2**-weight_frac", 11)
     init: float = real("initial weights are uniform in +-init", 0.0, "0 or more", ge=0.0)
 
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave `recurrent` out where no layer is, so that what cannot say it has the digest that it always had."""
+        return {key: value for key, value in handler(self).items() if key != "recurrent" or any(value)}
+
 
 class Learner(Table):
     """The learning rule and its scales."""
 
     rule: Literal[*RULES] = Field(description="what learns; docs/rules.md has them all")  # type: ignore[valid-type]
-    estimator: Literal["running_baseline", "unperturbed_trial", "two_sided", "each_step"] = Field(
-        "two_sided", description="what the cost is measured against"
+    estimator: Literal["running_baseline", "unperturbed_trial", "two_sided", "each_step", "best_so_far"] = Field(
+        "two_sided", description="what the cost is measured against; a rule that knows no two_sided has its own default"
     )
     amplitude: float = real("perturbation of a weight, or of a unit's drive, real units", ..., "above 0", gt=0.0)
     rate: int = whole(1, 16383, "eta = rate * 2**-rate_shift, weight LSBs a cost count")
@@ -83,6 +90,23 @@ class Learner(Table):
         "stochastic", description='how an update is rounded to int16; "nearest" is a control'
     )
     trace_shift: int = _option("trace_shift")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, data: Any) -> Any:
+        """Give a rule its own default estimator, and one without a rate a rate that nobody reads."""
+        rule = BY_NAME.get(data["rule"]) if isinstance(data, Mapping) and isinstance(data.get("rule"), str) else None
+        if rule is None:
+            return data
+        unread = {} if rule.rated else {"rate": 1, "rate_shift": 0}
+        return {"estimator": rule.estimators[0], **unread, **data}
+
+    @model_serializer(mode="wrap")
+    def _without_others(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what other rules have and this one has not."""
+        rule = BY_NAME[self.rule]
+        others = OPTIONS.keys() - dict(rule.options).keys() | (set() if rule.rated else {"rate", "rate_shift"})
+        return {key: value for key, value in handler(self).items() if key not in others}
 
 
 class MismatchTable(Table):

@@ -140,13 +140,16 @@ def _check_learner(good: Good) -> Iterator[Problem]:
     if rule is None:
         return
     estimator, given = good("learner.estimator"), good.given("learner")
-    if estimator is not None and estimator not in rule.estimators:
+    # Where the file names none, the rule has its own.
+    if estimator is not None and "estimator" in given and estimator not in rule.estimators:
         allowed = " or ".join(f'"{each}"' for each in rule.estimators)
         yield Problem(("learner", "estimator"), f'"{estimator}" is none of {rule.name}\'s', allowed)
     for key in sorted(given & OPTIONS.keys()):
         rules = OPTIONS[key][1]
         if rule.name not in rules:
             yield Problem(("learner", key), f"{rule.name} has no such number", f"with {' or '.join(rules)}")
+    for key in sorted(given & {"rate", "rate_shift"} if not rule.rated else ()):
+        yield Problem(("learner", key), f"{rule.name} has no learning rate", f"no {key}")
     amplitude, weight_frac = good("learner.amplitude"), good("network.weight_frac")
     if amplitude is None or weight_frac is None:
         return

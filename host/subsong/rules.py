@@ -3,11 +3,16 @@
 The experiment file, the block, the command line, the documents' table and the tests are made from it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from subsong_device import layout
 from subsong_device.block import NEEDS
 from subsong_device.frames import RULES
+
+if TYPE_CHECKING:
+    from subsong.experiment import Experiment
 
 WEIGHT, DRIVE = "weight", "drive"
 DRIVE_FRAC = 12
@@ -47,6 +52,10 @@ class Rule:
         eligibility: e_ij in one line.
         source: where it comes from.
         options: its own keys in [learner].
+        derived: further words of head, each with what computes it from the experiment.
+        rated: whether it has a learning rate; [learner] of a rule without one has neither rate nor rate_shift.
+        zero_mean: whether its random eligibility has zero mean given all that came before, which is what makes a cost
+            that does not depend on the perturbation move nothing on average. Tests hold every rule to what it says.
         control: what it shows, where it is one.
     """
 
@@ -58,6 +67,9 @@ class Rule:
     eligibility: str
     source: str
     options: tuple[tuple[str, Option], ...] = ()
+    derived: "tuple[tuple[int, Callable[[Experiment], int]], ...]" = ()
+    rated: bool = True
+    zero_mean: bool = True
     control: str = ""
 
     @property
@@ -74,6 +86,19 @@ class Rule:
 TRACE_SHIFT = Option(
     layout.TRACE_SHIFT, 0, 14, 5, 'estimator "each_step": a step fades the eligibility by 2**-trace_shift of itself'
 )
+
+
+def input_shift(experiment: "Experiment") -> int:
+    """Return the least shift of an input, 0..15, with which an eligibility of factors stays within 2**30.
+
+    A factor has 15 fraction bits, and its product with an input is at most 2**30. As many of them come together as a
+    trial has steps, or both trials of a two-sided pair, or, where it fades, 2**trace_shift.
+    """
+    shift = (experiment.run.steps * (2 if experiment.learner.estimator == "two_sided" else 1) - 1).bit_length()
+    if experiment.learner.estimator == "each_step":
+        shift = min(shift, experiment.learner.trace_shift)
+    return shift
+
 
 TABLE = (
     Rule(
@@ -95,6 +120,41 @@ TABLE = (
         source="Williams 1992; Xie & Seung 2004; Fiete & Seung 2006",
         options=(("trace_shift", TRACE_SHIFT),),
     ),
+    Rule(
+        name="hebb",
+        title="Reward-modulated Hebb",
+        perturbs=DRIVE,
+        amplitude=16384,
+        estimators=("running_baseline", "unperturbed_trial", "each_step"),
+        eligibility="sum over t of y_i(t) x_j(t)",
+        source="Hebb 1949; Legenstein, Pecevski & Maass 2008; Frémaux, Sprekeler & Gerstner 2010",
+        options=(("trace_shift", TRACE_SHIFT),),
+        derived=((layout.INPUT_SHIFT, input_shift),),
+        zero_mean=False,
+        control="an eligibility with a mean drifts, and fails",
+    ),
+    Rule(
+        name="keep_if_better",
+        title="Keep if better",
+        perturbs=WEIGHT,
+        amplitude=4096,
+        estimators=("best_so_far",),
+        eligibility="none: the step is kept or taken back",
+        source="Rastrigin 1963; Solis & Wets 1981",
+        rated=False,
+        control="one bit a trial in place of a cost",
+    ),
+    Rule(
+        name="run_and_tumble",
+        title="Run and tumble",
+        perturbs=WEIGHT,
+        amplitude=4096,
+        estimators=("best_so_far",),
+        eligibility="none: the step is kept and made again, or taken back",
+        source="Berg & Brown 1972; Bremermann & Anderson 1989; Anderson 1993",
+        rated=False,
+        control="one bit a trial, and going on where it was good",
+    ),
 )
 
 BY_NAME = {rule.name: rule for rule in TABLE}
@@ -105,3 +165,33 @@ OPTIONS: dict[str, tuple[Option, tuple[str, ...]]] = {}
 for _rule in TABLE:
     for _key, _option in _rule.options:
         OPTIONS[_key] = _option, (*OPTIONS.get(_key, (_option, ()))[1], _rule.name)
+
+
+# What the command line and the documents say of a rule; the first is its name.
+COLUMNS = ("rule", "perturbs", "eligibility", "estimators", "own keys", "sources")
+
+
+def rows() -> list[tuple[str, ...]]:
+    """Return what there is to say of every rule, COLUMNS each."""
+    return [
+        (
+            rule.name,
+            {WEIGHT: "weights", DRIVE: "drives"}.get(rule.perturbs, "chance is in the units"),
+            rule.eligibility,
+            ", ".join(rule.estimators),
+            ", ".join(key for key, _ in rule.options) + ("" if rule.rated else "no rate"),
+            rule.source,
+        )
+        for rule in TABLE
+    ]
+
+
+def markdown() -> str:
+    """Return the same as a Markdown table, every name a link to its section, and what each control is one for."""
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    for name, *others in rows():
+        lines.append(f"| [{name}](#{name}) | {' | '.join(others)} |")
+    controls = [rule for rule in TABLE if rule.control]
+    lines += ["", f"{', '.join(rule.name for rule in controls)} are controls:", ""]
+    lines += [f"- {rule.name}: {rule.control}." for rule in controls]
+    return "\n".join(lines) + "\n"
