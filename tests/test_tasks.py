@@ -195,7 +195,7 @@ def test_the_board_refuses_blocks_that_would_leave_themselves(setup: str) -> Non
 
 @pytest.mark.parametrize(
     ("setup", "words"),
-    [("teacher", range(19, 26)), ("letters", [9]), ("extended", [9]), ("lqr", range(17, 21))],
+    [("teacher", range(19, 26)), ("letters", [9, 10]), ("extended", [9]), ("lqr", range(17, 21))],
 )
 def test_the_board_checks_shifts_and_factors(setup: str, words: Sequence[int]) -> None:
     _, layers, _, _ = SETUPS[setup]
@@ -208,7 +208,10 @@ def test_the_board_checks_shifts_and_factors(setup: str, words: Sequence[int]) -
 
 
 def test_the_board_checks_what_a_presentation_holds() -> None:
-    for setup, words in (("match", (layout.MATCH_CUE, layout.MATCH_PROBE)), ("sequence", (17, layout.SEQUENCE_CHOICE))):
+    for setup, words in (
+        ("match", (layout.MATCH_CUE, layout.MATCH_PROBE, 25)),
+        ("sequence", (17, layout.SEQUENCE_CHOICE, 19)),
+    ):
         _, layers, _, _ = SETUPS[setup]
         for at in words:
             bad = array("H", setup_block(setup))
@@ -430,7 +433,7 @@ def test_half_of_the_probes_match_and_every_pair_of_cues_comes() -> None:
         assert task.cost([0]) == 0
         probe = task.sense().index(32767)
         # The one output is 1 for a match: 0 then costs 1, and else nothing.
-        assert task.cost([0]) == (4096**2 if cue == probe else 0)
+        assert task.cost([0]) == (4096**2 >> 2 if cue == probe else 0)
         seen[cue, probe] = seen.get((cue, probe), 0) + 1
     for pair in ((a, b) for a in range(3) for b in range(3)):
         expected = n / 6 if pair[0] == pair[1] else n / 12
@@ -473,7 +476,7 @@ def test_sequences_are_sines_that_begin_after_the_cue() -> None:
             "network.layers: 3 inputs and 2 outputs do not fit the task lqr (allowed: 1 to 8 first, as many last)",
         ),
         ("letters", [49, 4], "stride = 9", "plant.stride: 9 leaves images out (allowed: no multiple of 2, 3 or 613)"),
-        ("letters", [49, 4], "noise = 0.1", "plant.noise: unknown key (allowed: kind, name, stride)"),
+        ("letters", [49, 4], "noise = 0.1", "plant.noise: unknown key (allowed: kind, name, stride, cost_shift)"),
         ("linear_teacher", [3, 1], "noise = -1.0", "plant.noise: got -1.0 (allowed: a number, 0 to 4)"),
         ("linear_teacher", [3, 1], 'inputs = "x"', 'plant.inputs: got the text \'x\' (allowed: "coins" or "signs")'),
         ("extended", [4, 1], "latent = 5", "plant.latent: 4 inputs of 4 steps (allowed: at most 3)"),
