@@ -5,7 +5,7 @@ head: array('i'), int32 words      mem: array('H'), 16-bit words
     40..    one row of 8 a layer       signals: every layer's inputs, a recurrent one's own last outputs
     then    eligibility (int32)            behind them; then the outputs of the last
             (most rules)               signs of the drives' perturbation, one bit a unit; or words of units (some rules)
-                                       tanh table, 257 words (where a layer needs it)
+    then    velocity (int32)           tanh table, 257 words (where a layer needs it)
                                        words of synapses (some rules)
 """
 
@@ -58,6 +58,12 @@ OWN = 35
 
 # hebb, and every rule whose factors are words of 15 fraction bits.
 INPUT_SHIFT = 35  # of an input before it is multiplied by a factor, so that eligibilities stay within 2**30
+# weight_perturbation, node_perturbation (kernels/codes.py, kernels/velocity.py)
+CODE = 35  # of the perturbation: RANDOM_SIGNS, WALSH_HADAMARD or ONE_AT_A_TIME
+CODE_STEP = 36  # state: where in the code's period
+TAU = 37  # the weights move once in so many updates
+WAITING = 38  # state: updates gathered in the velocity since they moved
+MOMENTUM_SHIFT = 39  # a move takes 2**-MOMENTUM_SHIFT off the velocity; 0: all of it
 
 LAYERS_AT = 40
 LAYER_WORDS = 8
@@ -76,6 +82,11 @@ UNPERTURBED_TRIAL = 1
 TWO_SIDED = 2
 EACH_STEP = 3  # every step's cost against the running mean of such costs; the eligibility fades
 BEST_SO_FAR = 4  # a trial's cost against the least that any trial had: for rules that keep or take back
+PERTURBED_PAIR = 5  # two trials, each perturbed anew: the second's cost against the first's
+
+RANDOM_SIGNS = 0
+WALSH_HADAMARD = 1
+ONE_AT_A_TIME = 2
 
 IDENTITY = 0
 HARD_TANH = 1

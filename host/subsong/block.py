@@ -24,6 +24,7 @@ ESTIMATORS = {
     "two_sided": layout.TWO_SIDED,
     "each_step": layout.EACH_STEP,
     "best_so_far": layout.BEST_SO_FAR,
+    "perturbed_pair": layout.PERTURBED_PAIR,
 }
 
 
@@ -74,7 +75,8 @@ def build_block(experiment: Experiment) -> Block:
     """
     network, learner = experiment.network, experiment.learner
     rule = BY_NAME[learner.rule]
-    int32s, bits, unit_words, synapse_words = rule.needs
+    _, bits, unit_words, synapse_words = rule.needs
+    int32s = rule.int32s(learner.tau, learner.momentum_shift)
     sizes = network.layers
     recurrent = network.recurrent or (False,) * (len(sizes) - 1)
     rows: list[int] = []
@@ -130,7 +132,7 @@ def build_block(experiment: Experiment) -> Block:
     head[layout.SYNAPSES_AT] = synapses_at
     head[layout.ELIGIBILITY_AT] = eligibility_at
     for key, option in rule.options:
-        head[option.at] = getattr(learner, key)
+        head[option.at] = option.word(getattr(learner, key))
     for at, derive in rule.derived:
         head[at] = derive(experiment)
     for at, stream in ((layout.PERTURBATION, "perturbation"), (layout.ROUNDING, "rounding")):

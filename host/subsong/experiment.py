@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 def _option(key: str) -> Any:
     """Declare a key that only some rules have (subsong.rules)."""
     option, rules = OPTIONS[key]
-    return whole(option.low, option.high, f"{option.why} ({', '.join(rules)})", option.default)
+    why = f"{option.why} ({', '.join(rules)})"
+    if option.choices:
+        return Field(option.choices[option.default - option.low], description=why)
+    return whole(option.low, option.high, why, option.default)
 
 
 _Width = Annotated[int, Field(ge=1, le=4095)]
@@ -79,7 +82,9 @@ class Learner(Table):
     """The learning rule and its scales."""
 
     rule: Literal[*RULES] = Field(description="what learns; docs/rules.md has them all")  # type: ignore[valid-type]
-    estimator: Literal["running_baseline", "unperturbed_trial", "two_sided", "each_step", "best_so_far"] = Field(
+    estimator: Literal[
+        "running_baseline", "unperturbed_trial", "two_sided", "each_step", "best_so_far", "perturbed_pair"
+    ] = Field(
         "two_sided", description="what the cost is measured against; a rule that knows no two_sided has its own default"
     )
     amplitude: float = real("perturbation of a weight, or of a unit's drive, real units", ..., "above 0", gt=0.0)
@@ -90,6 +95,9 @@ class Learner(Table):
         "stochastic", description='how an update is rounded to int16; "nearest" is a control'
     )
     trace_shift: int = _option("trace_shift")
+    code: Literal[*OPTIONS["code"][0].choices] = _option("code")  # type: ignore[valid-type]
+    tau: int = _option("tau")
+    momentum_shift: int = _option("momentum_shift")
 
     @model_validator(mode="before")
     @classmethod
@@ -157,6 +165,7 @@ class Run(Table):
     steps: int = whole(1, 16384, "steps a trial, at most")
     evaluate_every: int = whole(0, 10_000_000, "learning trials between evaluations; 0: only at the end", 0)
     evaluate_episodes: int = whole(1, 10_000, "unperturbed episodes an evaluation", 10)
+    evaluate_steps: int = whole(0, 16384, "steps of a task's evaluation; 0: as many as a trial's", 0)
     stop_cost: float | None = real("stop when an evaluation's mean physical cost is at most this", None)
     deadman_ms: int = whole(20, 600_000, "silence after which the board leaves the link, milliseconds", 2000)
 
@@ -209,6 +218,10 @@ class Experiment(Table):
             ExperimentError: the seed is outside 0..2**32-1.
         """
         return _validate({**self.model_dump(exclude_none=True), "seed": seed}, "")
+
+    def steps(self, evaluate: bool) -> int:
+        """Return the steps of a trial, at most, or of an evaluation."""
+        return (evaluate and self.run.evaluate_steps) or self.run.steps
 
     def plant_spec(self) -> "PlantSpec":
         """Return the nominal plant as the simulator's dataclass."""

@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from subsong.experiment_tasks import TASKS
-from subsong.rules import BY_NAME, DRIVE_FRAC, OPTIONS, WEIGHT
+from subsong.rules import BY_NAME, DRIVE, DRIVE_FRAC, OPTIONS, WEIGHT
+from subsong_device.block import MOST_SIGN_WORDS
 
 Path = tuple[str | int, ...]
 
@@ -150,6 +151,13 @@ def _check_learner(good: Good) -> Iterator[Problem]:
             yield Problem(("learner", key), f"{rule.name} has no such number", f"with {' or '.join(rules)}")
     for key in sorted(given & {"rate", "rate_shift"} if not rule.rated else ()):
         yield Problem(("learner", key), f"{rule.name} has no learning rate", f"no {key}")
+    steps, layers = good("run.steps"), good("network.layers")
+    if steps is not None and steps > rule.most_steps:
+        yield Problem(("run", "steps"), f"{steps} steps for {rule.name}", f"at most {rule.most_steps}")
+    coded = rule.perturbs == DRIVE and good("learner.code") != OPTIONS["code"][0].choices[0]
+    if coded and layers and sum((n + 15) // 16 for n in layers[1:]) > MOST_SIGN_WORDS:
+        what = "a code for so many units"
+        yield Problem(("learner", "code"), what, f"16 units a word, a layer's words its own: {MOST_SIGN_WORDS} words")
     amplitude, weight_frac = good("learner.amplitude"), good("network.weight_frac")
     if amplitude is None or weight_frac is None:
         return
@@ -164,6 +172,8 @@ def _check_learner(good: Good) -> Iterator[Problem]:
 
 
 def _check_plant(good: Good) -> Iterator[Problem]:
+    if good("plant.kind") == "gymnasium" and good("run.evaluate_steps"):
+        yield Problem(("run", "evaluate_steps"), "belongs to tasks; a plant's evaluation is as long as a trial")
     layers, task = good("network.layers"), TASKS.get(good("plant.name")) if good("plant.kind") == "task" else None
     if layers and task:
         if not task.ends.fit(layers[0], layers[-1]):

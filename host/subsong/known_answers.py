@@ -130,7 +130,13 @@ _HUGE = (
 _LARGE = tuple(_T(cost_scale=scale, steps=1) for scale in (6, 8, 5, 7, 9, 6, 8, 10))
 _SMALL = tuple(_T(cost_scale=scale, steps=1) for scale in (-14, -9, -15, -8, -7, -10, -6, -13))
 _MIDDLE = tuple(_T(cost_scale=scale, steps=1) for scale in (-1, -2, 0, -1, -2, 0, -1, 0))
-_LONG = (_T(steps=5), _T(steps=4, cost=500), _T(evaluate=1, steps=3), _T(steps=3, cost=-9000), _T(cost_scale=6, steps=5))
+_LONG = (
+    _T(steps=5),
+    _T(steps=4, cost=500),
+    _T(evaluate=1, steps=3),
+    _T(steps=3, cost=-9000),
+    _T(cost_scale=6, steps=5),
+)
 _EVALUATIONS = (_T(evaluate=1, x_scale=-4), _T(evaluate=1, x_scale=-2))
 _EXACT = (_T(evaluate=1, x_scale=-16, steps=1), _T(x_scale=-16, steps=1), _T(x_scale=-16, steps=1))
 

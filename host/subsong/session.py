@@ -70,11 +70,11 @@ class Trials(Protocol):
         ...
 
 
-def physical(experiment: Experiment, total: int) -> float:
+def physical(experiment: Experiment, total: int, evaluate: bool = False) -> float:
     """Return a trial's total cost in physical units: counts times cost_lsb, or what a task calls its cost."""
     if isinstance(experiment.plant, GymnasiumPlant):
         return total * experiment.plant.cost_lsb
-    return experiment.plant.cost(total, experiment.run.steps, experiment.network.layers[-1])
+    return experiment.plant.cost(total, experiment.steps(evaluate), experiment.network.layers[-1])
 
 
 def learn(
@@ -109,7 +109,7 @@ def learn(
         totals = [ended.summary.total for ended in several(seeds, True) if ended is not None]
         if not totals:
             return None
-        result.final = physical(experiment, sum(totals)) / len(totals)
+        result.final = physical(experiment, sum(totals), evaluate=True) / len(totals)
         result.evaluations.append((result.trials, result.final))
         return result.final
 
@@ -242,7 +242,8 @@ def local_trials(
     learner = LocalLearner(block.rule, block.head, block.mem, engine)
     steps = experiment.run.steps
     if not isinstance(experiment.plant, GymnasiumPlant):
-        return TaskTrials(learner, block.task, steps, engine, block.rule, hook), f"task {experiment.plant.name}"
+        trials = TaskTrials(learner, block.task, steps, engine, block.rule, hook, experiment.run.evaluate_steps)
+        return trials, f"task {experiment.plant.name}"
     plant = make_plant(experiment.plant_spec(), experiment.mismatch() if mismatch else None, compiled=engine == "numba")
     check_shape(experiment, plant)
     if hasattr(plant, "params"):
