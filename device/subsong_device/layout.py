@@ -136,7 +136,8 @@ TEACHER_DATA = 26  # targets of the step, then the teacher's weights, row after 
 
 # letters
 LETTERS_STRIDE = 9  # the next image's number is this much further
-LETTERS_DATA = 10  # four targets, one after the other; then four glyphs of five rows of five bits
+LETTERS_COST_SHIFT = 10
+LETTERS_DATA = 11  # four targets, one after the other; then four glyphs of five rows of five bits
 LETTERS_IMAGES = 44136
 
 # extended
@@ -159,8 +160,10 @@ MATCH_OTHER = 21
 MATCH_CUE = 22  # of this presentation
 MATCH_PROBE = 23
 MATCH_TARGET = 24
+MATCH_COST_SHIFT = 25
 
 # sequence
 SEQUENCE_CUE_STEPS = 17
 SEQUENCE_CHOICE = 18  # of this presentation
-SEQUENCE_DATA = 19  # for each choice, for each step after the cue: targets
+SEQUENCE_COST_SHIFT = 19
+SEQUENCE_DATA = 20  # for each choice, for each step after the cue: targets

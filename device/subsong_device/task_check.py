@@ -18,7 +18,7 @@ _MOST = (
         (layout.TEACHER_NOISE_SIZE, 0x7FFF),
         (layout.TEACHER_NOISE_SHIFT, 8),
     ),
-    ((layout.LETTERS_STRIDE, layout.LETTERS_IMAGES - 1),),
+    ((layout.LETTERS_STRIDE, layout.LETTERS_IMAGES - 1), (layout.LETTERS_COST_SHIFT, 30)),
     ((layout.EXTENDED_COST_SHIFT, 30),),
     (
         (layout.LQR_START, 0x7FFF),
@@ -26,8 +26,8 @@ _MOST = (
         (layout.LQR_Q, 4095),
         (layout.LQR_Q_SHIFT, 30),
     ),
-    ((layout.TASK_COUNT, 16384),),
-    (),
+    ((layout.TASK_COUNT, 16384), (layout.MATCH_COST_SHIFT, 30)),
+    ((layout.SEQUENCE_COST_SHIFT, 30),),
 )
 
 
@@ -42,7 +42,7 @@ def task_words(kind, count, n_sensors, n_actuators, cue_steps=0):
     if kind == layout.LQR:
         return layout.LQR_STATE + n_sensors * (n_sensors + 4)
     if kind == layout.DELAYED_MATCH:
-        return layout.MATCH_TARGET + 1
+        return layout.MATCH_COST_SHIFT + 1
     if kind == layout.SEQUENCE:
         return layout.SEQUENCE_DATA + n_sensors * (count - cue_steps) * n_actuators
     return layout.TASK_DATA + count * (n_sensors + n_actuators)

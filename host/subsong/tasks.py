@@ -15,6 +15,7 @@ from subsong.experiment_tasks import (
     ParityPlant,
     SequencePlant,
     XorPlant,
+    coarser,
 )
 from subsong_device import layout
 
@@ -127,6 +128,7 @@ def mantissa(value: float, most: int, shifts: int) -> tuple[int, int]:
 def _patterns(experiment: "Experiment") -> list[int]:
     n = experiment.network.layers[0]
     words = _header(experiment, layout.PATTERNS, 2**n)
+    words[layout.TASK_ERROR_SHIFT] += coarser(experiment.run.steps) if isinstance(experiment.plant, ParityPlant) else 0
     for number in range(2**n):
         bits = [number >> (n - 1 - j) & 1 for j in range(n)]
         words += [word_of(bit, SENSOR_FRAC) for bit in bits] + [word_of(sum(bits) & 1, _output_frac(experiment))]
@@ -163,6 +165,7 @@ def _letters(experiment: "Experiment", plant: LettersPlant) -> list[int]:
     return [
         *_header(experiment, layout.LETTERS, layout.LETTERS_IMAGES),
         plant.stride,
+        plant.cost_shift,
         *(one if output == letter else 0 for letter in range(4) for output in range(4)),
         *(row for glyph in GLYPHS for row in glyph),
     ]
@@ -252,6 +255,7 @@ def _delayed_match(experiment: "Experiment", plant: DelayedMatchPlant) -> list[i
         word_of(1, _output_frac(experiment)),
         _low(experiment),
         *[0] * 3,
+        plant.cost_shift,
     ]
 
 
@@ -262,6 +266,7 @@ def _sequence(experiment: "Experiment", plant: SequencePlant) -> list[int]:
         *_streams(experiment),
         plant.cue_steps,
         0,
+        plant.cost_shift,
     ]
     for choice in range(n):
         for t in range(plant.length):
