@@ -18,7 +18,10 @@ from subsong.cli.options import json_option, show_json
 @click.argument("name", required=False)
 @json_option
 def rules(name: str | None, as_json: bool) -> None:
-    """List the learning rules, or say everything about NAME: docs/rules.md derives them."""
+    """List the learning rules, or say everything about one of them.
+
+    NAME is what an experiment file calls it. docs/rules.md derives each, from first principles down to its integers.
+    """
     from subsong.experiment_text import EXAMPLES
     from subsong.rules import BY_NAME, COLUMNS, rows
 
