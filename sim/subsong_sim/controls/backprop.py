@@ -299,7 +299,8 @@ class Linear:
 def evaluate(network: Network, model: Model, steps: int) -> float:
     """Return the mean over the episodes of the cost of all steps."""
     total = 0.0
-    state, passes = model.start(), []
+    state = model.start()
+    passes: list[_Pass] = []
     for t in range(steps):
         passes = network.step(model.sense(t, state), passes)
         costs, state = model.act(t, state, passes[-1].y)
@@ -309,7 +310,8 @@ def evaluate(network: Network, model: Model, steps: int) -> float:
 
 def gradient(network: Network, model: Model, steps: int) -> tuple[float, Floats]:
     """Return evaluate()'s cost and its slope along network.weights, by going through all steps and back."""
-    states, tape = [model.start()], []
+    states = [model.start()]
+    tape: list[list[_Pass]] = []
     total = 0.0
     for t in range(steps):
         tape.append(network.step(model.sense(t, states[t]), tape[-1] if tape else ()))
