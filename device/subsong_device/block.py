@@ -8,6 +8,7 @@ import gc
 from subsong_device import frames, layout
 from subsong_device.faults import BLOCK, CHECKSUM, Fault
 from subsong_device.link import shared_buffer
+from subsong_device.task_check import check_task
 
 _FOLDERS = ("learners", "viper", "machine")
 
@@ -37,24 +38,35 @@ def collect():
 NEEDS = (
     (0, 0, 0, 0),  # weight_perturbation
     (1, 1, 0, 0),  # node_perturbation
+    (1, 1, 0, 0),  # activity_difference
     (1, 1, 1, 0),  # hebb
     (0, 0, 0, 0),  # keep_if_better
     (0, 0, 0, 0),  # run_and_tumble
 )
 # Ranges of the words of head that are a rule's own (layout.OWN ..), in the same order: word, lowest, highest.
+_CODE_AND_VELOCITY = (
+    (layout.CODE, layout.RANDOM_SIGNS, layout.ONE_AT_A_TIME),
+    (layout.CODE_STEP, 0, 0x1FFFFFFF),
+    (layout.TAU, 1, 32767),
+    (layout.WAITING, 0, 32766),
+    (layout.MOMENTUM_SHIFT, 0, 10),
+)
 OWN_RANGES = (
-    (),  # weight_perturbation
-    (),  # node_perturbation
+    _CODE_AND_VELOCITY,  # weight_perturbation
+    _CODE_AND_VELOCITY,  # node_perturbation
+    (),  # activity_difference
     ((layout.INPUT_SHIFT, 0, 15),),  # hebb
     (),  # keep_if_better
     (),  # run_and_tumble
 )
-
-TASK_KINDS = ("patterns",)
+# Rules that gather their updates in a velocity, one more int32 of head a weight, where TAU or MOMENTUM_SHIFT says so;
+# and whose perturbation may be a code.
+WITH_VELOCITY = ("weight_perturbation", "node_perturbation")
+MOST_SIGN_WORDS = 1024  # a step, of a deterministic code over drives
 
 # Ranges of the scalars (docs/arithmetic.md) without which a kernel would leave its buffers or its 32 bits.
 RANGES = (
-    (layout.ESTIMATOR, layout.RUNNING_BASELINE, layout.BEST_SO_FAR),
+    (layout.ESTIMATOR, layout.RUNNING_BASELINE, layout.PERTURBED_PAIR),
     (layout.AMPLITUDE, 1, 16384),
     (layout.RATE, 1, 16383),
     (layout.RATE_SHIFT, 0, 29),
@@ -117,6 +129,11 @@ def _need(condition, word):
         raise Fault(BLOCK, word)
 
 
+def keeps_velocity(rule: int, tau: int, momentum_shift: int) -> bool:
+    """Whether a rule, by its index in frames.RULES, keeps a velocity."""
+    return frames.RULES[rule] in WITH_VELOCITY and (tau > 1 or momentum_shift > 0)
+
+
 def check_block(rule, head, mem_words, n_sensors, n_actuators):
     """Check everything in head that kernels use as a count, an offset or a shift.
 
@@ -164,6 +181,13 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
     _need(0 <= head[layout.SIGNALS_AT] <= mem_words - n_signals, layout.SIGNALS_AT)
     if bits:
         _need(0 <= head[layout.SIGNS_AT] <= mem_words - n_signs, layout.SIGNS_AT)
+    if keeps_velocity(rule, head[layout.TAU], head[layout.MOMENTUM_SHIFT]):
+        eligibility += 1
+    if frames.RULES[rule] in WITH_VELOCITY and head[layout.CODE] != layout.RANDOM_SIGNS:
+        if bits:
+            _need(n_signs <= MOST_SIGN_WORDS, layout.CODE)
+        elif head[layout.CODE] == layout.ONE_AT_A_TIME:
+            _need(head[layout.CODE_STEP] < 2 * n_weights, layout.CODE_STEP)
     if eligibility:
         _need(rows <= head[layout.ELIGIBILITY_AT] <= len(head) - eligibility * n_weights, layout.ELIGIBILITY_AT)
     _need(0 <= head[layout.UNITS_AT] <= mem_words - unit_words * n_units, layout.UNITS_AT)
@@ -172,22 +196,3 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
         _need(0 <= head[layout.TABLE_AT] <= mem_words - layout.TABLE_WORDS, layout.TABLE_AT)
     for at, low, high in RANGES + OWN_RANGES[rule]:
         _need(low <= head[at] <= high, at)
-
-
-def check_task(task, n_sensors, n_actuators):
-    """Check the header of a task's block, array('H'), against its length and the network's ends.
-
-    Raises:
-        Fault: BLOCK, its detail 65536 plus the word of the task that is wrong.
-    """
-    base = 0x10000
-    _need(len(task) > layout.TASK_DATA, base)
-    _need(task[layout.TASK_KIND] < len(TASK_KINDS), base + layout.TASK_KIND)
-    _need(task[layout.TASK_INPUTS] == n_sensors, base + layout.TASK_INPUTS)
-    _need(task[layout.TASK_OUTPUTS] == n_actuators, base + layout.TASK_OUTPUTS)
-    _need(task[layout.TASK_ERROR_SHIFT] < 16, base + layout.TASK_ERROR_SHIFT)
-    count = task[layout.TASK_COUNT]
-    data = count * (n_sensors + n_actuators)
-    _need(0 < data <= len(task) - layout.TASK_DATA, base + layout.TASK_COUNT)
-    for at in (layout.TASK_NEXT, layout.TASK_START, layout.TASK_RESUME):
-        _need(task[at] < count, base + at)

@@ -10,7 +10,14 @@ from typing import Any
 from subsong.errors import ExperimentError
 
 MAX_FILE_BYTES = 1 << 20
-EXAMPLES = ("xor", "cartpole", "hebb", "keep_if_better", "run_and_tumble")
+EXAMPLES = (
+    "xor",
+    "cartpole",
+    "activity_difference",
+    "hebb",
+    "keep_if_better",
+    "run_and_tumble",
+)
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _MCAP_MAGIC = b"\x89MCAP0\r\n"
