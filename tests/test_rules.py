@@ -195,7 +195,7 @@ def test_over_all_signs_there_are_the_eligibility_has_no_mean_at_all(rule: Rule)
     tables = example_of(rule).model_dump(exclude_none=True)
     tables["network"] |= {"layers": [2, 2], "activations": ["tanh"], "recurrent": [not weight], "init": 0.5}
     tables["plant"] = {"kind": "gymnasium", "id": "None-v0"}
-    tables["run"]["steps"] = min(2, getattr(rule, "most_steps", 2))
+    tables["run"] |= {"steps": min(2, rule.most_steps), "evaluate_steps": 0}
     try:
         experiment = Experiment.model_validate(tables)
     except (ExperimentError, ValueError):

@@ -35,10 +35,12 @@ def rules(name: str | None, as_json: bool) -> None:
         console.table(brief, [[row[column] for column in brief] for row in table.values()])
     else:
         rule = BY_NAME[name]
-        keys = [
-            (key, f"{option.low} to {option.high}, default {option.default}: {option.why}")
-            for key, option in rule.options
-        ]
+        keys = []
+        for key, option in BY_NAME[name].options:
+            allowed, default = f"{option.low} to {option.high}", str(option.default)
+            if option.choices:
+                allowed, default = " or ".join(option.choices), option.choices[option.default - option.low]
+            keys.append((key, f"{option.why} ({allowed}; {default} where left out)"))
         console.last_screen(
             f"{name}: {rule.title}",
             [
