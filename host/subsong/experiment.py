@@ -72,11 +72,6 @@ class Network(Table):
     weight_frac: int = whole(8, 14, "1 LSB of a weight = 2**-weight_frac", 11)
     init: float = real("initial weights are uniform in +-init", 0.0, "0 or more", ge=0.0)
 
-    @model_serializer(mode="wrap")
-    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave `recurrent` out where no layer is, so that what cannot say it has the digest that it always had."""
-        return {key: value for key, value in handler(self).items() if key != "recurrent" or any(value)}
-
 
 class Learner(Table):
     """The learning rule and its scales."""
@@ -170,6 +165,10 @@ class Run(Table):
     deadman_ms: int = whole(20, 600_000, "silence after which the board leaves the link, milliseconds", 2000)
 
 
+# Tables and keys that the first format did not have.
+LATER = (("network", "recurrent"), ("run", "evaluate_steps"), *(("learner", key) for key in OPTIONS))
+
+
 class Experiment(Table):
     """One validated experiment. Made by `load_experiment` or `parse_experiment`."""
 
@@ -199,8 +198,16 @@ class Experiment(Table):
         return experiment
 
     def canonical(self) -> str:
-        """Return the experiment as JSON: sorted keys, defaults filled in, optional keys left out where not set."""
-        return json.dumps(_normal(self.model_dump(exclude_none=True)), sort_keys=True, separators=(",", ":"))
+        """Return the experiment as JSON: sorted keys, defaults filled in, optional keys left out where not set.
+
+        Keys that came later (LATER) are left out at their defaults, too: what cannot say them keeps its digest.
+        """
+        tables = _normal(self.model_dump(exclude_none=True))
+        for name, key in LATER:
+            table = getattr(self, name)
+            if getattr(table, key) == type(table).model_fields[key].default:
+                tables[name].pop(key, None)
+        return json.dumps(tables, sort_keys=True, separators=(",", ":"))
 
     @property
     def digest(self) -> str:
