@@ -37,9 +37,29 @@ def collect():
 NEEDS = (
     (0, 0, 0, 0),  # weight_perturbation
     (1, 1, 0, 0),  # node_perturbation
+    (1, 1, 3, 0),  # conductance_perturbation
+    (1, 1, 3, 0),  # songbird
 )
+# Ranges of the words of head that are a rule's own (layout.OWN ..), in the same order: word, lowest, highest.
+_INTEGRATE_FIRE = (
+    (layout.LEAK_SHIFT, 1, 12),
+    (layout.SYNAPSE_SHIFT, 0, 14),
+    (layout.SPIKE_SHIFT, 1, 14),
+    (layout.REFRACTORY, 0, 255),
+)
+OWN_RANGES = (
+    (),  # weight_perturbation
+    (),  # node_perturbation
+    _INTEGRATE_FIRE + ((layout.TICK_SHIFT, 0, 10),),  # conductance_perturbation
+    _INTEGRATE_FIRE + ((layout.LMAN_SHIFT, 0, 10),),  # songbird
+)
+# The last kind of units that a layer may have, where a rule has more than the activations of units without a state.
+_LAST_KIND = {2: layout.INTEGRATE_FIRE, 3: layout.INTEGRATE_FIRE}
 
-TASK_KINDS = ("patterns",)
+TASK_KINDS = (
+    "patterns",
+    "song",
+)
 
 # Ranges of the scalars (docs/arithmetic.md) without which a kernel would leave its buffers or its 32 bits.
 RANGES = (
@@ -137,7 +157,7 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
         _need(own in (0, n_out), at + layout.RECURRENT)
         _need(n_in == expected + own, at + layout.N_IN)
         kind = head[at + layout.ACTIVATION]
-        _need(layout.IDENTITY <= kind <= layout.LOGISTIC, at + layout.ACTIVATION)
+        _need(layout.IDENTITY <= kind <= _LAST_KIND.get(rule, layout.LOGISTIC), at + layout.ACTIVATION)
         for shift in (layout.PRODUCT_SHIFT, layout.BIAS_SHIFT, layout.DRIVE_SHIFT, layout.INPUT_FRAC):
             _need(0 <= head[at + shift] < 31, at + shift)
         table = table or kind in (layout.TANH, layout.LOGISTIC)
@@ -159,7 +179,7 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
     _need(0 <= head[layout.SYNAPSES_AT] <= mem_words - synapse_words * n_weights, layout.SYNAPSES_AT)
     if table:
         _need(0 <= head[layout.TABLE_AT] <= mem_words - layout.TABLE_WORDS, layout.TABLE_AT)
-    for at, low, high in RANGES:
+    for at, low, high in RANGES + OWN_RANGES[rule]:
         _need(low <= head[at] <= high, at)
 
 
@@ -176,7 +196,21 @@ def check_task(task, n_sensors, n_actuators):
     _need(task[layout.TASK_OUTPUTS] == n_actuators, base + layout.TASK_OUTPUTS)
     _need(task[layout.TASK_ERROR_SHIFT] < 16, base + layout.TASK_ERROR_SHIFT)
     count = task[layout.TASK_COUNT]
-    data = count * (n_sensors + n_actuators)
-    _need(0 < data <= len(task) - layout.TASK_DATA, base + layout.TASK_COUNT)
+    if task[layout.TASK_KIND] == layout.SONG:
+        _check_song(task, n_actuators, base)
+    else:
+        data = count * (n_sensors + n_actuators)
+        _need(0 < data <= len(task) - layout.TASK_DATA, base + layout.TASK_COUNT)
     for at in (layout.TASK_NEXT, layout.TASK_START, layout.TASK_RESUME):
         _need(task[at] < count, base + at)
+
+
+def _check_song(task, n_actuators, base):
+    _need(len(task) > layout.SONG_TEMPLATE, base)
+    delay = task[layout.SONG_DELAY]
+    data = (task[layout.TASK_COUNT] + 1) * n_actuators + 2 * delay
+    _need(task[layout.TASK_COUNT] > 0, base + layout.TASK_COUNT)
+    _need(data <= len(task) - layout.SONG_TEMPLATE, base + layout.TASK_COUNT)
+    _need(task[layout.SONG_RING] < max(delay, 1), base + layout.SONG_RING)
+    _need(task[layout.SONG_MUSCLE_SHIFT] < 16, base + layout.SONG_MUSCLE_SHIFT)
+    _need(task[layout.SONG_CEILING_SHIFT] < 29, base + layout.SONG_CEILING_SHIFT)

@@ -56,6 +56,14 @@ TRACE_SHIFT = 34  # EACH_STEP: a step fades the eligibility by 2**-TRACE_SHIFT o
 # 35..39 are the rule's own; its file names them.
 OWN = 35
 
+# conductance_perturbation, songbird (kernels/integrate_fire.py).
+LEAK_SHIFT = 35  # a tick brings a potential 2**-LEAK_SHIFT of the way to rest
+SYNAPSE_SHIFT = 36  # and takes 2**-SYNAPSE_SHIFT of a synaptic activation off it
+SPIKE_SHIFT = 37  # a spike adds 2**-SPIKE_SHIFT to it
+REFRACTORY = 38  # ticks that a unit rests after a spike
+TICK_SHIFT = 39  # conductance_perturbation: a step has 2**TICK_SHIFT ticks
+LMAN_SHIFT = 39  # songbird: LMAN draws anew every 2**LMAN_SHIFT steps
+
 LAYERS_AT = 40
 LAYER_WORDS = 8
 # Within a layer's row.
@@ -77,6 +85,7 @@ IDENTITY = 0
 HARD_TANH = 1
 TANH = 2
 LOGISTIC = 3
+INTEGRATE_FIRE = 4  # spiking units, of the rules that have words for them
 
 COST_LIMIT = 0x10000000
 ONE_DRIVE = 4096
@@ -95,3 +104,13 @@ TASK_COUNT = 8  # how many there are of what NEXT counts
 TASK_DATA = 9  # patterns, and whatever else a kind keeps
 
 PATTERNS = 0
+SONG = 1
+
+# The words of a song, from TASK_DATA on.
+SONG_SPACING = 9  # steps between the bursts of one HVC neuron and the next
+SONG_BURST = 10  # steps that a burst lasts
+SONG_DELAY = 11  # steps by which costs come late
+SONG_MUSCLE_SHIFT = 12  # a step brings the song 2**-SONG_MUSCLE_SHIFT of the way to the motor words
+SONG_CEILING_SHIFT = 13  # the cost of a step is at most 2**28 >> SONG_CEILING_SHIFT
+SONG_RING = 14  # which of the costs on their way is the next to come
+SONG_TEMPLATE = 15  # TASK_COUNT * outputs words; then the song, outputs words; then costs, two words each

@@ -1,6 +1,8 @@
 """Tasks that the board sets itself, so that learning needs no plant. Each kind is a file in kernels/tasks."""
 
 from subsong_device.kernels.tasks.patterns import patterns_begin, patterns_cost, patterns_sense
+from subsong_device.kernels.tasks.song import song_begin, song_cost, song_sense
+from subsong_device.layout import SONG, TASK_KIND
 
 
 def task_begin(head: ptr32, task: ptr16) -> int:
@@ -8,7 +10,10 @@ def task_begin(head: ptr32, task: ptr16) -> int:
 
     Scaling and overflow: those of the kind.
     """
-    patterns_begin(head, task)
+    if task[TASK_KIND] == SONG:
+        song_begin(task)
+    else:
+        patterns_begin(head, task)
     return 0
 
 
@@ -17,7 +22,10 @@ def task_sense(task: ptr16, x: ptr16) -> int:
 
     Scaling and overflow: those of the kind.
     """
-    patterns_sense(task, x)
+    if task[TASK_KIND] == SONG:
+        song_sense(task, x)
+    else:
+        patterns_sense(task, x)
     return 0
 
 
@@ -29,4 +37,8 @@ def task_cost(task: ptr16, u: ptr16) -> int:
 
     Scaling and overflow: those of the kind.
     """
-    return patterns_cost(task, u)
+    if task[TASK_KIND] == SONG:
+        cost = song_cost(task, u)
+    else:
+        cost = patterns_cost(task, u)
+    return cost

@@ -58,7 +58,7 @@ def _option(key: str) -> Any:
 # TOML has arrays, never tuples: only the outer shape is lax, what lies inside stays strict.
 _ARRAY = Field(strict=False)
 _Width = Annotated[int, Field(ge=1, le=4095)]
-_Activation = Literal["identity", "hard_tanh", "tanh", "logistic"]
+_Activation = Literal["identity", "hard_tanh", "tanh", "logistic", "integrate_fire"]
 _Range = Annotated[tuple[float, float], _ARRAY]
 _Attribute = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
 # An int stays an int: some attributes are counts. Beyond 2**53 it would be no float64.
@@ -78,7 +78,7 @@ class Network(_Table):
         "an array of 2 or more whole numbers, 1 to 4095", "inputs, hidden layers, outputs", min_length=2
     )
     activations: Annotated[tuple[_Activation, ...], _ARRAY] = _other(
-        '"identity", "hard_tanh", "tanh", "logistic"', "one a layer after the input"
+        '"identity", "hard_tanh", "tanh", "logistic"; of some rules "integrate_fire"', "one a layer after the input"
     )
     recurrent: Annotated[tuple[bool, ...], _ARRAY] = _other(
         "true or false, one a layer after the input; none: no layer is",
@@ -104,6 +104,12 @@ class Learner(_Table):
         "stochastic", description='how an update is rounded to int16; "nearest" is a control'
     )
     trace_shift: int = _option("trace_shift")
+    leak_shift: int = _option("leak_shift")
+    synapse_shift: int = _option("synapse_shift")
+    spike_shift: int = _option("spike_shift")
+    refractory: int = _option("refractory")
+    tick_shift: int = _option("tick_shift")
+    lman_shift: int = _option("lman_shift")
 
 
 class MismatchTable(_Table):
@@ -155,7 +161,7 @@ class TaskPlant(_Table):
     """A task in integers that runs wholly on the board."""
 
     kind: Literal["task"]
-    name: Literal["xor"] = Field(description="the task")
+    name: Literal["xor", "song"] = Field(description="the task")
 
 
 class Run(_Table):

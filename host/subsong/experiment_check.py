@@ -19,7 +19,10 @@ Path = tuple[str | int, ...]
 
 KINDS = ("gymnasium", "task")
 # The tasks that run wholly on the board: sensors, actuators.
-TASK_SHAPES = {"xor": (2, 1)}
+TASK_SHAPES = {
+    "xor": (2, 1),
+    "song": (30, 2),
+}
 # One telemetry frame carries a step's sensor and actuator words: 14 + 2 * (sensors + actuators) bytes of 1024.
 MAX_WORDS = 505
 # Larger than any board's memory, and still a few megabytes on the host.
