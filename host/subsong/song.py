@@ -33,7 +33,9 @@ def song_template() -> list[list[float]]:
         for t in range(first, last):
             phase = (t - first) / (last - first)
             for i, (amplitude, cycles) in enumerate(channels):
-                rows[t][i] = amplitude * min(1.0, 2 * math.sin(math.pi * phase)) * math.sin(2 * math.pi * cycles * phase)
+                rows[t][i] = (
+                    amplitude * min(1.0, 2 * math.sin(math.pi * phase)) * math.sin(2 * math.pi * cycles * phase)
+                )
     return rows
 
 

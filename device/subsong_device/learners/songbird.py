@@ -1,9 +1,9 @@
 """The songbird: dw_ij = -eta (C - b) trace of (LMAN_i - <LMAN_i>) HVC_j.
 
-HVC is a sparse chain: each of its neurons (a sensor) bursts once in the song. RA's integrate-and-fire neurons are driven
-by it through plastic synapses, and each by one neuron of LMAN, the empiric synapse, which makes the song vary from one
-rendition to the next. RA drives the motor pools through fixed synapses. How good a moment of song was is known only
-later, when it has been heard; the eligibility remembers, fading, which HVC synapses were active while LMAN pushed.
+HVC is a sparse chain: each of its neurons (a sensor) bursts once in the song. RA's integrate-and-fire neurons are
+driven by it through plastic synapses, and each by one neuron of LMAN, the empiric synapse, which makes the song vary
+from one rendition to the next. RA drives the motor pools through fixed synapses. How good a moment of song was is known
+only later, when it has been heard; the eligibility remembers, fading, which HVC synapses were active while LMAN pushed.
 
     begin   RA at rest; no eligibility
     act     cost of what was heard: w_ij -= eta (C - b) e_ij

@@ -48,7 +48,8 @@ def song_sense(task: ptr16, x: ptr16) -> int:
     start = 0
     for j in range(task[TASK_INPUTS]):
         x[j] = 0
-        if start <= now and now < start + task[SONG_BURST] and now < count:
+        since = now - start
+        if since >= 0 and since < task[SONG_BURST] and now < count:
             x[j] = 0x7FFF
         start += task[SONG_SPACING]
     return 0
@@ -57,8 +58,8 @@ def song_sense(task: ptr16, x: ptr16) -> int:
 def song_cost(task: ptr16, u: ptr16) -> int:
     """Move the song towards the motor words u, judge it, and return the cost of SONG_DELAY steps before.
 
-    Scaling and overflow: a difference of two int16 and half are below 2**17. An error is as in squared_error: clipped to
-    2**14, squared at most 2**28, and the sum saturates after every term: at most 2**29.
+    Scaling and overflow: a difference of two int16 and half are below 2**17. An error is as in squared_error: clipped
+    to 2**14, squared at most 2**28, and the sum saturates after every term: at most 2**29.
     """
     n = task[TASK_OUTPUTS]
     count = task[TASK_COUNT]
