@@ -157,7 +157,7 @@ def test_an_eligibility_has_zero_mean(name: str) -> None:
     n = int(learner.head[layout.N_WEIGHTS])
     found = []
     for _ in range(500):
-        play(learner, 1, 8, lambda t: 0)
+        play(learner, 1, 8, lambda _: 0)
         found.append(eligibility_of(learner, n))
     e = np.array(found)
     spread = e.std(axis=0)

@@ -57,6 +57,7 @@ TRACE_SHIFT = 34  # EACH_STEP: a step fades the eligibility by 2**-TRACE_SHIFT o
 OWN = 35
 
 # conductance_perturbation, songbird (kernels/integrate_fire.py).
+SPIKING_WORDS = 3  # words of a unit at UNITS_AT: potential, synaptic activation, refractory ticks
 LEAK_SHIFT = 35  # a tick brings a potential 2**-LEAK_SHIFT of the way to rest
 SYNAPSE_SHIFT = 36  # and takes 2**-SYNAPSE_SHIFT of a synaptic activation off it
 SPIKE_SHIFT = 37  # a spike adds 2**-SPIKE_SHIFT to it

@@ -26,13 +26,13 @@ from subsong_device.layout import (
     SIGNALS_AT,
     SIGNS_AT,
     SPIKE_SHIFT,
+    SPIKING_WORDS,
     SYNAPSE_SHIFT,
     TABLE_AT,
     UNITS_AT,
     WEIGHTS_AT,
 )
 
-UNIT_WORDS = 3
 THRESHOLD = 4096  # potentials count from rest, 1 LSB = 2**-12 of the way to threshold
 EXCITATORY_REVERSAL = 16384  # 4 thresholds above rest
 INHIBITORY_DEPTH = 4096  # 1 threshold below rest
@@ -46,9 +46,9 @@ def rest_units(head: ptr32, mem: ptr16) -> int:
     at = head[UNITS_AT]
     layer = LAYERS_AT
     for _k in range(head[N_LAYERS]):
-        for i in range(UNIT_WORDS * head[layer + N_OUT]):
+        for i in range(SPIKING_WORDS * head[layer + N_OUT]):
             mem[at + i] = 0
-        at += UNIT_WORDS * head[layer + N_OUT]
+        at += SPIKING_WORDS * head[layer + N_OUT]
         layer += LAYER_WORDS
     rest(head, mem)
     return 0
@@ -101,7 +101,7 @@ def fire(head: ptr32, mem: ptr16, at: int, unit: int, n: int) -> int:
         mem[unit] = v & 0xFFFF
         mem[unit + 1] = s
         mem[i] = s
-        unit += UNIT_WORDS
+        unit += SPIKING_WORDS
     return 0
 
 
@@ -136,7 +136,7 @@ def tick(head: ptr32, mem: ptr16, amount: int) -> int:
             activate(mem, head[TABLE_AT], head[layer + ACTIVATION], signal + n_in, n_out)
         weight += (n_in + 1) * n_out
         sign += (n_out + 15) >> 4
-        unit += UNIT_WORDS * n_out
+        unit += SPIKING_WORDS * n_out
         signal += n_in
         layer += LAYER_WORDS
     head[SATURATED] += saturated
