@@ -223,7 +223,16 @@ def test_violations_come_in_order_of_lines_and_all_at_once() -> None:
 
 # ------------------------------------------------------------------------------------------------- the firmware
 
-KERNELS = ("kernels.checksum", "kernels.network", "kernels.random", "kernels.trial", "kernels.update", "layout")
+KERNELS = (
+    "kernels.checksum",
+    "kernels.eligibility",
+    "kernels.network",
+    "kernels.random",
+    "kernels.search",
+    "kernels.trial",
+    "kernels.update",
+    "layout",
+)
 
 
 def test_the_whole_firmware_passes() -> None:

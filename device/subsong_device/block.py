@@ -8,6 +8,7 @@ import gc
 from subsong_device import frames, layout
 from subsong_device.faults import BLOCK, CHECKSUM, Fault
 from subsong_device.link import shared_buffer
+from subsong_device.task_check import check_task
 
 _FOLDERS = ("learners", "viper", "machine")
 
@@ -37,10 +38,21 @@ def collect():
 NEEDS = (
     (0, 0, 0, 0),  # weight_perturbation
     (1, 1, 0, 0),  # node_perturbation
-    (1, 1, 3, 0),  # conductance_perturbation
-    (1, 1, 3, 0),  # songbird
+    (1, 1, 0, 0),  # activity_difference
+    (1, 1, 1, 0),  # hebb
+    (0, 0, 0, 0),  # keep_if_better
+    (0, 0, 0, 0),  # run_and_tumble
+    (1, 1, layout.SPIKING_WORDS, 0),  # conductance_perturbation
+    (1, 1, layout.SPIKING_WORDS, 0),  # songbird
 )
 # Ranges of the words of head that are a rule's own (layout.OWN ..), in the same order: word, lowest, highest.
+_CODE_AND_VELOCITY = (
+    (layout.CODE, layout.RANDOM_SIGNS, layout.ONE_AT_A_TIME),
+    (layout.CODE_STEP, 0, 0x1FFFFFFF),
+    (layout.TAU, 1, 32767),
+    (layout.WAITING, 0, 32766),
+    (layout.MOMENTUM_SHIFT, 0, 10),
+)
 _INTEGRATE_FIRE = (
     (layout.LEAK_SHIFT, 1, 12),
     (layout.SYNAPSE_SHIFT, 0, 14),
@@ -48,22 +60,25 @@ _INTEGRATE_FIRE = (
     (layout.REFRACTORY, 0, 255),
 )
 OWN_RANGES = (
-    (),  # weight_perturbation
-    (),  # node_perturbation
+    _CODE_AND_VELOCITY,  # weight_perturbation
+    _CODE_AND_VELOCITY,  # node_perturbation
+    (),  # activity_difference
+    ((layout.INPUT_SHIFT, 0, 15),),  # hebb
+    (),  # keep_if_better
+    (),  # run_and_tumble
     _INTEGRATE_FIRE + ((layout.TICK_SHIFT, 0, 10),),  # conductance_perturbation
     _INTEGRATE_FIRE + ((layout.LMAN_SHIFT, 0, 10),),  # songbird
 )
-# The last kind of units that a layer may have, where a rule has more than the activations of units without a state.
-_LAST_KIND = {2: layout.INTEGRATE_FIRE, 3: layout.INTEGRATE_FIRE}
-
-TASK_KINDS = (
-    "patterns",
-    "song",
-)
+# Rules that have integrate-and-fire layers.
+SPIKING = ("conductance_perturbation", "songbird")
+# Rules that gather their updates in a velocity, one more int32 of head a weight, where TAU or MOMENTUM_SHIFT says so;
+# and whose perturbation may be a code.
+WITH_VELOCITY = ("weight_perturbation", "node_perturbation")
+MOST_SIGN_WORDS = 1024  # a step, of a deterministic code over drives
 
 # Ranges of the scalars (docs/arithmetic.md) without which a kernel would leave its buffers or its 32 bits.
 RANGES = (
-    (layout.ESTIMATOR, layout.RUNNING_BASELINE, layout.EACH_STEP),
+    (layout.ESTIMATOR, layout.RUNNING_BASELINE, layout.PERTURBED_PAIR),
     (layout.AMPLITUDE, 1, 16384),
     (layout.RATE, 1, 16383),
     (layout.RATE_SHIFT, 0, 29),
@@ -126,6 +141,11 @@ def _need(condition, word):
         raise Fault(BLOCK, word)
 
 
+def keeps_velocity(rule: int, tau: int, momentum_shift: int) -> bool:
+    """Whether a rule, by its index in frames.RULES, keeps a velocity."""
+    return frames.RULES[rule] in WITH_VELOCITY and (tau > 1 or momentum_shift > 0)
+
+
 def check_block(rule, head, mem_words, n_sensors, n_actuators):
     """Check everything in head that kernels use as a count, an offset or a shift.
 
@@ -141,6 +161,7 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
     """
     eligibility, bits, unit_words, synapse_words = NEEDS[rule]
     n_layers = head[layout.N_LAYERS]
+    last_kind = layout.INTEGRATE_FIRE if frames.RULES[rule] in SPIKING else layout.LOGISTIC
     rows = layout.LAYERS_AT + layout.LAYER_WORDS * n_layers
     _need(0 < n_layers <= (len(head) - layout.LAYERS_AT) // layout.LAYER_WORDS, layout.N_LAYERS)
     n_weights = 0
@@ -157,7 +178,7 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
         _need(own in (0, n_out), at + layout.RECURRENT)
         _need(n_in == expected + own, at + layout.N_IN)
         kind = head[at + layout.ACTIVATION]
-        _need(layout.IDENTITY <= kind <= _LAST_KIND.get(rule, layout.LOGISTIC), at + layout.ACTIVATION)
+        _need(layout.IDENTITY <= kind <= last_kind, at + layout.ACTIVATION)
         for shift in (layout.PRODUCT_SHIFT, layout.BIAS_SHIFT, layout.DRIVE_SHIFT, layout.INPUT_FRAC):
             _need(0 <= head[at + shift] < 31, at + shift)
         table = table or kind in (layout.TANH, layout.LOGISTIC)
@@ -173,6 +194,13 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
     _need(0 <= head[layout.SIGNALS_AT] <= mem_words - n_signals, layout.SIGNALS_AT)
     if bits:
         _need(0 <= head[layout.SIGNS_AT] <= mem_words - n_signs, layout.SIGNS_AT)
+    if keeps_velocity(rule, head[layout.TAU], head[layout.MOMENTUM_SHIFT]):
+        eligibility += 1
+    if frames.RULES[rule] in WITH_VELOCITY and head[layout.CODE] != layout.RANDOM_SIGNS:
+        if bits:
+            _need(n_signs <= MOST_SIGN_WORDS, layout.CODE)
+        elif head[layout.CODE] == layout.ONE_AT_A_TIME:
+            _need(head[layout.CODE_STEP] < 2 * n_weights, layout.CODE_STEP)
     if eligibility:
         _need(rows <= head[layout.ELIGIBILITY_AT] <= len(head) - eligibility * n_weights, layout.ELIGIBILITY_AT)
     _need(0 <= head[layout.UNITS_AT] <= mem_words - unit_words * n_units, layout.UNITS_AT)
@@ -181,36 +209,3 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
         _need(0 <= head[layout.TABLE_AT] <= mem_words - layout.TABLE_WORDS, layout.TABLE_AT)
     for at, low, high in RANGES + OWN_RANGES[rule]:
         _need(low <= head[at] <= high, at)
-
-
-def check_task(task, n_sensors, n_actuators):
-    """Check the header of a task's block, array('H'), against its length and the network's ends.
-
-    Raises:
-        Fault: BLOCK, its detail 65536 plus the word of the task that is wrong.
-    """
-    base = 0x10000
-    _need(len(task) > layout.TASK_DATA, base)
-    _need(task[layout.TASK_KIND] < len(TASK_KINDS), base + layout.TASK_KIND)
-    _need(task[layout.TASK_INPUTS] == n_sensors, base + layout.TASK_INPUTS)
-    _need(task[layout.TASK_OUTPUTS] == n_actuators, base + layout.TASK_OUTPUTS)
-    _need(task[layout.TASK_ERROR_SHIFT] < 16, base + layout.TASK_ERROR_SHIFT)
-    count = task[layout.TASK_COUNT]
-    if task[layout.TASK_KIND] == layout.SONG:
-        _check_song(task, n_actuators, base)
-    else:
-        data = count * (n_sensors + n_actuators)
-        _need(0 < data <= len(task) - layout.TASK_DATA, base + layout.TASK_COUNT)
-    for at in (layout.TASK_NEXT, layout.TASK_START, layout.TASK_RESUME):
-        _need(task[at] < count, base + at)
-
-
-def _check_song(task, n_actuators, base):
-    _need(len(task) > layout.SONG_TEMPLATE, base)
-    delay = task[layout.SONG_DELAY]
-    data = (task[layout.TASK_COUNT] + 1) * n_actuators + 2 * delay
-    _need(task[layout.TASK_COUNT] > 0, base + layout.TASK_COUNT)
-    _need(data <= len(task) - layout.SONG_TEMPLATE, base + layout.TASK_COUNT)
-    _need(task[layout.SONG_RING] < max(delay, 1), base + layout.SONG_RING)
-    _need(task[layout.SONG_MUSCLE_SHIFT] < 16, base + layout.SONG_MUSCLE_SHIFT)
-    _need(task[layout.SONG_CEILING_SHIFT] < 29, base + layout.SONG_CEILING_SHIFT)

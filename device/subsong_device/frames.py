@@ -58,6 +58,10 @@ MIN_DEADMAN_MS, MAX_DEADMAN_MS = 20, 3600000
 RULES = (
     "weight_perturbation",
     "node_perturbation",
+    "activity_difference",
+    "hebb",
+    "keep_if_better",
+    "run_and_tumble",
     "conductance_perturbation",
     "songbird",
 )

@@ -9,7 +9,7 @@ import numpy as np
 from subsong.errors import ExperimentError
 from subsong.experiment import Experiment, Network
 from subsong.rules import BY_NAME, WEIGHT
-from subsong.song import song_block
+from subsong.tasks import DRIVE_FRAC, SENSOR_FRAC, task_block
 from subsong_device import layout
 
 ACTIVATIONS = {
@@ -24,9 +24,9 @@ ESTIMATORS = {
     "unperturbed_trial": layout.UNPERTURBED_TRIAL,
     "two_sided": layout.TWO_SIDED,
     "each_step": layout.EACH_STEP,
+    "best_so_far": layout.BEST_SO_FAR,
+    "perturbed_pair": layout.PERTURBED_PAIR,
 }
-SENSOR_FRAC = 15
-DRIVE_FRAC = 12
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ def build_block(experiment: Experiment) -> Block:
     """
     network, learner = experiment.network, experiment.learner
     rule = BY_NAME[learner.rule]
-    int32s, bits, unit_words, synapse_words = rule.needs
+    _, bits, unit_words, synapse_words = rule.needs
+    int32s = rule.int32s(learner.tau, learner.momentum_shift)
     sizes = network.layers
     recurrent = network.recurrent or (False,) * (len(sizes) - 1)
     rows: list[int] = []
@@ -132,7 +133,9 @@ def build_block(experiment: Experiment) -> Block:
     head[layout.SYNAPSES_AT] = synapses_at
     head[layout.ELIGIBILITY_AT] = eligibility_at
     for key, option in rule.options:
-        head[option.at] = getattr(learner, key)
+        head[option.at] = option.word(getattr(learner, key))
+    for at, derive in rule.derived:
+        head[at] = derive(experiment)
     for at, stream in ((layout.PERTURBATION, "perturbation"), (layout.ROUNDING, "rounding")):
         seed = stream_seed(experiment.seed, stream)
         head[at], head[at + 1] = seed & 0xFFFF, seed >> 16
@@ -180,31 +183,3 @@ def fix_pools(mem: "np.typing.NDArray[np.uint16]", network: Network) -> None:
 def tanh_table() -> list[int]:
     """Return the 257 words of tanh at (i - 128) / 16, offset by 32768."""
     return [round(32767 * math.tanh((i - 128) / 16)) + 32768 for i in range(layout.TABLE_WORDS)]
-
-
-TASKS: dict[str, list[tuple[tuple[float, ...], tuple[float, ...]]]] = {
-    "xor": [((0, 0), (0,)), ((0, 1), (1,)), ((1, 0), (1,)), ((1, 1), (0,))],
-}
-
-
-def task_block(experiment: Experiment) -> bytes:
-    """Return the on-board task's words (subsong_device.tasks), or nothing for a plant.
-
-    Inputs are words of 1 LSB = 2**-15; targets are in the format of the output layer's activation.
-    """
-    if experiment.plant.kind != "task":
-        return b""
-    if experiment.plant.name == "song":
-        return song_block(experiment)
-    patterns = TASKS[experiment.plant.name]
-    frac = DRIVE_FRAC if experiment.network.activations[-1] == "identity" else SENSOR_FRAC
-    n_in, n_out = len(patterns[0][0]), len(patterns[0][1])
-    words = [layout.PATTERNS, n_in, n_out, frac - DRIVE_FRAC, 0, 0, 0, 0, len(patterns)]
-    for inputs, targets in patterns:
-        words += [_word(v, SENSOR_FRAC) for v in inputs] + [_word(v, frac) for v in targets]
-    return np.array(words, dtype=np.int64).astype("<u2").tobytes()
-
-
-def _word(value: float, frac: int) -> int:
-    word: int = max(-32767, min(32767, round(value * 2**frac)))
-    return word & 0xFFFF

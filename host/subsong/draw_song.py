@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from subsong import song
 from subsong.errors import LogError, SubsongError
 from subsong.experiment import Experiment, parse_experiment
+from subsong.experiment_tasks import SongPlant
 from subsong_device import layout
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def draw(path: Path, out: Path) -> None:
 
     run = read_run(path)
     experiment = parse_experiment(run.header.experiment_toml, str(path))
-    if experiment.plant.kind != "task" or experiment.plant.name != "song":
+    if not isinstance(experiment.plant, SongPlant):
         raise LogError(f"{path}: is no log of the task song; `subsong sim song -o song.mcap` makes one")
     if not {"initial", "final"} <= set(run.states):
         raise LogError(f"{path}: has no first or last state; run it to its end")

@@ -13,6 +13,10 @@ MAX_FILE_BYTES = 1 << 20
 EXAMPLES = (
     "xor",
     "cartpole",
+    "activity_difference",
+    "hebb",
+    "keep_if_better",
+    "run_and_tumble",
     "conductance_perturbation",
     "song",
 )

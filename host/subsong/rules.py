@@ -3,27 +3,33 @@
 The experiment file, the block, the command line, the documents' table and the tests are made from it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from subsong_device import layout
-from subsong_device.block import NEEDS
-from subsong_device.frames import RULES
+from subsong_device.block import NEEDS, keeps_velocity
+from subsong_device.frames import MAX_STEPS, RULES
+
+if TYPE_CHECKING:
+    from subsong.experiment import Experiment
 
 WEIGHT, DRIVE = "weight", "drive"
 DRIVE_FRAC = 12
 BASELINES = ("running_baseline", "each_step")
-PAIRS = ("unperturbed_trial", "two_sided")
+PAIRS = ("unperturbed_trial", "two_sided", "perturbed_pair")
 
 
 @dataclass(frozen=True)
 class Option:
-    """A number of the learner's that only some rules have.
+    """A number of the learner's, or a choice, that only some rules have.
 
     Attributes:
         at: its word of head.
         low, high: inclusive.
         default: where the experiment leaves it out.
         why: what it is, in a few words.
+        choices: what the experiment file calls low, low + 1, ..: it says one of these texts; none: it says the number.
     """
 
     at: int
@@ -31,6 +37,11 @@ class Option:
     high: int
     default: int
     why: str
+    choices: tuple[str, ...] = ()
+
+    def word(self, value: int | str) -> int:
+        """Return what head holds for the experiment file's value."""
+        return value if isinstance(value, int) else self.low + self.choices.index(value)
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,11 @@ class Rule:
         eligibility: e_ij in one line.
         source: where it comes from.
         options: its own keys in [learner].
+        derived: further words of head, each with what computes it from the experiment.
+        rated: whether it has a learning rate; [learner] of a rule without one has neither rate nor rate_shift.
+        zero_mean: whether its random eligibility has zero mean given all that came before, which is what makes a cost
+            that does not depend on the perturbation move nothing on average. Tests hold every rule to what it says.
+        most_steps: of a trial.
         control: what it shows, where it is one.
         spiking: it has integrate-and-fire layers, and learns those alone; other layers are fixed pools.
     """
@@ -59,6 +75,10 @@ class Rule:
     eligibility: str
     source: str
     options: tuple[tuple[str, Option], ...] = ()
+    derived: "tuple[tuple[int, Callable[[Experiment], int]], ...]" = ()
+    rated: bool = True
+    zero_mean: bool = True
+    most_steps: int = MAX_STEPS
     control: str = ""
     spiking: bool = False
 
@@ -66,6 +86,10 @@ class Rule:
     def needs(self) -> tuple[int, int, int, int]:
         """What it keeps: int32 of head a weight, bits of mem a unit, words of mem a unit, words of mem a weight."""
         return NEEDS[RULES.index(self.name)]
+
+    def int32s(self, tau: int, momentum_shift: int) -> int:
+        """Return how many int32 of head it keeps for each weight: eligibility, velocity."""
+        return self.needs[0] + keeps_velocity(RULES.index(self.name), tau, momentum_shift)
 
     def amplitude_frac(self, weight_frac: int) -> int:
         """Return the fraction bits of its amplitude."""
@@ -76,6 +100,35 @@ class Rule:
 TRACE_SHIFT = Option(
     layout.TRACE_SHIFT, 0, 14, 5, 'estimator "each_step": a step fades the eligibility by 2**-trace_shift of itself'
 )
+CODE = Option(
+    layout.CODE,
+    layout.RANDOM_SIGNS,
+    layout.ONE_AT_A_TIME,
+    layout.RANDOM_SIGNS,
+    "of the perturbation",
+    ("random", "walsh_hadamard", "one_at_a_time"),
+)
+TAU = Option(layout.TAU, 1, 32767, 1, "updates that are gathered before the weights move")
+MOMENTUM_SHIFT = Option(
+    layout.MOMENTUM_SHIFT,
+    0,
+    10,
+    0,
+    "a velocity keeps 1 - 2**-momentum_shift of itself after each move; 0: no momentum",
+)
+
+
+def input_shift(experiment: "Experiment") -> int:
+    """Return the least shift of an input, 0..15, with which an eligibility of factors stays within 2**30.
+
+    A factor has 15 fraction bits, and its product with an input is at most 2**30. As many of them come together as a
+    trial has steps, or both trials of a two-sided pair, or, where it fades, 2**trace_shift.
+    """
+    shift = (experiment.run.steps * (2 if experiment.learner.estimator == "two_sided" else 1) - 1).bit_length()
+    if experiment.learner.estimator == "each_step":
+        shift = min(shift, experiment.learner.trace_shift)
+    return shift
+
 
 # Integrate-and-fire units (subsong_device/kernels/integrate_fire.py).
 SPIKING = (
@@ -96,7 +149,8 @@ TABLE = (
         amplitude=4096,
         estimators=("two_sided", "unperturbed_trial", "running_baseline"),
         eligibility="xi_ij / sigma, constant over a trial",
-        source="Barto, Sutton & Anderson 1983; Williams 1992; Seung 2003",
+        source="Barto, Sutton & Anderson 1983; Williams 1992; Seung 2003; McCaughan et al. 2023",
+        options=(("code", CODE), ("tau", TAU), ("momentum_shift", MOMENTUM_SHIFT)),
     ),
     Rule(
         name="node_perturbation",
@@ -105,8 +159,53 @@ TABLE = (
         amplitude=16384,
         estimators=("two_sided", "unperturbed_trial", "running_baseline", "each_step"),
         eligibility="sum over t of xi_i(t) x_j(t) / sigma",
-        source="Williams 1992; Xie & Seung 2004; Fiete & Seung 2006",
+        source="Williams 1992; Xie & Seung 2004; Fiete & Seung 2006; Oripov et al. 2025",
+        options=(("trace_shift", TRACE_SHIFT), ("code", CODE), ("tau", TAU), ("momentum_shift", MOMENTUM_SHIFT)),
+    ),
+    Rule(
+        name="activity_difference",
+        title="Node perturbation from differences of activity",
+        perturbs=DRIVE,
+        amplitude=16384,
+        estimators=("perturbed_pair",),
+        eligibility="(h_i(2) - h_i(1)) x_j, of two perturbed trials of one step",
+        source="Dalm, van Gerven & Ahmad 2023; Koenders et al. 2025",
+        most_steps=1,
+    ),
+    Rule(
+        name="hebb",
+        title="Reward-modulated Hebb",
+        perturbs=DRIVE,
+        amplitude=16384,
+        estimators=("running_baseline", "unperturbed_trial", "each_step"),
+        eligibility="sum over t of y_i(t) x_j(t)",
+        source="Hebb 1949; Legenstein, Pecevski & Maass 2008; Frémaux, Sprekeler & Gerstner 2010",
         options=(("trace_shift", TRACE_SHIFT),),
+        derived=((layout.INPUT_SHIFT, input_shift),),
+        zero_mean=False,
+        control="an eligibility with a mean drifts, and fails",
+    ),
+    Rule(
+        name="keep_if_better",
+        title="Keep if better",
+        perturbs=WEIGHT,
+        amplitude=4096,
+        estimators=("best_so_far",),
+        eligibility="none: the step is kept or taken back",
+        source="Rastrigin 1963; Solis & Wets 1981",
+        rated=False,
+        control="one bit a trial in place of a cost",
+    ),
+    Rule(
+        name="run_and_tumble",
+        title="Run and tumble",
+        perturbs=WEIGHT,
+        amplitude=4096,
+        estimators=("best_so_far",),
+        eligibility="none: the step is kept and made again, or taken back",
+        source="Berg & Brown 1972; Bremermann & Anderson 1989; Anderson 1993",
+        rated=False,
+        control="one bit a trial, and going on where it was good",
     ),
     Rule(
         name="conductance_perturbation",
@@ -148,3 +247,33 @@ OPTIONS: dict[str, tuple[Option, tuple[str, ...]]] = {}
 for _rule in TABLE:
     for _key, _option in _rule.options:
         OPTIONS[_key] = _option, (*OPTIONS.get(_key, (_option, ()))[1], _rule.name)
+
+
+# What the command line and the documents say of a rule; the first is its name.
+COLUMNS = ("rule", "perturbs", "eligibility", "estimators", "own keys", "sources")
+
+
+def rows() -> list[tuple[str, ...]]:
+    """Return what there is to say of every rule, COLUMNS each."""
+    return [
+        (
+            rule.name,
+            {WEIGHT: "weights", DRIVE: "drives"}.get(rule.perturbs, "chance is in the units"),
+            rule.eligibility,
+            ", ".join(rule.estimators),
+            ", ".join(key for key, _ in rule.options) + ("" if rule.rated else "no rate"),
+            rule.source,
+        )
+        for rule in TABLE
+    ]
+
+
+def markdown() -> str:
+    """Return the same as a Markdown table, every name a link to its section, and what each control is one for."""
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    for name, *others in rows():
+        lines.append(f"| [{name}](#{name}) | {' | '.join(others)} |")
+    controls = [rule for rule in TABLE if rule.control]
+    lines += ["", f"{', '.join(rule.name for rule in controls)} are controls:", ""]
+    lines += [f"- {rule.name}: {rule.control}." for rule in controls]
+    return "\n".join(lines) + "\n"

@@ -1,14 +1,6 @@
-"""The song that the task "song" asks for: its template, its HVC, and the words of its block."""
+"""The song that the task "song" asks for: its template, and the numbers of its block."""
 
 import math
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-from subsong_device import layout
-
-if TYPE_CHECKING:
-    from subsong.experiment import Experiment
 
 SENSORS, MUSCLES = 30, 2  # neurons of HVC; channels of the song
 STEPS = 120
@@ -32,19 +24,7 @@ def song_template() -> list[list[float]]:
     for first, last, channels in SYLLABLES:
         for t in range(first, last):
             phase = (t - first) / (last - first)
+            window = min(1.0, 2 * math.sin(math.pi * phase))
             for i, (amplitude, cycles) in enumerate(channels):
-                rows[t][i] = (
-                    amplitude * min(1.0, 2 * math.sin(math.pi * phase)) * math.sin(2 * math.pi * cycles * phase)
-                )
+                rows[t][i] = amplitude * window * math.sin(2 * math.pi * cycles * phase)
     return rows
-
-
-def song_block(experiment: "Experiment") -> bytes:
-    """Return the words of the task's block (subsong_device.kernels.tasks.song)."""
-    identity = experiment.network.activations[-1] == "identity"
-    frac = 12 if identity else 15
-    words = [layout.SONG, SENSORS, MUSCLES, frac - 12, 0, 0, 0, 0, STEPS]
-    words += [SPACING, BURST, DELAY, MUSCLE_SHIFT, CEILING_SHIFT, 0]
-    words += [round(value * 2**frac) & 0xFFFF for row in song_template() for value in row]
-    words += [0] * (MUSCLES + 2 * DELAY)
-    return np.array(words, dtype=np.int64).astype("<u2").tobytes()
