@@ -232,7 +232,7 @@ def test_it_learns_xor_from_where_a_learner_without_a_rate_stays() -> None:
 
 
 def test_an_evaluation_may_be_longer_than_a_trial() -> None:
-    """Its mean cost is that of all its steps, in the run and in the curve of its log; a plant's is as long as a trial."""
+    """Its mean cost is that of all its steps, in the run and in its log's curve; a plant's is as long as a trial."""
     text = example_text("activity_difference").replace("trials = 100000", "trials = 4").replace("= 1000 ", "= 2 ")
     experiment = parse_experiment(text, "test")
     result = simulate(experiment, out=None, engine="cpython")
