@@ -46,7 +46,7 @@ def _option(key: str) -> Any:
 
 
 _Width = Annotated[int, Field(ge=1, le=4095)]
-_Activation = Literal["identity", "hard_tanh", "tanh", "logistic"]
+_Activation = Literal["identity", "hard_tanh", "tanh", "logistic", "integrate_fire"]
 _Range = Annotated[tuple[float, float], ARRAY]
 _Attribute = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
 # An int stays an int: some attributes are counts. Beyond 2**53 it would be no float64.
@@ -62,7 +62,7 @@ class Network(Table):
         "an array of 2 or more whole numbers, 1 to 4095", "inputs, hidden layers, outputs", min_length=2
     )
     activations: Annotated[tuple[_Activation, ...], ARRAY] = other(
-        '"identity", "hard_tanh", "tanh", "logistic"', "one a layer after the input"
+        '"identity", "hard_tanh", "tanh", "logistic"; of some rules "integrate_fire"', "one a layer after the input"
     )
     recurrent: Annotated[tuple[bool, ...], ARRAY] = other(
         "true or false, one a layer after the input; none: no layer is",
@@ -93,6 +93,12 @@ class Learner(Table):
     code: Literal[*OPTIONS["code"][0].choices] = _option("code")  # type: ignore[valid-type]
     tau: int = _option("tau")
     momentum_shift: int = _option("momentum_shift")
+    leak_shift: int = _option("leak_shift")
+    synapse_shift: int = _option("synapse_shift")
+    spike_shift: int = _option("spike_shift")
+    refractory: int = _option("refractory")
+    tick_shift: int = _option("tick_shift")
+    lman_shift: int = _option("lman_shift")
 
     @model_validator(mode="before")
     @classmethod

@@ -17,6 +17,8 @@ EXAMPLES = (
     "hebb",
     "keep_if_better",
     "run_and_tumble",
+    "conductance_perturbation",
+    "song",
 )
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
