@@ -17,6 +17,12 @@ EXAMPLES = (
     "hebb",
     "keep_if_better",
     "run_and_tumble",
+    "linear_teacher",
+    "parity",
+    "letters",
+    "lqr",
+    "delayed_match",
+    "sequence",
 )
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
