@@ -248,8 +248,9 @@ BIG = 0xFFFFFFFF
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("rule", len(frames.RULES)), ("rule", 255), ("mode", 2), ("n_sensors", 0), ("n_sensors", 505), ("n_sensors", 65535),
-        ("n_actuators", 0), ("n_actuators", 503), ("n_actuators", 65535), ("head_words", 47), ("head_words", BIG),
+        ("rule", len(frames.RULES)), ("rule", 255), ("mode", 2), ("n_sensors", 0), ("n_sensors", 505),
+        ("n_sensors", 65535), ("n_actuators", 0), ("n_actuators", 503), ("n_actuators", 65535),
+        ("head_words", 47), ("head_words", BIG),
         ("mem_words", 0), ("mem_words", BIG), ("task_words", 1), ("task_words", BIG), ("deadman_ms", 19),
         ("deadman_ms", 3600001),
     ],
@@ -387,7 +388,8 @@ SECOND = FIRST + layout.LAYER_WORDS
         (FIRST + layout.BIAS_SHIFT, -1), (FIRST + layout.DRIVE_SHIFT, 32), (FIRST + layout.INPUT_FRAC, -1),
         (SECOND + layout.N_IN, 1), (SECOND + layout.N_OUT, 2), (layout.N_WEIGHTS, 8), (layout.N_WEIGHTS, 10),
         (layout.WEIGHTS_AT, -1), (layout.WEIGHTS_AT, 60000), (layout.SIGNALS_AT, 270), (layout.SIGNALS_AT, -2),
-        (layout.SIGNS_AT, 60000), (layout.TABLE_AT, 17), (layout.ELIGIBILITY_AT, SECOND), (layout.ELIGIBILITY_AT, SECOND + 9),
+        (layout.SIGNS_AT, 60000), (layout.TABLE_AT, 17), (layout.ELIGIBILITY_AT, SECOND),
+        (layout.ELIGIBILITY_AT, SECOND + 9),
         (FIRST + layout.RECURRENT, 1), (FIRST + layout.RECURRENT, 2), (SECOND + layout.RECURRENT, -1),
         (layout.UNITS_AT, -1), (layout.SYNAPSES_AT, 60000), (layout.TRACE_SHIFT, 15), (layout.TRACE_SHIFT, -1),
         (layout.ESTIMATOR, 4), (layout.ESTIMATOR, -1), (layout.RATE_SHIFT, 31), (layout.BASELINE_SHIFT, -1),
@@ -404,7 +406,8 @@ def test_a_block_that_points_outside_itself_is_refused(board: BoardInThread, wor
 
 @pytest.mark.parametrize(
     ("word", "value"),
-    [(layout.TASK_KIND, 4000), (layout.TASK_COUNT, 0), (layout.TASK_COUNT, 5), (layout.TASK_START, 4), (layout.TASK_RESUME, 65535), (layout.TASK_INPUTS, 1), (layout.TASK_OUTPUTS, 2),
+    [(layout.TASK_KIND, 4000), (layout.TASK_COUNT, 0), (layout.TASK_COUNT, 5), (layout.TASK_START, 4),
+     (layout.TASK_RESUME, 65535), (layout.TASK_INPUTS, 1), (layout.TASK_OUTPUTS, 2),
      (layout.TASK_NEXT, 4), (layout.TASK_ERROR_SHIFT, 16)],
 )  # fmt: skip
 def test_a_task_that_points_outside_itself_is_refused(board: BoardInThread, word: int, value: int) -> None:

@@ -311,7 +311,9 @@ def test_integers_are_accepted_up_to_their_limits_and_no_further(table: str, nam
     key = f"{table}__{name}" if table else name
     # An option belongs to rules that have it, which may know no "two_sided".
     rule = BY_NAME[OPTIONS[name][1][0] if name in OPTIONS else "weight_perturbation"]
-    tables = changed(CARTPOLE, learner__rule=rule.name, learner__estimator=rule.estimators[0])
+    tables = changed(
+        XOR if name == "evaluate_steps" else CARTPOLE, learner__rule=rule.name, learner__estimator=rule.estimators[0]
+    )
     for good in (low, low + 1, high - 1, high):
         parse(changed(tables, **{key: good}))
     for bad in (low - 1, high + 1, -(2**63), 2**63):

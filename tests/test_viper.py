@@ -3,10 +3,10 @@
 import ast
 import hashlib
 import json
+import os
 import random
 import re
 import struct
-import os
 import subprocess
 import sys
 from collections.abc import Iterator

@@ -34,11 +34,10 @@ from subsong_device.link import shared_buffer
 
 FILE = "known_answers.bin"
 # A learner's: rule, layers, trials, scale of its weights, words of head, words of mem, seed.
-# A table of patterns': TASKS, inputs, trials, error shift, outputs, patterns, seed.
+# A table of patterns': TASKS, inputs, trials, error shift, outputs, patterns, seed; its trials' `evaluate` is 2 for the
+# second of a pair.
 CASE = "<BBBbHHH"
-TRIAL = (
-    "<BBbbiI"  # evaluate (a task: 2 is the second of a pair), steps, scale of sensors (outputs), of costs, cost, answer
-)
+TRIAL = "<BBbbiI"  # evaluate, steps, scale of sensors (outputs), of costs, cost, answer
 TASKS = 0xFF
 TABLE_BYTES = 256
 SCALARS = LAYERS_AT - ESTIMATOR

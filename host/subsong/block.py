@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from subsong.errors import ExperimentError
-from subsong.experiment import Experiment
+from subsong.experiment import Experiment, Network
 from subsong.rules import BY_NAME, WEIGHT
 from subsong.tasks import DRIVE_FRAC, SENSOR_FRAC, task_block
 from subsong_device import layout
@@ -17,6 +17,7 @@ ACTIVATIONS = {
     "hard_tanh": layout.HARD_TANH,
     "tanh": layout.TANH,
     "logistic": layout.LOGISTIC,
+    "integrate_fire": layout.INTEGRATE_FIRE,
 }
 ESTIMATORS = {
     "running_baseline": layout.RUNNING_BASELINE,
@@ -143,6 +144,8 @@ def build_block(experiment: Experiment) -> Block:
     mem = np.zeros(end, dtype="<u2")
     span = min(round(network.init * 2**network.weight_frac), int(head[layout.LIMIT]))
     mem[:n_weights] = initial_weights(n_weights, span, stream_seed(experiment.seed, "init"))
+    if rule.spiking:
+        fix_pools(mem, network)
     if needs_table:
         mem[table_at : table_at + layout.TABLE_WORDS] = tanh_table()
     return Block(learner.rule, head.tobytes(), mem.tobytes(), task_block(experiment), sizes[0], sizes[-1])
@@ -155,6 +158,26 @@ def initial_weights(n: int, span: int, seed: int) -> list[int]:
     draw = load(f"{PACKAGE}.kernels.random", ("draw",), "cpython").draw
     stream = [seed & 0xFFFF, seed >> 16]
     return [((draw(stream, 0) * (2 * span + 1) >> 16) - span) & 0xFFFF for _ in range(n)]
+
+
+def fix_pools(mem: "np.typing.NDArray[np.uint16]", network: Network) -> None:
+    """Write the weights of the layers that spiking rules do not learn: unit i of n pools every n-th input from i on.
+
+    The first of them pushes, the next pulls, and so on; either side's weights have the sum 2. There is no bias.
+    """
+    at = 0
+    for n_in, n_out, kind, own in zip(
+        network.layers, network.layers[1:], network.activations, network.recurrent or (False,) * 99, strict=False
+    ):
+        row = n_in + own * n_out + 1
+        if kind != "integrate_fire":
+            rows = np.zeros((n_out, row), np.int64)
+            for i in range(n_out):
+                pool = np.arange(i, n_in, n_out)
+                for k, side in enumerate((pool[::2], pool[1::2])):
+                    rows[i, side] = (1 - 2 * k) * round(2 * 2**network.weight_frac / max(len(side), 1))
+            mem[at : at + rows.size] = rows.clip(-32767, 32767).ravel().astype("<i2").view("<u2")
+        at += row * n_out
 
 
 def tanh_table() -> list[int]:

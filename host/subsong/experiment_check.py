@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from subsong.experiment_tasks import TASKS
-from subsong.rules import BY_NAME, DRIVE, DRIVE_FRAC, OPTIONS, WEIGHT
+from subsong.rules import BY_NAME, DRIVE, DRIVE_FRAC, OPTIONS, WEIGHT, Rule
 from subsong_device.block import MOST_SIGN_WORDS
 
 Path = tuple[str | int, ...]
@@ -149,6 +149,7 @@ def _check_learner(good: Good) -> Iterator[Problem]:
         rules = OPTIONS[key][1]
         if rule.name not in rules:
             yield Problem(("learner", key), f"{rule.name} has no such number", f"with {' or '.join(rules)}")
+    yield from _check_spiking(good, rule)
     for key in sorted(given & {"rate", "rate_shift"} if not rule.rated else ()):
         yield Problem(("learner", key), f"{rule.name} has no learning rate", f"no {key}")
     steps, layers = good("run.steps"), good("network.layers")
@@ -169,6 +170,25 @@ def _check_learner(good: Good) -> Iterator[Problem]:
             f"{amplitude:g} cannot be added to {of}",
             f"for {rule.name}, {2**-frac:.6g} to {rule.amplitude / 2**frac:g}",
         )
+
+
+def _check_spiking(good: Good, rule: Rule) -> Iterator[Problem]:
+    """Hold the layers' activations against what the rule learns."""
+    activations = good("network.activations")
+    if activations is None:
+        return
+    spiking = [name == "integrate_fire" for name in activations]
+    where = ("network", "activations")
+    if not rule.spiking:
+        if any(spiking):
+            rules = " or ".join(each.name for each in BY_NAME.values() if each.spiking)
+            yield Problem(where, f'{rule.name} has no "integrate_fire" units', f"with {rules}")
+    elif rule.name == "songbird":
+        if spiking != [True] + [False] * (len(spiking) - 1) or any(good("network.recurrent") or ()):
+            what = "the songbird learns one layer, RA, driven by sensors alone"
+            yield Problem(where, what, '"integrate_fire" first and nowhere else, and no recurrent layer')
+    elif not any(spiking):
+        yield Problem(where, f"{rule.name} learns spiking layers, and there is none", '"integrate_fire" somewhere')
 
 
 def _check_plant(good: Good) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args
 from pydantic import Field
 
 from subsong.experiment_keys import Table, real, whole
+from subsong.song import MUSCLES, SENSORS
 from subsong_device.layout import LETTERS_IMAGES
 
 # Beyond this a block is a typing error, not a task.
@@ -289,6 +290,13 @@ class SequencePlant(TaskPlant):
         return super().cost(total, steps // (self.cue_steps + self.length) * self.length, outputs)
 
 
+class SongPlant(TaskPlant):
+    """A song: HVC bursts, motor words are heard through muscles, costs come late (subsong.song)."""
+
+    name: Literal["song"] = Field(description="a song to sing: HVC plays the time, costs come eight steps late")
+    ends: ClassVar[Ends] = Ends((SENSORS, SENSORS), (MUSCLES, MUSCLES))
+
+
 def _presentations(good: Callable[[str], Any], period: int) -> list[tuple[str, str, str]]:
     steps = good("run.steps")
     if steps is None or steps % period == 0:
@@ -305,5 +313,6 @@ Task = (
     | LqrPlant
     | DelayedMatchPlant
     | SequencePlant
+    | SongPlant
 )
 TASKS: dict[str, type[TaskPlant]] = {get_args(each.model_fields["name"].annotation)[0]: each for each in get_args(Task)}

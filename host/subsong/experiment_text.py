@@ -17,6 +17,8 @@ EXAMPLES = (
     "hebb",
     "keep_if_better",
     "run_and_tumble",
+    "conductance_perturbation",
+    "song",
     "linear_teacher",
     "parity",
     "letters",

@@ -49,12 +49,13 @@ class KnownLearner:
     scale: int = -3
     seed: int = 1
     recurrent: tuple[bool, ...] = ()
-    options: Mapping[str, int] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
 
     def toml(self) -> str:
         """Return the experiment file."""
         frac = BY_NAME[self.rule].amplitude_frac(self.weight_frac)
-        options = "\n".join(f"{key} = {value}" for key, value in self.options.items())
+        numbers = {"rate": self.rate, "rate_shift": self.rate_shift} if BY_NAME[self.rule].rated else {}
+        options = "\n".join(f"{key} = {value}" for key, value in (numbers | dict(self.options)).items())
         return f"""
 seed = {self.seed}
 [network]
@@ -66,8 +67,6 @@ weight_frac = {self.weight_frac}
 rule = "{self.rule}"
 estimator = "{self.estimator}"
 amplitude = {self.amplitude / 2**frac!r}
-rate = {self.rate}
-rate_shift = {self.rate_shift}
 baseline_shift = {self.baseline_shift}
 rounding = "{self.rounding}"
 {options}
@@ -76,7 +75,7 @@ kind = "gymnasium"
 id = "None-v0"
 [run]
 trials = 1
-steps = 1
+steps = {min(max(trial.steps for trial in self.trials), BY_NAME[self.rule].most_steps)}
 """
 
     def setup(self) -> bytes:
@@ -130,13 +129,8 @@ _HUGE = (
 _LARGE = tuple(_T(cost_scale=scale, steps=1) for scale in (6, 8, 5, 7, 9, 6, 8, 10))
 _SMALL = tuple(_T(cost_scale=scale, steps=1) for scale in (-14, -9, -15, -8, -7, -10, -6, -13))
 _MIDDLE = tuple(_T(cost_scale=scale, steps=1) for scale in (-1, -2, 0, -1, -2, 0, -1, 0))
-_LONG = (
-    _T(steps=5),
-    _T(steps=4, cost=500),
-    _T(evaluate=1, steps=3),
-    _T(steps=3, cost=-9000),
-    _T(cost_scale=6, steps=5),
-)
+_PAIR = (_T(steps=5), _T(steps=4, cost=500))
+_LONG = (*_PAIR, _T(evaluate=1, steps=3), _T(steps=3, cost=-9000), _T(cost_scale=6, steps=5))
 _EVALUATIONS = (_T(evaluate=1, x_scale=-4), _T(evaluate=1, x_scale=-2))
 _EXACT = (_T(evaluate=1, x_scale=-16, steps=1), _T(x_scale=-16, steps=1), _T(x_scale=-16, steps=1))
 
@@ -178,6 +172,22 @@ def _each_step(rule: str) -> tuple[KnownLearner, ...]:
     )
 
 
+def _coded(rule: str) -> tuple[KnownLearner, ...]:
+    """Return the cases of a rule's codes, and of updates that are gathered before the weights move."""
+    base = KnownLearner(rule, "two_sided", (2, 3, 2), ("tanh", "identity"), _LONG, seed=30)
+    walsh, one = '"walsh_hadamard"', '"one_at_a_time"'
+    trials = tuple(_T(steps=1, cost_scale=scale) for scale in (4, 3, 5, 2, 4, 6, 3, 4))
+    return (
+        replace(base, options={"code": walsh}, layers=(2, 17, 1), trials=trials),
+        replace(base, options={"code": one}, estimator="running_baseline", layers=(1, 1), activations=("tanh",)),
+        replace(base, options={"code": one, "tau": 2}, estimator="unperturbed_trial", trials=trials, seed=31),
+        replace(base, options={"tau": 2, "momentum_shift": 1}, estimator="running_baseline", trials=_SIX, seed=32),
+        replace(base, options={"code": walsh, "momentum_shift": 3}, rounding="nearest", layers=(2, 17, 1), seed=33),
+        replace(base, options={"tau": 2}, rate=16383, rate_shift=0, trials=_HUGE, amplitude=1, weight_frac=8, seed=34),
+        replace(base, options={"tau": 2}, rate=3, rate_shift=29, trials=trials, seed=35),
+    )
+
+
 def _others(rule: str) -> tuple[KnownLearner, ...]:
     """Return a few cases of any rule, one for each of its estimators and one of two layers that hear themselves."""
     first, *rest = BY_NAME[rule].estimators
@@ -196,6 +206,8 @@ CASES: tuple[KnownLearner | KnownTask, ...] = (
     *_perturbation(RULES[0]),
     *_perturbation(RULES[1]),
     *_each_step(RULES[1]),
+    *_coded(RULES[0]),
+    *_coded(RULES[1]),
     *(case for rule in RULES[2:] for case in _others(rule)),
     KnownTask(2, 3, 3, 3, (_T(steps=4), _T(evaluate=2, steps=4, x_scale=1), *_EVALUATIONS, _T(), _T(evaluate=2))),
     KnownTask(1, 2, 2, 0, (_T(steps=3), _T(steps=4, x_scale=-2), _T(evaluate=1, steps=3, x_scale=-3)), seed=2),
@@ -227,5 +239,5 @@ def known_answers() -> bytes:
 
     blank = with_answers(CASES, [0] * sum(len(case.trials) for case in CASES))
     kernels = [(learner_kernels(rule, "cpython"), task_kernels("cpython")) for rule in RULES]
-    computed = [got for _, _, got, _ in answers.play(blank, lambda rule: kernels[rule])]  # type: ignore[no-untyped-call]
+    computed = [got for _, _, got, _ in answers.play(blank, kernels.__getitem__)]  # type: ignore[no-untyped-call]
     return with_answers(CASES, computed)

@@ -64,6 +64,7 @@ class Rule:
             that does not depend on the perturbation move nothing on average. Tests hold every rule to what it says.
         most_steps: of a trial.
         control: what it shows, where it is one.
+        spiking: it has integrate-and-fire layers, and learns those alone; other layers are fixed pools.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Rule:
     zero_mean: bool = True
     most_steps: int = MAX_STEPS
     control: str = ""
+    spiking: bool = False
 
     @property
     def needs(self) -> tuple[int, int, int, int]:
@@ -127,6 +129,17 @@ def input_shift(experiment: "Experiment") -> int:
         shift = min(shift, experiment.learner.trace_shift)
     return shift
 
+
+# Integrate-and-fire units (subsong_device/kernels/integrate_fire.py).
+SPIKING = (
+    ("leak_shift", Option(layout.LEAK_SHIFT, 1, 12, 3, "a tick brings a potential 2**-leak_shift of the way to rest")),
+    (
+        "synapse_shift",
+        Option(layout.SYNAPSE_SHIFT, 0, 14, 3, "a tick takes 2**-synapse_shift of a synaptic activation off it"),
+    ),
+    ("spike_shift", Option(layout.SPIKE_SHIFT, 1, 14, 2, "a spike adds 2**-spike_shift to it")),
+    ("refractory", Option(layout.REFRACTORY, 0, 255, 1, "ticks that a unit rests after a spike")),
+)
 
 TABLE = (
     Rule(
@@ -193,6 +206,36 @@ TABLE = (
         source="Berg & Brown 1972; Bremermann & Anderson 1989; Anderson 1993",
         rated=False,
         control="one bit a trial, and going on where it was good",
+    ),
+    Rule(
+        name="conductance_perturbation",
+        title="Dynamic perturbation of conductances",
+        perturbs=DRIVE,
+        amplitude=16384,
+        estimators=("running_baseline", "unperturbed_trial", "two_sided", "each_step"),
+        eligibility="sum over t of xi_i(t) s_j(t), s_j the synaptic activation",
+        source="Fiete & Seung 2006",
+        options=(
+            ("trace_shift", TRACE_SHIFT),
+            *SPIKING,
+            ("tick_shift", Option(layout.TICK_SHIFT, 0, 10, 0, "a step has 2**tick_shift ticks")),
+        ),
+        spiking=True,
+    ),
+    Rule(
+        name="songbird",
+        title="The songbird",
+        perturbs=DRIVE,
+        amplitude=16384,
+        estimators=("each_step", "running_baseline", "unperturbed_trial", "two_sided"),
+        eligibility="fading sum over t of LMAN_i(t) HVC_j(t)",
+        source="Fiete, Fee & Seung 2007",
+        options=(
+            ("trace_shift", TRACE_SHIFT),
+            *SPIKING,
+            ("lman_shift", Option(layout.LMAN_SHIFT, 0, 10, 1, "LMAN draws anew every 2**lman_shift steps")),
+        ),
+        spiking=True,
     ),
 )
 

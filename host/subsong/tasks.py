@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from subsong import song
 from subsong.experiment_tasks import (
     DelayedMatchPlant,
     ExtendedPlant,
@@ -14,6 +15,7 @@ from subsong.experiment_tasks import (
     LqrPlant,
     ParityPlant,
     SequencePlant,
+    SongPlant,
     XorPlant,
     coarser,
 )
@@ -77,6 +79,8 @@ def task_block(experiment: "Experiment") -> bytes:
             words = _delayed_match(experiment, experiment.plant)
         case SequencePlant():
             words = _sequence(experiment, experiment.plant)
+        case SongPlant():
+            words = _song(experiment)
         case _:
             words = []
     return np.array([word & 0xFFFF for word in words], dtype="<u2").tobytes()
@@ -236,6 +240,14 @@ def _lqr(experiment: "Experiment", plant: LqrPlant) -> list[int]:
         *(round(v * 2**18) for v in drift.flatten()),
         *[0] * (2 * n),
     ]
+
+
+def _song(experiment: "Experiment") -> list[int]:
+    frac = _output_frac(experiment)
+    words = [*_header(experiment, layout.SONG, song.STEPS), song.SPACING, song.BURST, song.DELAY]
+    words += [song.MUSCLE_SHIFT, song.CEILING_SHIFT, 0]
+    words += [word_of(value, frac) for row in song.song_template() for value in row]
+    return words + [0] * (song.MUSCLES + 2 * song.DELAY)
 
 
 def _low(experiment: "Experiment") -> int:

@@ -125,8 +125,9 @@ def _fresh(base: str, taken: set[str]) -> str:
 
 
 class _Shorten:
-    """Turns a long `if` into several with the same condition, each short enough to be jumped over, and a long `while`
-    into one that no condition jumps over or back to.
+    """Makes jumps with a condition short enough.
+
+    A long `if` becomes several with the same condition, a long `while` one that is left by a short `if`.
     """
 
     def __init__(self, function: ast.FunctionDef) -> None:
