@@ -19,6 +19,12 @@ EXAMPLES = (
     "run_and_tumble",
     "conductance_perturbation",
     "song",
+    "linear_teacher",
+    "parity",
+    "letters",
+    "lqr",
+    "delayed_match",
+    "sequence",
 )
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
