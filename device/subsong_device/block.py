@@ -37,6 +37,14 @@ def collect():
 NEEDS = (
     (0, 0, 0, 0),  # weight_perturbation
     (1, 1, 0, 0),  # node_perturbation
+    (1, 0, 1, 0),  # reinforce
+)
+
+# Ranges of each rule's own words, in the same order.
+OWN_RANGES = (
+    (),  # weight_perturbation
+    (),  # node_perturbation
+    ((layout.INPUT_SHIFT, 0, 15),),  # reinforce
 )
 
 TASK_KINDS = ("patterns",)
@@ -44,7 +52,7 @@ TASK_KINDS = ("patterns",)
 # Ranges of the scalars (docs/arithmetic.md) without which a kernel would leave its buffers or its 32 bits.
 RANGES = (
     (layout.ESTIMATOR, layout.RUNNING_BASELINE, layout.EACH_STEP),
-    (layout.AMPLITUDE, 1, 16384),
+    (layout.AMPLITUDE, 0, 16384),
     (layout.RATE, 1, 16383),
     (layout.RATE_SHIFT, 0, 29),
     (layout.BASELINE_SHIFT, 1, 15),
@@ -159,7 +167,7 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
     _need(0 <= head[layout.SYNAPSES_AT] <= mem_words - synapse_words * n_weights, layout.SYNAPSES_AT)
     if table:
         _need(0 <= head[layout.TABLE_AT] <= mem_words - layout.TABLE_WORDS, layout.TABLE_AT)
-    for at, low, high in RANGES:
+    for at, low, high in RANGES + OWN_RANGES[rule]:
         _need(low <= head[at] <= high, at)
 
 

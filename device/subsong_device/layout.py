@@ -56,6 +56,9 @@ TRACE_SHIFT = 34  # EACH_STEP: a step fades the eligibility by 2**-TRACE_SHIFT o
 # 35..39 are the rule's own; its file names them.
 OWN = 35
 
+# reinforce, stochastic_spiking
+INPUT_SHIFT = 35  # inputs are shifted before they enter an eligibility, which then stays below 2**30
+
 LAYERS_AT = 40
 LAYER_WORDS = 8
 # Within a layer's row.

@@ -108,7 +108,7 @@ def build_block(experiment: Experiment) -> Block:
     ):
         ends.append(ends[-1] + words)
     weights_at, signals_at, signs_at, units_at, table_at, synapses_at, end = ends
-    amplitude = round(learner.amplitude * 2 ** rule.amplitude_frac(network.weight_frac))
+    amplitude = round((learner.amplitude or 0) * 2 ** rule.amplitude_frac(network.weight_frac))
     n_layers = len(sizes) - 1
     eligibility_at = layout.LAYERS_AT + layout.LAYER_WORDS * n_layers
 
@@ -131,6 +131,8 @@ def build_block(experiment: Experiment) -> Block:
     head[layout.ELIGIBILITY_AT] = eligibility_at
     for key, option in rule.options:
         head[option.at] = getattr(learner, key)
+    for at, derive in rule.derived:
+        head[at] = derive(experiment)
     for at, stream in ((layout.PERTURBATION, "perturbation"), (layout.ROUNDING, "rounding")):
         seed = stream_seed(experiment.seed, stream)
         head[at], head[at + 1] = seed & 0xFFFF, seed >> 16

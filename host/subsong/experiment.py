@@ -96,7 +96,9 @@ class Learner(_Table):
     estimator: Literal["running_baseline", "unperturbed_trial", "two_sided", "each_step"] = Field(
         "two_sided", description="what the cost is measured against"
     )
-    amplitude: float = _real("perturbation of a weight, or of a unit's drive, real units", ..., "above 0", gt=0.0)
+    amplitude: float | None = _real(
+        "perturbation of a weight, or of a unit's drive, real units", None, "above 0", gt=0.0
+    )
     rate: int = _whole(1, 16383, "eta = rate * 2**-rate_shift, weight LSBs a cost count")
     rate_shift: int = _whole(0, 29, "eta = rate * 2**-rate_shift")
     baseline_shift: int = _whole(1, 15, "running baseline: b += (C - b) * 2**-baseline_shift", 3)

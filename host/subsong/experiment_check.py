@@ -7,13 +7,13 @@ spans several keys is checked whenever the keys that it needs are good by themse
 import difflib
 import math
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from subsong.rules import BY_NAME, DRIVE_FRAC, OPTIONS, WEIGHT
+from subsong.rules import BY_NAME, DRIVE_FRAC, OPTIONS, WEIGHT, Rule
 
 Path = tuple[str | int, ...]
 
@@ -148,6 +148,21 @@ def _check_learner(good: Good) -> Iterator[Problem]:
         rules = OPTIONS[key][1]
         if rule.name not in rules:
             yield Problem(("learner", key), f"{rule.name} has no such number", f"with {' or '.join(rules)}")
+    for k, name in enumerate(good("network.activations") or ()):
+        if name not in rule.activations:
+            allowed = " or ".join(f'"{each}"' for each in rule.activations)
+            yield Problem(("network", "activations", k), f'"{name}" is none of {rule.name}\'s', allowed)
+    yield from _check_amplitude(good, rule, given)
+
+
+def _check_amplitude(good: Good, rule: Rule, given: Set[str]) -> Iterator[Problem]:
+    path = ("learner", "amplitude")
+    if not rule.perturbs:
+        if "amplitude" in given:
+            yield Problem(path, f"{rule.name} has none: chance is in its units themselves", "to leave it out")
+        return
+    if "amplitude" not in given:
+        yield Problem(path, "is missing", "a number, above 0")
     amplitude, weight_frac = good("learner.amplitude"), good("network.weight_frac")
     if amplitude is None or weight_frac is None:
         return
@@ -155,7 +170,7 @@ def _check_learner(good: Good) -> Iterator[Problem]:
     if not 1 <= round(amplitude * 2**frac) <= rule.amplitude:
         of = f"a weight at weight_frac = {frac}" if rule.perturbs == WEIGHT else f"a drive (1 LSB = 2**-{frac})"
         yield Problem(
-            ("learner", "amplitude"),
+            path,
             f"{amplitude:g} cannot be added to {of}",
             f"for {rule.name}, {2**-frac:.6g} to {rule.amplitude / 2**frac:g}",
         )

@@ -3,16 +3,22 @@
 The experiment file, the block, the command line, the documents' table and the tests are made from it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from subsong_device import layout
 from subsong_device.block import NEEDS
 from subsong_device.frames import RULES
 
+if TYPE_CHECKING:
+    from subsong.experiment import Experiment
+
 WEIGHT, DRIVE = "weight", "drive"
 DRIVE_FRAC = 12
 BASELINES = ("running_baseline", "each_step")
 PAIRS = ("unperturbed_trial", "two_sided")
+ACTIVATIONS = ("identity", "hard_tanh", "tanh", "logistic")
 
 
 @dataclass(frozen=True)
@@ -42,11 +48,13 @@ class Rule:
         title: as people call it.
         perturbs: "weight" or "drive", in whose LSBs its amplitude is; "" where chance is in the units themselves, and
             there is no amplitude.
-        amplitude: the largest, in those LSBs.
+        amplitude: the largest, in those LSBs; 0 where there is none.
         estimators: those that it takes, its default first.
         eligibility: e_ij in one line.
         source: where it comes from.
         options: its own keys in [learner].
+        activations: those that its units may have.
+        derived: further words of head, each with what computes it from the experiment.
         control: what it shows, where it is one.
     """
 
@@ -58,6 +66,8 @@ class Rule:
     eligibility: str
     source: str
     options: tuple[tuple[str, Option], ...] = ()
+    activations: tuple[str, ...] = ACTIVATIONS
+    derived: "tuple[tuple[int, Callable[[Experiment], int]], ...]" = ()
     control: str = ""
 
     @property
@@ -74,6 +84,15 @@ class Rule:
 TRACE_SHIFT = Option(
     layout.TRACE_SHIFT, 0, 14, 5, 'estimator "each_step": a step fades the eligibility by 2**-trace_shift of itself'
 )
+
+
+def input_shift(experiment: "Experiment") -> int:
+    """Return the least shift of the inputs, to 2**(15 - shift), with which an eligibility cannot reach 2**30."""
+    shift = (experiment.run.steps - 1).bit_length()
+    if experiment.learner.estimator == "each_step":
+        shift = min(shift, experiment.learner.trace_shift)
+    return shift
+
 
 TABLE = (
     Rule(
@@ -94,6 +113,18 @@ TABLE = (
         eligibility="sum over t of xi_i(t) x_j(t) / sigma",
         source="Williams 1992; Xie & Seung 2004; Fiete & Seung 2006",
         options=(("trace_shift", TRACE_SHIFT),),
+    ),
+    Rule(
+        name="reinforce",
+        title="REINFORCE, Bernoulli-logistic units",
+        perturbs="",
+        amplitude=0,
+        estimators=BASELINES,
+        eligibility="sum over t of (s_i(t) - p_i(t)) x_j(t)",
+        source="Williams 1992",
+        options=(("trace_shift", TRACE_SHIFT),),
+        activations=("logistic", "tanh"),
+        derived=((layout.INPUT_SHIFT, input_shift),),
     ),
 )
 

@@ -19,6 +19,7 @@ from subsong.block import Block, build_block, stream_seed
 from subsong.console import Progress, SilentProgress
 from subsong.errors import ExperimentError, LogError, PlantError
 from subsong.experiment import Experiment, GymnasiumPlant
+from subsong.rules import BASELINES
 from subsong.runlog import Recorder, RunHeader, Step
 from subsong_device.layout import ARITHMETIC_VERSION, COST_LIMIT
 from subsong_sim.learner import Ended, StepHook, TrialSummary
@@ -86,7 +87,7 @@ def learn(
 ) -> None:
     """Run an experiment's schedule; fill in `result` as it goes, so that an interrupted run has one too."""
     run = experiment.run
-    paired = 1 if experiment.learner.estimator == "running_baseline" else 2
+    paired = 1 if experiment.learner.estimator in BASELINES else 2
     episodes = run.evaluate_episodes if isinstance(experiment.plant, GymnasiumPlant) else 1
     number = 0
     began = time.monotonic()

@@ -113,17 +113,18 @@ def accumulate_signs(head: ptr32, mem: ptr16) -> int:
 
 
 def accumulate_factors(head: ptr32, mem: ptr16, shift: int) -> int:
-    """Add (factor_i * x_j) >> shift to every eligibility e_ij; a bias sees the input 1.0.
+    """Add factor_i * (x_j * 2**-shift) to every eligibility e_ij; a bias sees the input 1.0.
 
     Args:
         head: layer rows, the eligibility.
         mem: signals; a factor of each unit at UNITS_AT, int16, 1 LSB = 2**-15.
-        shift: of the input, before it is multiplied, so that what has zero mean keeps it; 0..15.
+        shift: of the input, rounded, before it is multiplied, so that what has zero mean keeps it; 0..15.
 
     Scaling and overflow: shift is such that 2**(30 - shift) times the steps that an eligibility lasts is at most 2**30.
     """
     e = head[ELIGIBILITY_AT]
     at = head[UNITS_AT]
+    half = (1 << shift) >> 1  # 1.0 is the word 32767: rounded, it is the bias's 1.0
     signal = head[SIGNALS_AT]
     layer = LAYERS_AT
     for _k in range(head[N_LAYERS]):
@@ -133,7 +134,7 @@ def accumulate_factors(head: ptr32, mem: ptr16, shift: int) -> int:
             factor = (mem[at] ^ 0x8000) - 0x8000
             at += 1
             for j in range(n_in):
-                head[e + j] += factor * (((mem[signal + j] ^ 0x8000) - 0x8000) >> shift)
+                head[e + j] += factor * (((mem[signal + j] ^ 0x8000) - 0x8000 + half) >> shift)
             e += n_in
             head[e] += factor * one
             e += 1
