@@ -7,7 +7,7 @@ spans several keys is checked whenever the keys that it needs are good by themse
 import difflib
 import math
 import typing
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -155,7 +155,7 @@ def _check_learner(good: Good) -> Iterator[Problem]:
     yield from _check_amplitude(good, rule, given)
 
 
-def _check_amplitude(good: Good, rule: Rule, given: Set[str]) -> Iterator[Problem]:
+def _check_amplitude(good: Good, rule: Rule, given: set[str]) -> Iterator[Problem]:
     path = ("learner", "amplitude")
     if not rule.perturbs:
         if "amplitude" in given:
