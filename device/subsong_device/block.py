@@ -38,6 +38,8 @@ NEEDS = (
     (0, 0, 0, 0),  # weight_perturbation
     (1, 1, 0, 0),  # node_perturbation
     (1, 0, 1, 0),  # reinforce
+    (1, 0, 2, 1),  # hedonistic_synapse
+    (1, 0, 3, 0),  # stochastic_spiking
 )
 
 # Ranges of each rule's own words, in the same order.
@@ -45,6 +47,18 @@ OWN_RANGES = (
     (),  # weight_perturbation
     (),  # node_perturbation
     ((layout.INPUT_SHIFT, 0, 15),),  # reinforce
+    (  # hedonistic_synapse
+        (layout.LEAK_SHIFT, 0, 14),
+        (layout.THRESHOLD, 1, 32767),
+        (layout.FILTER_SHIFT, 0, 14),
+        (layout.SPIKE, 1, 32767),
+    ),
+    (  # stochastic_spiking
+        (layout.INPUT_SHIFT, 0, 15),
+        (layout.PEAK_SHIFT, 0, 14),
+        (layout.FILTER_SHIFT, 0, 14),
+        (layout.SPIKE, 1, 32767),
+    ),
 )
 
 TASK_KINDS = ("patterns",)

@@ -59,6 +59,18 @@ OWN = 35
 # reinforce, stochastic_spiking
 INPUT_SHIFT = 35  # inputs are shifted before they enter an eligibility, which then stays below 2**30
 
+# stochastic_spiking
+PEAK_SHIFT = 36  # a unit's probability to spike in a step is at most 2**-PEAK_SHIFT
+
+# stochastic_spiking, hedonistic_synapse
+FILTER_SHIFT = 37  # a step takes 2**-FILTER_SHIFT of a filtered spike train off it
+SPIKE = 38  # what a spike adds to it
+
+# hedonistic_synapse
+LEAK_SHIFT = 35  # a step brings a potential 2**-LEAK_SHIFT of the way to rest
+THRESHOLD = 36  # of a potential, 1 LSB = 2**-12
+STRENGTH = 39  # the synapses' strengths are uniform in +-STRENGTH, 1 LSB = 2**-12
+
 LAYERS_AT = 40
 LAYER_WORDS = 8
 # Within a layer's row.

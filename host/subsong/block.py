@@ -141,6 +141,9 @@ def build_block(experiment: Experiment) -> Block:
     mem = np.zeros(end, dtype="<u2")
     span = min(round(network.init * 2**network.weight_frac), int(head[layout.LIMIT]))
     mem[:n_weights] = initial_weights(n_weights, span, stream_seed(experiment.seed, "init"))
+    if rule.strength:
+        strengths = stream_seed(experiment.seed, "strength")
+        mem[synapses_at:] = initial_weights(n_weights, getattr(learner, rule.strength), strengths)
     if needs_table:
         mem[table_at : table_at + layout.TABLE_WORDS] = tanh_table()
     return Block(learner.rule, head.tobytes(), mem.tobytes(), task_block(experiment), sizes[0], sizes[-1])
@@ -172,7 +175,7 @@ def task_block(experiment: Experiment) -> bytes:
     """
     if experiment.plant.kind != "task":
         return b""
-    patterns = TASKS[experiment.plant.name]
+    patterns = [pattern for pattern in TASKS[experiment.plant.name] for _ in range(experiment.plant.hold)]
     frac = DRIVE_FRAC if experiment.network.activations[-1] == "identity" else SENSOR_FRAC
     n_in, n_out = len(patterns[0][0]), len(patterns[0][1])
     words = [layout.PATTERNS, n_in, n_out, frac - DRIVE_FRAC, 0, 0, 0, 0, len(patterns)]

@@ -106,6 +106,11 @@ class Learner(_Table):
         "stochastic", description='how an update is rounded to int16; "nearest" is a control'
     )
     trace_shift: int = _option("trace_shift")
+    leak_shift: int = _option("leak_shift")
+    threshold: int = _option("threshold")
+    strength: int = _option("strength")
+    peak_shift: int = _option("peak_shift")
+    filter_shift: int = _option("filter_shift")
 
 
 class MismatchTable(_Table):
@@ -158,6 +163,7 @@ class TaskPlant(_Table):
 
     kind: Literal["task"]
     name: Literal["xor"] = Field(description="the task")
+    hold: int = _whole(1, 1024, "steps for which each pattern is shown", 1)
 
 
 class Run(_Table):

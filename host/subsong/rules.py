@@ -54,6 +54,7 @@ class Rule:
         source: where it comes from.
         options: its own keys in [learner].
         activations: those that its units may have.
+        strength: the option that is the span of its words of synapses: each is uniform in +-span, of the stream "strength".
         derived: further words of head, each with what computes it from the experiment.
         control: what it shows, where it is one.
     """
@@ -67,6 +68,7 @@ class Rule:
     source: str
     options: tuple[tuple[str, Option], ...] = ()
     activations: tuple[str, ...] = ACTIVATIONS
+    strength: str = ""
     derived: "tuple[tuple[int, Callable[[Experiment], int]], ...]" = ()
     control: str = ""
 
@@ -84,6 +86,11 @@ class Rule:
 TRACE_SHIFT = Option(
     layout.TRACE_SHIFT, 0, 14, 5, 'estimator "each_step": a step fades the eligibility by 2**-trace_shift of itself'
 )
+LEAK_SHIFT = Option(layout.LEAK_SHIFT, 1, 12, 3, "a tick brings a potential 2**-leak_shift of the way to rest")
+THRESHOLD = Option(layout.THRESHOLD, 1, 32767, 4096, "of a unit's potential, 1 LSB = 2**-12")
+STRENGTH = Option(layout.STRENGTH, 1, 32767, 4096, "of a synapse, uniform in +-strength, 1 LSB = 2**-12")
+PEAK_SHIFT = Option(layout.PEAK_SHIFT, 0, 10, 3, "a unit spikes in a step with a probability of at most 2**-peak_shift")
+FILTER_SHIFT = Option(layout.FILTER_SHIFT, 0, 12, 4, "a step takes 2**-filter_shift of a filtered spike train off it")
 
 
 def input_shift(experiment: "Experiment") -> int:
@@ -92,6 +99,13 @@ def input_shift(experiment: "Experiment") -> int:
     if experiment.learner.estimator == "each_step":
         shift = min(shift, experiment.learner.trace_shift)
     return shift
+
+
+def spike(experiment: "Experiment") -> int:
+    """Return what a spike adds to a filtered spike train: at the highest rate its mean is 1.0."""
+    learner = experiment.learner
+    peak = learner.peak_shift if learner.rule == "stochastic_spiking" else 0
+    return max(1, min(32767, round(2.0 ** (15 + peak - learner.filter_shift))))
 
 
 TABLE = (
@@ -125,6 +139,37 @@ TABLE = (
         options=(("trace_shift", TRACE_SHIFT),),
         activations=("logistic", "tanh"),
         derived=((layout.INPUT_SHIFT, input_shift),),
+    ),
+    Rule(
+        name="hedonistic_synapse",
+        title="Hedonistic synapse",
+        perturbs="",
+        amplitude=0,
+        estimators=BASELINES,
+        eligibility="sum over presynaptic spikes of 1 - p_ij on release, -p_ij on failure",
+        source="Seung 2003",
+        options=(
+            ("trace_shift", TRACE_SHIFT),
+            ("leak_shift", LEAK_SHIFT),
+            ("threshold", THRESHOLD),
+            ("strength", STRENGTH),
+            ("filter_shift", FILTER_SHIFT),
+        ),
+        activations=("logistic",),
+        strength="strength",
+        derived=((layout.SPIKE, spike),),
+    ),
+    Rule(
+        name="stochastic_spiking",
+        title="Stochastic spiking",
+        perturbs="",
+        amplitude=0,
+        estimators=BASELINES,
+        eligibility="sum over t of phi_i(t) (S_i(t) - p_i(t)) h_j(t)",
+        source="Xie & Seung 2004",
+        options=(("trace_shift", TRACE_SHIFT), ("peak_shift", PEAK_SHIFT), ("filter_shift", FILTER_SHIFT)),
+        activations=("logistic",),
+        derived=((layout.INPUT_SHIFT, input_shift), (layout.SPIKE, spike)),
     ),
 )
 
