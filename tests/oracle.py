@@ -324,8 +324,7 @@ class Task:
         """Begin a trial: an evaluation, or the first (phase 0) or second of a pair."""
         if evaluate:
             if not self.evaluating:
-                self.resume, self.evaluating = self.next, 1
-            self.next = 0
+                self.resume, self.evaluating, self.next = self.next, 1, 0
             return
         if self.evaluating:
             self.next, self.evaluating = self.resume, 0

@@ -8,6 +8,7 @@ import gc
 from subsong_device import frames, layout
 from subsong_device.faults import BLOCK, CHECKSUM, Fault
 from subsong_device.link import shared_buffer
+from subsong_device.task_check import check_task
 
 _FOLDERS = ("learners", "viper", "machine")
 
@@ -60,8 +61,6 @@ OWN_RANGES = (
         (layout.SPIKE, 1, 32767),
     ),
 )
-
-TASK_KINDS = ("patterns",)
 
 # Ranges of the scalars (docs/arithmetic.md) without which a kernel would leave its buffers or its 32 bits.
 RANGES = (
@@ -183,22 +182,3 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
         _need(0 <= head[layout.TABLE_AT] <= mem_words - layout.TABLE_WORDS, layout.TABLE_AT)
     for at, low, high in RANGES + OWN_RANGES[rule]:
         _need(low <= head[at] <= high, at)
-
-
-def check_task(task, n_sensors, n_actuators):
-    """Check the header of a task's block, array('H'), against its length and the network's ends.
-
-    Raises:
-        Fault: BLOCK, its detail 65536 plus the word of the task that is wrong.
-    """
-    base = 0x10000
-    _need(len(task) > layout.TASK_DATA, base)
-    _need(task[layout.TASK_KIND] < len(TASK_KINDS), base + layout.TASK_KIND)
-    _need(task[layout.TASK_INPUTS] == n_sensors, base + layout.TASK_INPUTS)
-    _need(task[layout.TASK_OUTPUTS] == n_actuators, base + layout.TASK_OUTPUTS)
-    _need(task[layout.TASK_ERROR_SHIFT] < 16, base + layout.TASK_ERROR_SHIFT)
-    count = task[layout.TASK_COUNT]
-    data = count * (n_sensors + n_actuators)
-    _need(0 < data <= len(task) - layout.TASK_DATA, base + layout.TASK_COUNT)
-    for at in (layout.TASK_NEXT, layout.TASK_START, layout.TASK_RESUME):
-        _need(task[at] < count, base + at)

@@ -108,5 +108,59 @@ TASK_RESUME = 6  # where learning goes on after an evaluation
 TASK_EVALUATING = 7  # 1: the last trial was an evaluation
 TASK_COUNT = 8  # how many there are of what NEXT counts
 TASK_DATA = 9  # patterns, and whatever else a kind keeps
+# The kinds that draw keep two 16-bit words a stream there first.
+TASK_STREAM = 9  # what trials draw, both of a pair the same
+TASK_REWIND = 11  # where it was when the pair began
+TASK_LEARNING = 13  # where learning goes on with it after an evaluation
+TASK_SEED = 15  # where it is when evaluations begin
+TASK_OWN = 17  # what else such a kind keeps
 
 PATTERNS = 0
+LINEAR_TEACHER = 1
+LETTERS = 2
+EXTENDED = 3
+LQR = 4
+DELAYED_MATCH = 5
+SEQUENCE = 6
+
+# linear_teacher
+TEACHER_NOISE = 17  # two words: the stream of the measurement noise
+TEACHER_SIGNS = 19  # 1: inputs are random signs; 0: sums of coins
+TEACHER_UNIT = 20  # a quarter of an input's standard deviation, in sensor words
+TEACHER_PRODUCT_SHIFT = 21
+TEACHER_DRIVE_SHIFT = 22
+TEACHER_COST_SHIFT = 23
+TEACHER_NOISE_SIZE = 24  # a quarter of the noise's standard deviation is SIZE * 2**SHIFT counts
+TEACHER_NOISE_SHIFT = 25
+TEACHER_DATA = 26  # targets of the step, then the teacher's weights, row after row
+
+# letters
+LETTERS_STRIDE = 9  # the next image's number is this much further
+LETTERS_DATA = 10  # four targets, one after the other; then four glyphs of five rows of five bits
+LETTERS_IMAGES = 44136
+
+# extended
+EXTENDED_COST_SHIFT = 9
+EXTENDED_DATA = 10  # steps: inputs and targets
+
+# lqr
+LQR_START = 17  # the initial state is this times (heads - 32), in state words
+LQR_NOISE = 18  # so is every step's perturbation of the state
+LQR_Q = 19  # a state's squared word, in units of 2**13, costs LQR_Q * 2**-LQR_Q_SHIFT counts
+LQR_Q_SHIFT = 20
+LQR_STATE = 21  # sensor word and three fraction bits of each; then A - I, row after row; then room for new states
+
+# delayed_match
+MATCH_CUE_STEPS = 17
+MATCH_PROBE_AT = 18  # step of the presentation at which the probe comes
+MATCH_RESPONSE_AT = 19  # step from which on the output is judged
+MATCH_SAME = 20  # target where the probe is the cue, and where it is not
+MATCH_OTHER = 21
+MATCH_CUE = 22  # of this presentation
+MATCH_PROBE = 23
+MATCH_TARGET = 24
+
+# sequence
+SEQUENCE_CUE_STEPS = 17
+SEQUENCE_CHOICE = 18  # of this presentation
+SEQUENCE_DATA = 19  # for each choice, for each step after the cue: targets

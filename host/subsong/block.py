@@ -9,6 +9,7 @@ import numpy as np
 from subsong.errors import ExperimentError
 from subsong.experiment import Experiment
 from subsong.rules import BY_NAME, WEIGHT
+from subsong.tasks import DRIVE_FRAC, SENSOR_FRAC, task_block
 from subsong_device import layout
 
 ACTIVATIONS = {
@@ -23,8 +24,6 @@ ESTIMATORS = {
     "two_sided": layout.TWO_SIDED,
     "each_step": layout.EACH_STEP,
 }
-SENSOR_FRAC = 15
-DRIVE_FRAC = 12
 
 
 @dataclass(frozen=True)
@@ -161,29 +160,3 @@ def initial_weights(n: int, span: int, seed: int) -> list[int]:
 def tanh_table() -> list[int]:
     """Return the 257 words of tanh at (i - 128) / 16, offset by 32768."""
     return [round(32767 * math.tanh((i - 128) / 16)) + 32768 for i in range(layout.TABLE_WORDS)]
-
-
-TASKS: dict[str, list[tuple[tuple[float, ...], tuple[float, ...]]]] = {
-    "xor": [((0, 0), (0,)), ((0, 1), (1,)), ((1, 0), (1,)), ((1, 1), (0,))],
-}
-
-
-def task_block(experiment: Experiment) -> bytes:
-    """Return the on-board task's words (subsong_device.tasks), or nothing for a plant.
-
-    Inputs are words of 1 LSB = 2**-15; targets are in the format of the output layer's activation.
-    """
-    if experiment.plant.kind != "task":
-        return b""
-    patterns = [pattern for pattern in TASKS[experiment.plant.name] for _ in range(experiment.plant.hold)]
-    frac = DRIVE_FRAC if experiment.network.activations[-1] == "identity" else SENSOR_FRAC
-    n_in, n_out = len(patterns[0][0]), len(patterns[0][1])
-    words = [layout.PATTERNS, n_in, n_out, frac - DRIVE_FRAC, 0, 0, 0, 0, len(patterns)]
-    for inputs, targets in patterns:
-        words += [_word(v, SENSOR_FRAC) for v in inputs] + [_word(v, frac) for v in targets]
-    return np.array(words, dtype=np.int64).astype("<u2").tobytes()
-
-
-def _word(value: float, frac: int) -> int:
-    word: int = max(-32767, min(32767, round(value * 2**frac)))
-    return word & 0xFFFF

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     StringConstraints,
@@ -26,6 +24,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from subsong.errors import ExperimentError
 from subsong.experiment_check import Good, Problem, cross_checks, describe
+from subsong.experiment_keys import ARRAY, Table, other, real, whole
+from subsong.experiment_tasks import Task, TaskPlant
 from subsong.experiment_text import parse_toml, read_text, to_toml
 from subsong.rules import OPTIONS
 from subsong_device.frames import RULES
@@ -34,32 +34,15 @@ if TYPE_CHECKING:
     from subsong_sim.plants.spec import Mismatch, PlantSpec
 
 
-def _whole(low: int, high: int, why: str, default: Any = ...) -> Any:
-    """Declare an integer key with inclusive limits."""
-    return _other(f"a whole number, {low} to {high}", why, default, ge=low, le=high)
-
-
-def _real(why: str, default: Any = ..., allowed: str = "", **limits: float) -> Any:
-    """Declare a real key with pydantic's limits (ge, gt, le, lt) and the same in words."""
-    return _other(f"a number{allowed and ', ' + allowed}", why, default, **limits)
-
-
-def _other(allowed: str, why: str, default: Any = ..., **constraints: Any) -> Any:
-    """Declare a key of any kind, saying in words what is allowed."""
-    return Field(default, description=why, json_schema_extra={"allowed": allowed}, **constraints)
-
-
 def _option(key: str) -> Any:
     """Declare a key that only some rules have (subsong.rules)."""
     option, rules = OPTIONS[key]
-    return _whole(option.low, option.high, f"{option.why} ({', '.join(rules)})", option.default)
+    return whole(option.low, option.high, f"{option.why} ({', '.join(rules)})", option.default)
 
 
-# TOML has arrays, never tuples: only the outer shape is lax, what lies inside stays strict.
-_ARRAY = Field(strict=False)
 _Width = Annotated[int, Field(ge=1, le=4095)]
 _Activation = Literal["identity", "hard_tanh", "tanh", "logistic"]
-_Range = Annotated[tuple[float, float], _ARRAY]
+_Range = Annotated[tuple[float, float], ARRAY]
 _Attribute = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
 # An int stays an int: some attributes are counts. Beyond 2**53 it would be no float64.
 _Parameters = dict[
@@ -67,41 +50,37 @@ _Parameters = dict[
 ]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Network(_Table):
+class Network(Table):
     """Shape and word format of the network that is learned. Weights are int16."""
 
-    layers: Annotated[tuple[_Width, ...], _ARRAY] = _other(
+    layers: Annotated[tuple[_Width, ...], ARRAY] = other(
         "an array of 2 or more whole numbers, 1 to 4095", "inputs, hidden layers, outputs", min_length=2
     )
-    activations: Annotated[tuple[_Activation, ...], _ARRAY] = _other(
+    activations: Annotated[tuple[_Activation, ...], ARRAY] = other(
         '"identity", "hard_tanh", "tanh", "logistic"', "one a layer after the input"
     )
-    recurrent: Annotated[tuple[bool, ...], _ARRAY] = _other(
+    recurrent: Annotated[tuple[bool, ...], ARRAY] = other(
         "true or false, one a layer after the input; none: no layer is",
         "whether a layer's own outputs of the step before are further inputs of it",
         (),
     )
-    weight_frac: int = _whole(8, 14, "1 LSB of a weight = 2**-weight_frac", 11)
-    init: float = _real("initial weights are uniform in +-init", 0.0, "0 or more", ge=0.0)
+    weight_frac: int = whole(8, 14, "1 LSB of a weight = 2**-weight_frac", 11)
+    init: float = real("initial weights are uniform in +-init", 0.0, "0 or more", ge=0.0)
 
 
-class Learner(_Table):
+class Learner(Table):
     """The learning rule and its scales."""
 
     rule: Literal[*RULES] = Field(description="what learns; docs/rules.md has them all")  # type: ignore[valid-type]
     estimator: Literal["running_baseline", "unperturbed_trial", "two_sided", "each_step"] = Field(
         "two_sided", description="what the cost is measured against"
     )
-    amplitude: float | None = _real(
+    amplitude: float | None = real(
         "perturbation of a weight, or of a unit's drive, real units", None, "above 0", gt=0.0
     )
-    rate: int = _whole(1, 16383, "eta = rate * 2**-rate_shift, weight LSBs a cost count")
-    rate_shift: int = _whole(0, 29, "eta = rate * 2**-rate_shift")
-    baseline_shift: int = _whole(1, 15, "running baseline: b += (C - b) * 2**-baseline_shift", 3)
+    rate: int = whole(1, 16383, "eta = rate * 2**-rate_shift, weight LSBs a cost count")
+    rate_shift: int = whole(0, 29, "eta = rate * 2**-rate_shift")
+    baseline_shift: int = whole(1, 15, "running baseline: b += (C - b) * 2**-baseline_shift", 3)
     rounding: Literal["stochastic", "nearest"] = Field(
         "stochastic", description='how an update is rounded to int16; "nearest" is a control'
     )
@@ -113,77 +92,65 @@ class Learner(_Table):
     filter_shift: int = _option("filter_shift")
 
 
-class MismatchTable(_Table):
+class MismatchTable(Table):
     """What the real plant does and the nominal one does not: for `run`, and for `sim --mismatch`.
 
     Every default is neutral. Fractions are of a channel's half range.
     """
 
-    parameters: _Parameters = _other(
+    parameters: _Parameters = other(
         "a table of finite numbers and texts", "attributes of the environment, in place of the nominal ones", {}
     )
-    actuator_lag: float = _real(
-        "share of the last actuation that remains; Box actions", 0.0, "0 to below 1", ge=0, lt=1
-    )
-    actuator_delay: int = _whole(0, 1000, "steps by which every action comes late", 0)
-    actuator_dropout: float = _real("probability that a step repeats the last action", 0.0, "0 to 1", ge=0, le=1)
-    actuator_gain: float = _real("factor on the action; Box actions", 1.0, "-10 to 10", ge=-10, le=10)
-    actuator_offset: float = _real("fraction added to the action; Box actions", 0.0, "-1 to 1", ge=-1, le=1)
-    actuator_deadband: float = _real(
-        "fraction within which commands do nothing; Box actions", 0.0, "0 to 1", ge=0, le=1
-    )
-    actuator_backlash: float = _real("fraction between the gear's two ends; Box actions", 0.0, "0 to 2", ge=0, le=2)
-    sensor_delay: int = _whole(0, 1000, "steps by which every sensor word comes late", 0)
-    sensor_noise: float = _real("standard deviation, a fraction", 0.0, "0 to 1", ge=0, le=1)
-    sensor_bits: int = _whole(1, 16, "quantisation: bits over the range", 16)
+    actuator_lag: float = real("share of the last actuation that remains; Box actions", 0.0, "0 to below 1", ge=0, lt=1)
+    actuator_delay: int = whole(0, 1000, "steps by which every action comes late", 0)
+    actuator_dropout: float = real("probability that a step repeats the last action", 0.0, "0 to 1", ge=0, le=1)
+    actuator_gain: float = real("factor on the action; Box actions", 1.0, "-10 to 10", ge=-10, le=10)
+    actuator_offset: float = real("fraction added to the action; Box actions", 0.0, "-1 to 1", ge=-1, le=1)
+    actuator_deadband: float = real("fraction within which commands do nothing; Box actions", 0.0, "0 to 1", ge=0, le=1)
+    actuator_backlash: float = real("fraction between the gear's two ends; Box actions", 0.0, "0 to 2", ge=0, le=2)
+    sensor_delay: int = whole(0, 1000, "steps by which every sensor word comes late", 0)
+    sensor_noise: float = real("standard deviation, a fraction", 0.0, "0 to 1", ge=0, le=1)
+    sensor_bits: int = whole(1, 16, "quantisation: bits over the range", 16)
 
 
-class GymnasiumPlant(_Table):
+class GymnasiumPlant(Table):
     """A Gymnasium environment: Box observations, Discrete or Box actions; cost = -reward."""
 
     kind: Literal["gymnasium"]
-    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/-]+$", max_length=128)] = _other(
+    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/-]+$", max_length=128)] = other(
         "a Gymnasium id such as CartPole-v1", "the environment's id"
     )
-    parameters: _Parameters = _other("a table of finite numbers and texts", "attributes set on the environment", {})
-    sensor_range: Annotated[tuple[_Range, ...], _ARRAY] | None = _other(
+    parameters: _Parameters = other("a table of finite numbers and texts", "attributes set on the environment", {})
+    sensor_range: Annotated[tuple[_Range, ...], ARRAY] | None = other(
         "an array of [low, high], one a sensor",
         "physical range of the word range +-32767; optional where bounded",
         None,
     )
-    actuator_range: Annotated[tuple[_Range, ...], _ARRAY] | None = _other(
+    actuator_range: Annotated[tuple[_Range, ...], ARRAY] | None = other(
         "an array of [low, high], one an actuator", "the same for Box actions", None
     )
-    cost_lsb: float = _real("physical cost of one count", 1.0, "above 0", gt=0.0)
+    cost_lsb: float = real("physical cost of one count", 1.0, "above 0", gt=0.0)
     mismatch: MismatchTable | None = Field(None, description="what the real plant does otherwise")
 
 
-class TaskPlant(_Table):
-    """A task in integers that runs wholly on the board."""
-
-    kind: Literal["task"]
-    name: Literal["xor"] = Field(description="the task")
-    hold: int = _whole(1, 1024, "steps for which each pattern is shown", 1)
-
-
-class Run(_Table):
+class Run(Table):
     """How long, and when to look."""
 
-    trials: int = _whole(1, 10_000_000, "learning trials, at most (one perturbed measurement each)")
-    steps: int = _whole(1, 16384, "steps a trial, at most")
-    evaluate_every: int = _whole(0, 10_000_000, "learning trials between evaluations; 0: only at the end", 0)
-    evaluate_episodes: int = _whole(1, 10_000, "unperturbed episodes an evaluation", 10)
-    stop_cost: float | None = _real("stop when an evaluation's mean physical cost is at most this", None)
-    deadman_ms: int = _whole(20, 600_000, "silence after which the board leaves the link, milliseconds", 2000)
+    trials: int = whole(1, 10_000_000, "learning trials, at most (one perturbed measurement each)")
+    steps: int = whole(1, 16384, "steps a trial, at most")
+    evaluate_every: int = whole(0, 10_000_000, "learning trials between evaluations; 0: only at the end", 0)
+    evaluate_episodes: int = whole(1, 10_000, "unperturbed episodes an evaluation", 10)
+    stop_cost: float | None = real("stop when an evaluation's mean physical cost is at most this", None)
+    deadman_ms: int = whole(20, 600_000, "silence after which the board leaves the link, milliseconds", 2000)
 
 
-class Experiment(_Table):
+class Experiment(Table):
     """One validated experiment. Made by `load_experiment` or `parse_experiment`."""
 
-    seed: int = _whole(0, 2**32 - 1, "every random draw is a function of it", 1)
+    seed: int = whole(0, 2**32 - 1, "every random draw is a function of it", 1)
     network: Network
     learner: Learner
-    plant: GymnasiumPlant | TaskPlant = Field(discriminator="kind")
+    plant: GymnasiumPlant | Annotated[Task, Field(discriminator="name")] = Field(discriminator="kind")
     run: Run
 
     @model_validator(mode="wrap")
@@ -230,6 +197,8 @@ class Experiment(_Table):
         """Return the nominal plant as the simulator's dataclass."""
         from subsong_sim.plants.spec import PlantSpec
 
+        if isinstance(self.plant, TaskPlant):
+            return PlantSpec(kind="task", name=self.plant.name)
         return PlantSpec(**self.plant.model_dump(exclude={"mismatch"}))
 
     def mismatch(self) -> "Mismatch | None":

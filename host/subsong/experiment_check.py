@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from subsong.experiment_tasks import TASKS
 from subsong.rules import BY_NAME, DRIVE_FRAC, OPTIONS, WEIGHT, Rule
 
 Path = tuple[str | int, ...]
 
 KINDS = ("gymnasium", "task")
-# The tasks that run wholly on the board: sensors, actuators.
-TASK_SHAPES = {"xor": (2, 1)}
 # One telemetry frame carries a step's sensor and actuator words: 14 + 2 * (sensors + actuators) bytes of 1024.
 MAX_WORDS = 505
 # Larger than any board's memory, and still a few megabytes on the host.
@@ -177,15 +176,16 @@ def _check_amplitude(good: Good, rule: Rule, given: set[str]) -> Iterator[Proble
 
 
 def _check_plant(good: Good) -> Iterator[Problem]:
-    layers, task = good("network.layers"), good("plant.name")
-    if layers and task in TASK_SHAPES:
-        n_sensors, n_actuators = TASK_SHAPES[task]
-        if (layers[0], layers[-1]) != (n_sensors, n_actuators):
+    layers, task = good("network.layers"), TASKS.get(good("plant.name")) if good("plant.kind") == "task" else None
+    if layers and task:
+        if not task.ends.fit(layers[0], layers[-1]):
             yield Problem(
                 ("network", "layers"),
-                f"{layers[0]} inputs and {layers[-1]} outputs do not fit the task {task}",
-                f"{n_sensors} first, {n_actuators} last",
+                f"{layers[0]} inputs and {layers[-1]} outputs do not fit the task {good('plant.name')}",
+                str(task.ends),
             )
+        else:
+            yield from (Problem(tuple(key.split(".")), *said) for key, *said in task.problems(good))
     for key, end in ("sensor_range", 0), ("actuator_range", -1):
         ranges = good(f"plant.{key}")
         if ranges is None:
@@ -208,8 +208,12 @@ def describe(error: Mapping[str, Any], model: type[BaseModel], data: Any) -> Pro
     """
     kind = kind_of(data)
     path: Path = tuple(error["loc"])
+    # Pydantic puts the unions' tags into the path.
+    tagged: Path = ()
     if len(path) > 1 and path[0] == "plant" and path[1] in KINDS:
-        path = ("plant", *path[2:])  # pydantic puts the union's tag into the path
+        tagged, path = path[:2], ("plant", *path[2:])
+        if tagged[1] == "task" and len(path) > 1 and path[1] in TASKS:
+            path = ("plant", *path[2:])
     if "parameters" in path:
         path = path[: path.index("parameters") + 2]  # and the type that it tried
     if error["loc"][-1:] == ("[key]",):
@@ -218,9 +222,10 @@ def describe(error: Mapping[str, Any], model: type[BaseModel], data: Any) -> Pro
         case "extra_forbidden":
             return _unknown_key(path, model, kind)
         case "union_tag_invalid" | "union_tag_not_found":
-            path = (*path, "kind")
-            what = f"got {show(data['plant']['kind'])}" if error["type"] == "union_tag_invalid" else "is missing"
-            return Problem(path, what, " or ".join(f'"{kind}"' for kind in KINDS))
+            key, choices = ("name", tuple(TASKS)) if tagged else ("kind", KINDS)
+            path = (*path, key)
+            what = f"got {show(data['plant'][key])}" if error["type"] == "union_tag_invalid" else "is missing"
+            return Problem(path, what, " or ".join(f'"{choice}"' for choice in choices))
         case "missing" if not isinstance(path[-1], int):
             what = "is missing"
         case "missing" | "too_long" | "too_short" as length:
@@ -237,7 +242,7 @@ def describe(error: Mapping[str, Any], model: type[BaseModel], data: Any) -> Pro
 
 def _unknown_key(path: Path, model: type[BaseModel], kind: str) -> Problem:
     key = str(path[-1])
-    if path[0] == "plant" and kind == "task" and (key == "mismatch" or key in _names(model, path[:-1], "gymnasium")):
+    if path[0] == "plant" and kind in TASKS and (key == "mismatch" or key in _names(model, path[:-1], "gymnasium")):
         return Problem(path, 'belongs to plants of kind = "gymnasium"; a task has none')
     names = _names(model, path[:-1], kind)
     elsewhere = {
@@ -279,11 +284,23 @@ def field_at(model: type[BaseModel], path: Path, kind: str) -> FieldInfo | None:
 
 
 def _table_of(field: FieldInfo, kind: str) -> type[BaseModel] | None:
-    candidates = (field.annotation, *typing.get_args(field.annotation))
-    tables = [each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)]
+    tables = list(_tables_in(field.annotation))
     if len(tables) > 1:
-        tables = [each for each in tables if kind in typing.get_args(each.model_fields["kind"].annotation)]
+        tables = [each for each in tables if kind == _tag(each)]
     return tables[0] if tables else None
+
+
+def _tables_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for each in typing.get_args(annotation):
+        yield from _tables_in(each)
+
+
+def _tag(table: type[BaseModel]) -> str:
+    """Return what tells a plant's table from the others: a task's name, or the kind."""
+    field = table.model_fields.get("name") or table.model_fields["kind"]
+    return str(typing.get_args(field.annotation)[0])
 
 
 def allowed_at(model: type[BaseModel], path: Path, kind: str) -> str:
@@ -302,9 +319,14 @@ def allowed_of(field: FieldInfo) -> str:
 
 
 def kind_of(data: Any) -> str:
-    """Return the plant's kind, or "" where the file does not say it well."""
+    """Return the plant's kind, a task's name; "" where the file does not say it well."""
     plant = data.get("plant") if isinstance(data, Mapping) else None
-    kind = plant.get("kind") if isinstance(plant, Mapping) else None
+    if not isinstance(plant, Mapping):
+        return ""
+    kind = plant.get("kind")
+    if kind == "task":
+        kind = plant.get("name")
+        return kind if isinstance(kind, str) and kind in TASKS else ""
     return kind if isinstance(kind, str) and kind in KINDS else ""
 
 

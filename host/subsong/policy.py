@@ -158,9 +158,9 @@ def policy_of_run(log: Path) -> Policy:
     Raises:
         LogError: the log cannot be read, or holds no state of the learner after its first trial.
     """
-    from subsong.block import task_block
     from subsong.experiment import parse_experiment
     from subsong.runlog import read_run
+    from subsong.tasks import task_block
 
     run = read_run(log)
     states = run.states

@@ -54,7 +54,7 @@ class Rule:
         source: where it comes from.
         options: its own keys in [learner].
         activations: those that its units may have.
-        strength: the option that is the span of its words of synapses: each is uniform in +-span, of the stream "strength".
+        strength: the option that its words of synapses have as their span: uniform in +-span, of the stream "strength".
         derived: further words of head, each with what computes it from the experiment.
         control: what it shows, where it is one.
     """

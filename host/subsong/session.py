@@ -24,7 +24,6 @@ from subsong.runlog import Recorder, RunHeader, Step
 from subsong_device.layout import ARITHMETIC_VERSION, COST_LIMIT
 from subsong_sim.learner import Ended, StepHook, TrialSummary
 
-TASK_COST_LSB = 2.0**-24
 MAX_STRETCH = 100  # trials asked for at a time: how far progress and Ctrl-C may lag behind
 
 
@@ -72,10 +71,10 @@ class Trials(Protocol):
 
 
 def physical(experiment: Experiment, total: int) -> float:
-    """Return a trial's total cost in physical units: counts times cost_lsb, or a task's mean squared error."""
+    """Return a trial's total cost in physical units: counts times cost_lsb, or what a task calls its cost."""
     if isinstance(experiment.plant, GymnasiumPlant):
         return total * experiment.plant.cost_lsb
-    return total * TASK_COST_LSB / (experiment.run.steps * experiment.network.layers[-1])
+    return experiment.plant.cost(total, experiment.run.steps, experiment.network.layers[-1])
 
 
 def learn(
@@ -88,7 +87,7 @@ def learn(
     """Run an experiment's schedule; fill in `result` as it goes, so that an interrupted run has one too."""
     run = experiment.run
     paired = 1 if experiment.learner.estimator in BASELINES else 2
-    episodes = run.evaluate_episodes if isinstance(experiment.plant, GymnasiumPlant) else 1
+    episodes = run.evaluate_episodes if isinstance(experiment.plant, GymnasiumPlant) or experiment.plant.varied else 1
     number = 0
     began = time.monotonic()
 

@@ -16,8 +16,9 @@ from pydantic.fields import FieldInfo
 
 from subsong.cli import subsong
 from subsong.cli.app import ENVIRONMENT, EXIT_CODES, Verb
-from subsong.experiment import Experiment, GymnasiumPlant, Learner, MismatchTable, Network, Run, TaskPlant
+from subsong.experiment import Experiment, GymnasiumPlant, Learner, MismatchTable, Network, Run
 from subsong.experiment_check import allowed_of
+from subsong.experiment_tasks import TASKS
 
 COMMAND = "python -m subsong.cli.reference docs"
 BEGIN, END = f"<!-- written by `{COMMAND}` -->", "<!-- end -->"
@@ -27,7 +28,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "[learner]": Learner,
     '[plant], kind = "gymnasium"': GymnasiumPlant,
     "[plant.mismatch]": MismatchTable,
-    '[plant], kind = "task"': TaskPlant,
+    **{f'[plant], kind = "task", name = "{name}"': task for name, task in TASKS.items()},
     "[run]": Run,
 }
 

@@ -18,8 +18,8 @@ from subsong_device.layout import (
 def patterns_begin(head: ptr32, task: ptr16) -> int:
     """Go to the pattern that the trial begins with.
 
-    An evaluation begins with the first. A trial that learns goes on where the last of its kind ended; the second trial
-    of a pair begins where the first began.
+    Evaluations that follow each other begin with the first and go on. A trial that learns goes on where the last of its
+    kind ended; the second trial of a pair begins where the first began.
 
     Scaling and overflow: assignments only.
     """
@@ -27,7 +27,7 @@ def patterns_begin(head: ptr32, task: ptr16) -> int:
         if task[TASK_EVALUATING] == 0:
             task[TASK_RESUME] = task[TASK_NEXT]
             task[TASK_EVALUATING] = 1
-        task[TASK_NEXT] = 0
+            task[TASK_NEXT] = 0
     else:
         if task[TASK_EVALUATING] != 0:
             task[TASK_NEXT] = task[TASK_RESUME]
