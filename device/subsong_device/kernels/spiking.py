@@ -18,6 +18,7 @@ from subsong_device.layout import (
     N_OUT,
     PEAK_SHIFT,
     PERTURBATION,
+    RECURRENT,
     SATURATED,
     SIGN,
     SIGNALS_AT,
@@ -213,7 +214,7 @@ def draw_sensors(head: ptr32, mem: ptr16) -> int:
     Scaling and overflow: words only.
     """
     at = head[SIGNALS_AT]
-    for j in range(at, at + head[LAYERS_AT + N_IN]):
+    for j in range(at, at + head[LAYERS_AT + N_IN] - head[LAYERS_AT + RECURRENT]):
         x = (mem[j] ^ 0x8000) - 0x8000
         if head[SIGN] != 0:
             if (draw(head, PERTURBATION) >> 1) < x:
@@ -297,6 +298,7 @@ def forward_releasing(head: ptr32, mem: ptr16) -> int:
         n_in = head[layer + N_IN]
         output = signal + n_in
         first = train
+        recall(head, mem, layer, signal)
         for i in range(output, output + head[layer + N_OUT]):
             v = faded((mem[unit] ^ 0x8000) - 0x8000, head[LEAK_SHIFT])
             v = release(head, mem, layer, signal, k, v)

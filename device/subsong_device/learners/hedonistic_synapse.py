@@ -14,6 +14,7 @@ Sources: Seung 2003; the integer form is docs/arithmetic.md's.
 
 from subsong_device.kernels.checksum import fold_words
 from subsong_device.kernels.eligibility import clear, fade, learn
+from subsong_device.kernels.network import rest
 from subsong_device.kernels.spiking import forward_releasing, silence
 from subsong_device.kernels.trial import actuate, close_trial, open_trial, seal, sense
 from subsong_device.layout import CHECK, N_WEIGHTS, SIGN, WEIGHTS_AT
@@ -25,6 +26,7 @@ def begin(head: ptr32, mem: ptr16) -> int:
     Scaling and overflow: assignments only.
     """
     sign = open_trial(head)
+    rest(head, mem)
     silence(head, mem, 2)
     if sign != 0:
         clear(head)
