@@ -89,7 +89,7 @@ TRACE_SHIFT = Option(
 LEAK_SHIFT = Option(layout.LEAK_SHIFT, 1, 12, 3, "a tick brings a potential 2**-leak_shift of the way to rest")
 THRESHOLD = Option(layout.THRESHOLD, 1, 32767, 4096, "of a unit's potential, 1 LSB = 2**-12")
 STRENGTH = Option(layout.STRENGTH, 1, 32767, 4096, "of a synapse, uniform in +-strength, 1 LSB = 2**-12")
-PEAK_SHIFT = Option(layout.PEAK_SHIFT, 0, 10, 3, "a unit spikes in a step with a probability of at most 2**-peak_shift")
+PEAK_SHIFT = Option(layout.PEAK_SHIFT, 1, 10, 3, "a unit spikes in a step with a probability of at most 2**-peak_shift")
 FILTER_SHIFT = Option(layout.FILTER_SHIFT, 0, 12, 4, "a step takes 2**-filter_shift of a filtered spike train off it")
 
 
