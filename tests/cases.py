@@ -6,15 +6,20 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import NamedTuple
 
-from oracle import Oracle
+from oracle import ORACLES, Oracle
+from subsong.block import ESTIMATORS as ESTIMATOR_NUMBERS
 from subsong.block import Block, build_block
 from subsong.experiment import parse_experiment
-from subsong_device import layout
+from subsong.rules import BY_NAME, WEIGHT
+from subsong_device import frames, layout
 from subsong_sim.engines import LocalLearner
 from subsong_sim.learner import Learner
 
-RULES = ("weight_perturbation", "node_perturbation")
-ESTIMATORS = ("running_baseline", "unperturbed_trial", "two_sided")
+# A rule is played here once it has an oracle; tests/test_oracle.py asks that every one has.
+RULES = tuple(rule for rule in frames.RULES if rule in ORACLES)
+ESTIMATORS = tuple(ESTIMATOR_NUMBERS)
+# Every rule with every estimator that it takes.
+COMBINATIONS = tuple((rule, estimator) for rule in RULES for estimator in BY_NAME[rule].estimators)
 ACTIVATIONS = ("identity", "hard_tanh", "tanh", "logistic")
 COST_LIMIT = 2**28
 _WORDS = list(vars(layout))
@@ -29,6 +34,8 @@ class Setup:
     Attributes:
         amplitude: weight LSBs or drive LSBs.
         init: initial weights are uniform in +-init LSBs.
+        recurrent: one a layer; none: no layer is.
+        options: the rule's own numbers, by key of [learner].
         head: scalars to overwrite, by index.
         weights: weights to overwrite, from the first on.
     """
@@ -47,26 +54,32 @@ class Setup:
     seed: int = 1
     head: Mapping[int, int] = field(default_factory=dict)
     weights: tuple[int, ...] = ()
+    recurrent: tuple[bool, ...] = ()
+    options: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def n_weights(self) -> int:
         """Weights and biases."""
-        return sum((n_in + 1) * n_out for n_in, n_out in pairwise(self.layers))
+        own = self.recurrent or (False,) * (len(self.layers) - 1)
+        shapes = zip(pairwise(self.layers), own, strict=True)
+        return sum((n_in + n_out * again + 1) * n_out for (n_in, n_out), again in shapes)
 
     @property
     def limit(self) -> int:
         """The largest weight, as docs/arithmetic.md has it."""
-        return 32767 - (self.amplitude if self.rule == "weight_perturbation" else 0)
+        return 32767 - (self.amplitude if BY_NAME[self.rule].perturbs == WEIGHT else 0)
 
     def toml(self, task: str = "") -> str:
         """Return the experiment file, of a task or of a plant that nobody makes."""
         plant = f'kind = "task"\nname = "{task}"' if task else 'kind = "gymnasium"\nid = "None-v0"'
-        amplitude_frac = self.weight_frac if self.rule == "weight_perturbation" else 12
+        amplitude_frac = BY_NAME[self.rule].amplitude_frac(self.weight_frac)
+        options = "\n".join(f"{key} = {value}" for key, value in self.options.items())
         return f"""
 seed = {self.seed}
 [network]
 layers = {list(self.layers)}
 activations = [{", ".join(f'"{a}"' for a in self.activations)}]
+recurrent = [{", ".join(str(each).lower() for each in self.recurrent)}]
 weight_frac = {self.weight_frac}
 init = {self.init / 2**self.weight_frac!r}
 [learner]
@@ -77,6 +90,7 @@ rate = {self.rate}
 rate_shift = {self.rate_shift}
 baseline_shift = {self.baseline_shift}
 rounding = "{self.rounding}"
+{options}
 [plant]
 {plant}
 [run]
@@ -108,6 +122,13 @@ def weights_of(head: bytes, mem: bytes) -> list[int]:
     """Return the signed weights."""
     n = head_words(head)[layout.N_WEIGHTS]
     return list(struct.unpack(f"<{n}h", mem[: 2 * n]))
+
+
+def ends_of(head: bytes) -> tuple[int, int]:
+    """Return how many sensor words and actuator words a block takes."""
+    h = head_words(head)
+    last = layout.LAYERS_AT + (h[layout.N_LAYERS] - 1) * layout.LAYER_WORDS
+    return h[layout.LAYERS_AT + layout.N_IN] - h[layout.LAYERS_AT + layout.RECURRENT], h[last + layout.N_OUT]
 
 
 # ------------------------------------------------------------------------------------------------- playing

@@ -142,6 +142,42 @@ VECTORS: dict[str, tuple[Setup, int, int, int, int]] = {
         28,
         128,
     ),
+    "wp_recurrent": (
+        Setup(
+            layers=(3, 6, 2),
+            activations=("tanh", "hard_tanh"),
+            recurrent=(True, True),
+            amplitude=150,
+            init=2500,
+            rate=900,
+            rate_shift=20,
+            seed=8,
+        ),
+        12,
+        5,
+        18,
+        8,
+    ),
+    "np_each_step_recurrent": (
+        Setup(
+            rule="node_perturbation",
+            estimator="each_step",
+            layers=(3, 17, 2),
+            activations=("tanh", "identity"),
+            recurrent=(True, False),
+            amplitude=500,
+            init=1500,
+            rate=4000,
+            rate_shift=21,
+            baseline_shift=4,
+            seed=9,
+            options={"trace_shift": 2},
+        ),
+        14,
+        7,
+        18,
+        8,
+    ),
 }
 
 

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-from cases import Answer, Case, head_words, play
+from cases import Answer, Case, ends_of, play
 from subsong.bridge import Bridge
 from subsong.deploy import start_firmware
 from subsong.ports import Port
 from subsong.small_firmware import ARENA_BYTES
-from subsong_device import layout
 from subsong_device.small.words import MOST_WORDS
 
 
@@ -25,9 +24,7 @@ class CaseBlock:
 
 def block_of(case: Case) -> CaseBlock:
     """Return what the board is sent of a case."""
-    h = head_words(case.head)
-    last = layout.LAYERS_AT + (h[layout.N_LAYERS] - 1) * layout.LAYER_WORDS
-    return CaseBlock(case.rule, case.head, case.mem, h[layout.LAYERS_AT + layout.N_IN], h[last + layout.N_OUT])
+    return CaseBlock(case.rule, case.head, case.mem, *ends_of(case.head))
 
 
 def fits(case: Case) -> bool:

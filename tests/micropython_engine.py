@@ -9,8 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from cases import Answer, Case, head_words
-from subsong_device import layout
+from cases import Answer, Case, ends_of
 from subsong_hil.unix import find_micropython
 
 WORKER = Path(__file__).with_name("micropython_worker.py")
@@ -71,15 +70,14 @@ class MicroPythonEngine:
 
     def __call__(self, case: Case) -> list[Answer]:
         """Play a case."""
-        h = head_words(case.head)
-        last = layout.LAYERS_AT + (h[layout.N_LAYERS] - 1) * layout.LAYER_WORDS
+        n_sensors, n_actuators = ends_of(case.head)
         answers = self.ask(
             {
                 "rule": case.rule,
                 "head": case.head.hex(),
                 "mem": case.mem.hex(),
-                "n_sensors": h[layout.LAYERS_AT + layout.N_IN],
-                "n_actuators": h[last + layout.N_OUT],
+                "n_sensors": n_sensors,
+                "n_actuators": n_actuators,
                 "trials": [[int(t.evaluate), t.steps, t.last_cost] for t in case.trials],
             }
         )

@@ -38,12 +38,12 @@ class Oracle:
     """A learner; see subsong_sim.learner.Learner. Its two rules are the subclasses; `Oracle.of` picks one."""
 
     rule: str
+    estimators: tuple[int, ...] = (layout.RUNNING_BASELINE, layout.UNPERTURBED_TRIAL, layout.TWO_SIDED)
 
     @staticmethod
     def of(rule: str, head: bytes, mem: bytes) -> "Oracle":
         """Return the oracle of a rule over a block's bytes."""
-        rules = {cls.rule: cls for cls in (WeightPerturbation, NodePerturbation)}
-        return rules[rule](head, mem)
+        return ORACLES[rule](head, mem)
 
     def __init__(self, head: bytes, mem: bytes) -> None:
         h = list(struct.unpack(f"<{len(head) // 4}i", head))
@@ -54,15 +54,21 @@ class Oracle:
         self.baseline_shift, stochastic, n_layers, n_weights, self.limit = h[11:16]
         self.stochastic = bool(stochastic)
         self.phase, self.started, self.remainder, self.sign, self.delta = h[21:26]
+        self.trace_shift = h[34]
         self.perturbation, self.rewind, self.rounding = Stream(*h[26:28]), Stream(*h[28:30]), Stream(*h[30:32])
         self.layers = [Layer(*h[ROWS + 8 * k : ROWS + 8 + 8 * k]) for k in range(n_layers)]
         self.trial = 0
 
-        sizes = [self.layers[0].n_in] + [layer.n_out for layer in self.layers]
+        sizes = [self.layers[0].n_in - self.layers[0].own] + [layer.n_out for layer in self.layers]
         assert n_weights == sum((layer.n_in + 1) * layer.n_out for layer in self.layers)
         self.weights = [signed(w) for w in words[:n_weights]]
         rest = iter(words[n_weights:])
-        self.signals = [[signed(next(rest)) for _ in range(size)] for size in sizes]
+        # signals[0] is the sensor words, signals[k + 1] what layer k puts out, own[k] what it put out the step before.
+        self.signals = [[signed(next(rest)) for _ in range(sizes[0])]]
+        self.own: list[list[int]] = []
+        for layer in self.layers:
+            self.own.append([signed(next(rest)) for _ in range(layer.own)])
+            self.signals.append([signed(next(rest)) for _ in range(layer.n_out)])
         self.signs = [[next(rest) for _ in range((size + 15) // 16)] for size in sizes[1:]] if self._node else []
         tables = any(layer.activation in (layout.TANH, layout.LOGISTIC) for layer in self.layers)
         self.table = [next(rest) for _ in range(257)] if tables else []
@@ -85,9 +91,11 @@ class Oracle:
         first = self.layers[0]
         weight_frac = first.drive_shift - first.input_frac + first.product_shift + 12
         assert weight_frac in range(8, 15)
-        frac, size = 15, first.n_in
+        assert self.trace_shift in range(15)
+        assert self.estimator in self.estimators
+        frac, size = 15, len(self.signals[0])
         for layer in self.layers:
-            assert (layer.n_in, layer.input_frac, layer.unused) == (size, frac, 0)
+            assert (layer.n_in, layer.input_frac) == (size + layer.own, frac)
             layer.assert_formats(weight_frac)
             frac, size = 12 if layer.activation == layout.IDENTITY else 15, layer.n_out
 
@@ -105,16 +113,23 @@ class Oracle:
         else:
             self.sign = 1
             self.rewind = self.perturbation.copy()
+        for k, layer in enumerate(self.layers):
+            if layer.own:
+                self.signals[k + 1] = [0] * layer.n_out
         self._perturb()
 
     def act(self, cost: int, x: Sequence[int]) -> list[int]:
         """Take the last cost and the sensor words; return the actuator words."""
         self._take(cost)
+        if self.estimator == layout.EACH_STEP and self.steps > 0 and not self.evaluate and self._compare():
+            self._finish(update=True)
         self.check = fold_words(self.check, [unsigned(v) for v in x])
         if self.sign:
             self._draw_step()
         self.signals[0] = [signed(unsigned(v)) for v in x]
         for k, (layer, units) in enumerate(zip(self.layers, self._units(), strict=True)):
+            if layer.own:
+                self.own[k] = list(self.signals[k + 1])
             self.signals[k + 1] = [self._unit(k, i, layer, unit) for i, unit in enumerate(units)]
         u = self.signals[-1]
         self.check = fold_words(self.check, [unsigned(v) for v in u])
@@ -147,7 +162,10 @@ class Oracle:
         for at, stream in ((26, self.perturbation), (28, self.rewind), (30, self.rounding)):
             h[at : at + 2] = [stream.a, stream.b]
         h[ROWS + 8 * len(self.layers) :] = self.eligibility
-        words = [unsigned(v) for run in (self.weights, *self.signals) for v in run]
+        runs = [self.weights, self.signals[0]]
+        for own, outputs in zip(self.own, self.signals[1:], strict=True):
+            runs += [own, outputs]
+        words = [unsigned(v) for run in runs for v in run]
         words += [word for run in (*self.signs, self.table) for word in run]
         assert (len(h), len(words)) == (len(self._head), len(self._mem))
         return struct.pack(f"<{len(h)}i", *h), struct.pack(f"<{len(words)}H", *words)
@@ -167,22 +185,27 @@ class Oracle:
             yield [self.weights[at + i * size : at + (i + 1) * size] for i in range(layer.n_out)]
             at += size * layer.n_out
 
+    def _inputs(self, k: int) -> list[int]:
+        """Return a layer's inputs: what the layer below puts out, then its own last outputs."""
+        return self.signals[k] + self.own[k]
+
     def _unit(self, k: int, i: int, layer: Layer, weights: Sequence[int]) -> int:
-        g = within(layer.drive(weights, self.signals[k]) + self._drive_perturbation(k, i), HOT)
+        g = within(layer.drive(weights, self._inputs(k)) + self._drive_perturbation(k, i), HOT)
         clipped = max(-32768, min(32767, g))
         self.saturated += clipped != g
         return layer.output(clipped, self.table)
 
     def _compare(self) -> bool:
-        """Compare the trial with its baseline and move the baseline on; return whether an update is due."""
-        self.delta = within(self.total - self.baseline, 2 * COST)
-        if self.estimator != layout.RUNNING_BASELINE:
+        """Compare the trial, or the step, with its baseline and move that on; return whether an update is due."""
+        observed = self.cost if self.estimator == layout.EACH_STEP else self.total
+        self.delta = within(observed - self.baseline, 2 * COST)
+        if self.estimator in (layout.UNPERTURBED_TRIAL, layout.TWO_SIDED):
             self.phase = 1 - self.phase
             if self.phase == 1:
-                self.baseline = self.total
+                self.baseline = observed
             return self.phase == 0
         if not self.started:
-            self.started, self.baseline = 1, self.total
+            self.started, self.baseline = 1, observed
             return False
         r = within(self.delta + self.remainder, HOT)
         self.baseline = within(self.baseline + (r >> self.baseline_shift), COST)
@@ -261,6 +284,7 @@ class NodePerturbation(Oracle):
     """Every unit's drive is perturbed, anew each step."""
 
     rule = "node_perturbation"
+    estimators = (*Oracle.estimators, layout.EACH_STEP)
 
     def _perturb(self) -> None:
         if self.sign == 1:
@@ -273,12 +297,19 @@ class NodePerturbation(Oracle):
         return self.sign * self.amplitude * sign_of(self.signs[k], i) if self.sign else 0
 
     def _accumulate(self) -> None:
+        if self.estimator == layout.EACH_STEP:
+            self.eligibility = [self._faded(e) for e in self.eligibility]
         k = 0
-        for layer, signs, x in zip(self.layers, self.signs, self.signals[:-1], strict=True):
+        for n, (layer, signs) in enumerate(zip(self.layers, self.signs, strict=True)):
             for i in range(layer.n_out):
-                for factor in [*x, 2**layer.input_frac]:
+                for factor in [*self._inputs(n), 2**layer.input_frac]:
                     self.eligibility[k] = within(self.eligibility[k] + sign_of(signs, i) * factor, 2**30)
                     k += 1
+
+    def _faded(self, e: int) -> int:
+        s = self.trace_shift
+        e -= within(e + 2**s - 1, 2**31 - 1) >> s if e > 0 else e >> s
+        return clip(e, 2**30 - 2**15)
 
     def _finish(self, update: bool) -> None:
         if not update:
@@ -303,6 +334,8 @@ class NodePerturbation(Oracle):
                     threshold = (threshold + GOLDEN) % 2**29
                 k += 1
 
+
+ORACLES: dict[str, type[Oracle]] = {cls.rule: cls for cls in (WeightPerturbation, NodePerturbation)}
 
 # ------------------------------------------------------------------------------------------------- on-board tasks
 

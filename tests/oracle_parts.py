@@ -128,10 +128,11 @@ class Layer:
     bias_shift: int
     drive_shift: int
     input_frac: int
-    unused: int
+    own: int  # of a recurrent layer: how many of its inputs are its own outputs of the step before
 
     def assert_formats(self, weight_frac: int) -> None:
         """Assert the shifts that the page derives from fan-in and formats."""
+        assert self.own in (0, self.n_out)
         s = next(s for s in range(32) if 2**s >= self.n_in + 1)
         assert self.product_shift == s
         assert self.bias_shift == self.input_frac - s >= 0

@@ -12,14 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cases import RULES, Answer, Case, head_words
+from cases import RULES, Answer, Case, ends_of
 from oracle_parts import TABLE
 from subsong.compiler import assembler_module, compile_kernels
 from subsong.compiler.viper import viper_module
 from subsong.ports import open_port
 from subsong.repl import Repl
 from subsong.strip import strip_source
-from subsong_device import layout
 from subsong_hil.pico import PicoBoard
 from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, TASK_KERNELS
 
@@ -146,9 +145,7 @@ class PicoEngine:
 
     def play(self, case: Case, tiers: Sequence[str] = PROVED) -> dict[str, list[Answer]]:
         """Play a case; return every tier's answers."""
-        h = head_words(case.head)
-        sensors = h[layout.LAYERS_AT + layout.N_IN]
-        actuators = h[layout.LAYERS_AT + (h[layout.N_LAYERS] - 1) * layout.LAYER_WORDS + layout.N_OUT]
+        sensors, actuators = ends_of(case.head)
         table = case.mem.endswith(TABLE_BYTES)
         head = _without_zeros(case.head, 4)
         mem = _without_zeros(case.mem[: -len(TABLE_BYTES)] if table else case.mem, 2)

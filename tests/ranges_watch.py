@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cases import Trial
+from cases import Trial, ends_of
 from subsong_device import layout
 from subsong_sim.loader import Source
 from subsong_sim.ranges.interpreter import Place
@@ -56,9 +56,7 @@ class Watch:
         """Play trials on a block."""
         h = array("i", struct.unpack(f"<{len(head) // 4}i", head))
         m = array("H", struct.unpack(f"<{len(mem) // 2}H", mem))
-        n = h[layout.N_LAYERS]
-        x = array("H", bytes(2 * h[layout.LAYERS_AT + layout.N_IN]))
-        u = array("H", bytes(2 * h[layout.LAYERS_AT + layout.LAYER_WORDS * (n - 1) + layout.N_OUT]))
+        x, u = (array("H", bytes(2 * words)) for words in ends_of(head))
         for trial in trials:
             h[layout.EVALUATE] = int(trial.evaluate)
             self.kernels["begin"](h, m)
@@ -74,7 +72,8 @@ class Watch:
         """Take steps of an on-board task."""
         t = array("H", struct.unpack(f"<{len(task) // 2}H", task))
         x, u = array("H", bytes(2 * t[layout.TASK_INPUTS])), array("H", bytes(2 * t[layout.TASK_OUTPUTS]))
-        self.kernels["task_begin"](t)
+        head = array("i", bytes(4 * layout.LAYERS_AT))
+        self.kernels["task_begin"](head, t)
         for words in outputs:
             self.kernels["task_sense"](t, x)
             for i, word in enumerate(words):

@@ -241,15 +241,16 @@ def test_numbers_wrap_and_skip_zero(board: BoardInThread) -> None:
 
 # ------------------------------------------------------------------------------------------------ refusals
 
-OPEN_OK = (0, 0, 3, 2, 40, 13, 0, 1000)
+OPEN_OK = (0, 0, 3, 2, 48, 13, 0, 1000)
 BIG = 0xFFFFFFFF
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("rule", 2), ("rule", 255), ("mode", 2), ("n_sensors", 0), ("n_sensors", 505), ("n_sensors", 65535),
-        ("n_actuators", 0), ("n_actuators", 503), ("n_actuators", 65535), ("head_words", 39), ("head_words", BIG),
+        ("rule", len(frames.RULES)), ("rule", 255), ("mode", 2), ("n_sensors", 0), ("n_sensors", 505),
+        ("n_sensors", 65535), ("n_actuators", 0), ("n_actuators", 503), ("n_actuators", 65535),
+        ("head_words", 47), ("head_words", BIG),
         ("mem_words", 0), ("mem_words", BIG), ("task_words", 1), ("task_words", BIG), ("deadman_ms", 19),
         ("deadman_ms", 3600001),
     ],
@@ -271,10 +272,10 @@ COST = 1 << 28
     ("before", "kind", "values", "field"),
     [
         ("open", frames.WRITE, (3, 0, 1, b""), "region"),
-        ("open", frames.WRITE, (0, 160, 1, b""), "offset"),
+        ("open", frames.WRITE, (0, 192, 1, b""), "offset"),
         ("open", frames.WRITE, (0, BIG, 1, b""), "offset"),
         ("open", frames.WRITE, (2, 0, 1, b""), "offset"),
-        ("open", frames.WRITE, (0, 159, 2, b""), "count"),
+        ("open", frames.WRITE, (0, 191, 2, b""), "count"),
         ("open", frames.WRITE, (0, 0, 0, b""), "count"),
         ("open", frames.WRITE, (0, 0, 129, b""), "count"),
         ("open", frames.READ, (3, 0), "region"),
@@ -387,8 +388,11 @@ SECOND = FIRST + layout.LAYER_WORDS
         (FIRST + layout.BIAS_SHIFT, -1), (FIRST + layout.DRIVE_SHIFT, 32), (FIRST + layout.INPUT_FRAC, -1),
         (SECOND + layout.N_IN, 1), (SECOND + layout.N_OUT, 2), (layout.N_WEIGHTS, 8), (layout.N_WEIGHTS, 10),
         (layout.WEIGHTS_AT, -1), (layout.WEIGHTS_AT, 60000), (layout.SIGNALS_AT, 270), (layout.SIGNALS_AT, -2),
-        (layout.SIGNS_AT, 60000), (layout.TABLE_AT, 17), (layout.ELIGIBILITY_AT, 40), (layout.ELIGIBILITY_AT, 49),
-        (layout.ESTIMATOR, 3), (layout.ESTIMATOR, -1), (layout.RATE_SHIFT, 31), (layout.BASELINE_SHIFT, -1),
+        (layout.SIGNS_AT, 60000), (layout.TABLE_AT, 17), (layout.ELIGIBILITY_AT, SECOND),
+        (layout.ELIGIBILITY_AT, SECOND + 9),
+        (FIRST + layout.RECURRENT, 1), (FIRST + layout.RECURRENT, 2), (SECOND + layout.RECURRENT, -1),
+        (layout.UNITS_AT, -1), (layout.SYNAPSES_AT, 60000), (layout.TRACE_SHIFT, 15), (layout.TRACE_SHIFT, -1),
+        (layout.ESTIMATOR, 4), (layout.ESTIMATOR, -1), (layout.RATE_SHIFT, 31), (layout.BASELINE_SHIFT, -1),
     ],
 )  # fmt: skip
 def test_a_block_that_points_outside_itself_is_refused(board: BoardInThread, word: int, value: int) -> None:
@@ -402,7 +406,8 @@ def test_a_block_that_points_outside_itself_is_refused(board: BoardInThread, wor
 
 @pytest.mark.parametrize(
     ("word", "value"),
-    [(layout.TASK_PATTERNS, 0), (layout.TASK_PATTERNS, 5), (layout.TASK_INPUTS, 1), (layout.TASK_OUTPUTS, 2),
+    [(layout.TASK_KIND, 4000), (layout.TASK_COUNT, 0), (layout.TASK_COUNT, 5), (layout.TASK_START, 4),
+     (layout.TASK_RESUME, 65535), (layout.TASK_INPUTS, 1), (layout.TASK_OUTPUTS, 2),
      (layout.TASK_NEXT, 4), (layout.TASK_ERROR_SHIFT, 16)],
 )  # fmt: skip
 def test_a_task_that_points_outside_itself_is_refused(board: BoardInThread, word: int, value: int) -> None:
@@ -479,7 +484,7 @@ def test_a_kernel_that_raises_ends_the_run_and_not_the_link(fails: str) -> None:
 @pytest.mark.parametrize(
     ("error", "kind", "words", "code"),
     [
-        (MemoryError, BoardError, "does not fit: it takes 186 bytes", faults.NO_MEMORY),
+        (MemoryError, BoardError, "does not fit: it takes 218 bytes", faults.NO_MEMORY),
         (ImportError, FirmwareError, "subsong deploy --port fake", faults.NO_LEARNER),
     ],
 )

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from cases import (
     ACTIVATIONS,
+    COMBINATIONS,
     COST_LIMIT,
-    ESTIMATORS,
-    RULES,
     Case,
     Engine,
     Setup,
@@ -31,6 +30,7 @@ from make_golden import FOLDER, VECTORS, row_of, trials_of
 from oracle import Oracle, Task
 from subsong.block import build_block
 from subsong.experiment import parse_experiment
+from subsong.rules import BASELINES, BY_NAME
 from subsong_device import layout
 from subsong_sim.engines import buffer_bytes, make_buffer, task_kernels
 from unicorn_engine import tasks_machine
@@ -66,27 +66,29 @@ def setups(draw: st.DrawFn) -> Setup:
     """Draw a set-up from everything that an experiment file admits, up to four layers."""
     n_layers = draw(st.integers(1, 4))
     size = edge_or(1, 20, 15, 16, 17)
-    rule = draw(st.sampled_from(RULES))
+    rule, estimator = draw(st.sampled_from(COMBINATIONS))
     setup = Setup(
         rule=rule,
-        estimator=draw(st.sampled_from(ESTIMATORS)),
+        estimator=estimator,
         layers=tuple(draw(st.lists(size, min_size=n_layers + 1, max_size=n_layers + 1))),
         activations=tuple(draw(st.lists(st.sampled_from(ACTIVATIONS), min_size=n_layers, max_size=n_layers))),
         weight_frac=draw(st.integers(8, 14)),
-        amplitude=draw(edge_or(1, 4096 if rule == "weight_perturbation" else 16384)),
+        amplitude=draw(edge_or(1, BY_NAME[rule].amplitude)),
         rate=draw(edge_or(1, 16383)),
         rate_shift=draw(edge_or(0, 29)),
         baseline_shift=draw(edge_or(1, 15)),
         rounding=draw(st.sampled_from(("stochastic", "nearest"))),
         init=draw(edge_or(0, 32767)),
         seed=draw(edge_or(0, 2**32 - 1)),
+        recurrent=draw(st.one_of(st.just(()), st.tuples(*[st.booleans()] * n_layers))),
+        options={key: draw(edge_or(option.low, option.high)) for key, option in BY_NAME[rule].options},
     )
     if draw(st.booleans()):
         limit = setup.limit
         rng = random.Random(draw(st.integers(0, 2**32)))
         extremes = (-limit, -limit + 1, -1, 0, 1, limit - 1, limit)
         setup = replace(setup, weights=tuple(rng.choice(extremes) for _ in range(setup.n_weights)))
-    if setup.estimator == "running_baseline" and draw(st.booleans()):
+    if setup.estimator in BASELINES and draw(st.booleans()):
         baseline = draw(edge_or(-COST_LIMIT, COST_LIMIT))
         remainder = draw(edge_or(0, 2**setup.baseline_shift - 1))
         setup = replace(setup, head={layout.STARTED: 1, layout.BASELINE: baseline, layout.REMAINDER: remainder})

@@ -8,8 +8,8 @@ import pytest
 
 from cases import (
     ACTIVATIONS,
+    COMBINATIONS,
     COST_LIMIT,
-    ESTIMATORS,
     RULES,
     Engine,
     Setup,
@@ -21,6 +21,7 @@ from cases import (
     oracle_engine,
 )
 from oracle_parts import Stream, sign_of
+from subsong.rules import BY_NAME
 from subsong_device import layout
 
 # ------------------------------------------------------------------------------------------------- at the extremes
@@ -63,11 +64,11 @@ def test_extremes_are_computed_alike(engine: Engine, rule: str, fan_in: str, rat
     layers = SHAPES[fan_in]
     setup = Setup(
         rule=rule,
-        estimator="two_sided",
+        estimator=BY_NAME[rule].estimators[0],
         layers=layers,
         activations=("identity",) * (len(layers) - 1),
         weight_frac=14 if fan_in == "4095" else 8,
-        amplitude=4096 if rule == "weight_perturbation" else 16384,
+        amplitude=BY_NAME[rule].amplitude,
         rate=rate,
         rate_shift=rate_shift,
     )
@@ -76,8 +77,30 @@ def test_extremes_are_computed_alike(engine: Engine, rule: str, fan_in: str, rat
     assert_equal(case, oracle_engine(case), engine(case))
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize(("rule", "estimator"), COMBINATIONS)
+@pytest.mark.parametrize("activations", [("identity", "identity"), ("hard_tanh", "tanh")])
+def test_recurrent_extremes_are_computed_alike(
+    engine: Engine, rule: str, estimator: str, activations: tuple[str, ...]
+) -> None:
+    """Both layers hear themselves, and their outputs run into the limits of their formats."""
+    setup = Setup(
+        rule=rule,
+        estimator=estimator,
+        layers=(2, 17, 3),
+        activations=activations,
+        weight_frac=8,
+        amplitude=BY_NAME[rule].amplitude,
+        rate=16383,
+        rate_shift=3,
+        recurrent=(True, True),
+        options={key: option.low for key, option in BY_NAME[rule].options},
+    )
+    setup = replace(setup, weights=tuple((-setup.limit, setup.limit)[k % 3 > 0] for k in range(setup.n_weights)))
+    case = case_of(setup, worst_trials(2))
+    assert_equal(case, oracle_engine(case), engine(case))
+
+
+@pytest.mark.parametrize(("rule", "estimator"), COMBINATIONS)
 @pytest.mark.parametrize("rounding", ["stochastic", "nearest"])
 def test_every_size_of_difference_and_rate_is_computed_alike(
     engine: Engine, rule: str, estimator: str, rounding: str
@@ -104,6 +127,21 @@ def test_every_size_of_difference_and_rate_is_computed_alike(
 
 
 ELIGIBILITIES = (0, 1, 16383, 16384, 32766, 32767, 32768, 32769, 65535, 65536, 2**29, 2**30 - 1, 2**30)
+
+
+@pytest.mark.parametrize("trace_shift", [0, 1, 7, 14])
+def test_every_size_of_eligibility_fades_alike(engine: Engine, trace_shift: int) -> None:
+    """A step within a trial, before which the eligibility is one that we choose: it fades, and the step adds to it."""
+    setup = Setup("node_perturbation", "each_step", (2, 1, 1), ("identity",) * 2, options={"trace_shift": trace_shift})
+    at = layout.LAYERS_AT + 2 * layout.LAYER_WORDS
+    opened = oracle_engine(case_of(setup, [Trial(False, (Step(0, (0, 0)),), 0)]))[0]
+    for largest in (*ELIGIBILITIES, 2**30 - 2**15, 2**30 - 2**15 + 1):
+        state = dict(enumerate(head_words(opened.head)[: layout.LAYERS_AT]))
+        for k, e in enumerate((largest, -(largest // 2), 1, -largest, -1)):
+            state[at + k] = e
+        case = case_of(replace(setup, head=state), [Trial(False, (Step(5, (32767, -32768)),), 3)])
+        learner, other = engine, oracle_engine
+        assert_equal(case, other(case), learner(case))
 
 
 @pytest.mark.parametrize(("rate", "rate_shift"), [(1, 10), (16383, 29)])

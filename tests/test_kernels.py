@@ -121,10 +121,10 @@ def test_draws_and_thresholds_are_the_oracles(state: tuple[int, int]) -> None:
     head = [0] * layout.LAYERS_AT
     head[layout.ROUNDING : layout.ROUNDING + 2] = [stream.a, stream.b]
     assert WP.threshold(head) == 2**28
-    assert head[layout.ROUNDING :] == [stream.a, stream.b]
+    assert head[layout.ROUNDING : layout.ROUNDING + 2] == [stream.a, stream.b]
     head[layout.STOCHASTIC] = 1
     assert WP.threshold(head) == (stream.draw() % 2**13 << 16) + stream.draw()
-    assert head[layout.ROUNDING :] == [stream.a, stream.b]
+    assert head[layout.ROUNDING : layout.ROUNDING + 2] == [stream.a, stream.b]
 
 
 # ------------------------------------------------------------------------------------------------- rounding

@@ -11,9 +11,9 @@ import pytest
 
 import make_golden
 from cases import (
+    COMBINATIONS,
     COST_LIMIT,
     ESTIMATORS,
-    RULES,
     Setup,
     Step,
     Trial,
@@ -25,13 +25,20 @@ from cases import (
     oracle_engine,
     weights_of,
 )
-from oracle import NodePerturbation, Oracle, WeightPerturbation
+from oracle import ORACLES, NodePerturbation, Oracle, WeightPerturbation
 from oracle_parts import COST, HOT, TABLE, Layer, least_shift, tz
 from subsong.errors import ExperimentError
-from subsong_device import layout
+from subsong.rules import BY_NAME
+from subsong_device import frames, layout
 
 FAN_INS = (1, 2, 3, 15, 16, 255, 256, 2047, 4095)
 WEIGHT_FRACS = range(8, 15)
+
+
+def test_every_rule_has_an_oracle() -> None:
+    """Without one a rule is compared with nothing but itself."""
+    assert set(ORACLES) == set(frames.RULES)
+
 
 # ------------------------------------------------------------------------------------------------- golden vectors
 
@@ -50,7 +57,8 @@ def test_golden_vectors_cover_what_they_are_named_for() -> None:
         assert saturated > 20 or "saturated" not in name
         assert content["arithmetic"] == layout.ARITHMETIC_VERSION
     setups = [setup for setup, *_ in make_golden.VECTORS.values()]
-    assert {(s.rule, s.estimator) for s in setups} == set(product(RULES, ESTIMATORS))
+    assert {(s.rule, s.estimator) for s in setups} == set(COMBINATIONS)
+    assert any(any(s.recurrent) and not all(s.recurrent) for s in setups)
     assert {a for s in setups for a in s.activations} == {"identity", "hard_tanh", "tanh", "logistic"}
     assert {len(s.activations) for s in setups} == {1, 2, 3}
 
@@ -59,7 +67,7 @@ def test_a_golden_file_that_differs_is_left_alone(tmp_path: Path, capsys: pytest
     assert make_golden.main(tmp_path) == 0
     path = tmp_path / "np_saturated.json"
     written = path.read_text()
-    path.write_text(written.replace('"arithmetic": 1', '"arithmetic": 0'))
+    path.write_text(written.replace(f'"arithmetic": {layout.ARITHMETIC_VERSION}', '"arithmetic": 0'))
     assert make_golden.main(tmp_path) == 1
     assert "np_saturated.json: DIFFERS" in capsys.readouterr().out
     assert path.read_text() != written
@@ -183,7 +191,7 @@ def test_updates_of_node_perturbation_stay_in_range(estimator: str, rate: int, r
             assert w * e * delta * flip * sign <= abs(e * delta)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("estimator", BY_NAME["weight_perturbation"].estimators)
 @pytest.mark.parametrize(("rate", "rate_shift"), list(product((1, 16383), (0, 13, 28, 29))))
 def test_updates_of_weight_perturbation_stay_in_range(estimator: str, rate: int, rate_shift: int) -> None:
     setup = Setup(estimator=estimator, rate=rate, rate_shift=rate_shift, amplitude=4096, init=32767)
@@ -231,8 +239,9 @@ def test_tz_and_least_shift() -> None:
 # ------------------------------------------------------------------------------------------------- the block
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", ["weight_perturbation", "node_perturbation"])
 def test_a_block_is_what_the_page_says(rule: str) -> None:
+    node = rule == "node_perturbation"
     setup = Setup(
         rule=rule,
         estimator="unperturbed_trial",
@@ -246,8 +255,8 @@ def test_a_block_is_what_the_page_says(rule: str) -> None:
         rounding="nearest",
         init=3000,
         seed=31,
+        options={"trace_shift": 9} if node else {},
     )
-    node = rule == "node_perturbation"
     block = setup.block()
     n = 4 * 17 + 18 * 2
 
@@ -257,7 +266,9 @@ def test_a_block_is_what_the_page_says(rule: str) -> None:
 
     signs = 2 + 1 if node else 0
     scalars = [0] * 7 + [1, 99, 77, 9, 6, 0, 2, n, 32767 if node else 32767 - 99]
-    scalars += [0, n, n + 22, n + 22 + signs, 48, *([0] * 5), *words("perturbation"), 0, 0, *words("rounding")]
+    table = n + 22 + signs
+    scalars += [0, n, n + 22, table, 56, *([0] * 5), *words("perturbation"), 0, 0, *words("rounding")]
+    scalars += [table, table + 257, 9 if node else 0, *([0] * 5)]
     rows = [3, 17, layout.TANH, 2, 13, 13, 15, 0, 17, 2, layout.IDENTITY, 5, 10, 10, 15, 0]
     assert head_words(block.head) == scalars + rows + [0] * (n if node else 0)
     assert mem_words(block.mem)[n:] == [0] * (22 + signs) + TABLE
@@ -265,6 +276,17 @@ def test_a_block_is_what_the_page_says(rule: str) -> None:
     assert max(weights) <= 3000
     assert min(weights) >= -3000
     assert len(set(weights)) > n // 2
+
+
+def test_a_recurrent_layers_block_is_what_the_page_says() -> None:
+    """Own outputs are inputs behind those of the layer below: fan-in, shifts, weights and signals count them."""
+    setup = Setup(layers=(3, 4, 2), activations=("hard_tanh", "identity"), recurrent=(True, False), init=0)
+    block = setup.block()
+    n = 8 * 4 + 5 * 2
+    assert setup.n_weights == n
+    rows = [7, 4, layout.HARD_TANH, 3, 12, 11, 15, 4, 4, 2, layout.IDENTITY, 3, 12, 11, 15, 0]
+    assert head_words(block.head)[layout.LAYERS_AT :] == rows
+    assert mem_words(block.mem) == [0] * (n + 3 + 4 + 4 + 2)
 
 
 @pytest.mark.parametrize("layers", [(4, 1), (16, 16, 3), (100, 7)])

@@ -195,7 +195,7 @@ def test_the_board_refuses_blocks_that_would_leave_themselves(setup: str) -> Non
 
 @pytest.mark.parametrize(
     ("setup", "words"),
-    [("teacher", range(19, 26)), ("letters", [9]), ("extended", [9]), ("lqr", range(17, 21))],
+    [("teacher", range(19, 26)), ("letters", [9, 10]), ("extended", [9]), ("lqr", range(17, 21))],
 )
 def test_the_board_checks_shifts_and_factors(setup: str, words: Sequence[int]) -> None:
     _, layers, _, _ = SETUPS[setup]
@@ -208,7 +208,10 @@ def test_the_board_checks_shifts_and_factors(setup: str, words: Sequence[int]) -
 
 
 def test_the_board_checks_what_a_presentation_holds() -> None:
-    for setup, words in (("match", (layout.MATCH_CUE, layout.MATCH_PROBE)), ("sequence", (17, layout.SEQUENCE_CHOICE))):
+    for setup, words in (
+        ("match", (layout.MATCH_CUE, layout.MATCH_PROBE, 25)),
+        ("sequence", (17, layout.SEQUENCE_CHOICE, 19)),
+    ):
         _, layers, _, _ = SETUPS[setup]
         for at in words:
             bad = array("H", setup_block(setup))
@@ -420,7 +423,8 @@ def test_a_policy_that_is_not_stable_ends_with_a_large_finite_cost() -> None:
 
 
 def test_half_of_the_probes_match_and_every_pair_of_cues_comes() -> None:
-    task = model(build_block(experiment("delayed_match", [3, 1], "delay_steps = 0\nprobe_steps = 1", 2)).task)
+    e = experiment("delayed_match", [3, 1], "delay_steps = 0\nprobe_steps = 1", 2)
+    task = Player(build_block(e).task, 3, 1)
     task.begin(False, 0)
     seen: dict[tuple[int, int], int] = {}
     n = 9000
@@ -429,7 +433,7 @@ def test_half_of_the_probes_match_and_every_pair_of_cues_comes() -> None:
         assert task.cost([0]) == 0
         probe = task.sense().index(32767)
         # The one output is 1 for a match: 0 then costs 1, and else nothing.
-        assert task.cost([0]) == ((32767 >> 3) ** 2 if cue == probe else 0)
+        assert task.cost([0]) == (4096**2 >> 2 if cue == probe else 0)
         seen[cue, probe] = seen.get((cue, probe), 0) + 1
     for pair in ((a, b) for a in range(3) for b in range(3)):
         expected = n / 6 if pair[0] == pair[1] else n / 12
@@ -438,7 +442,7 @@ def test_half_of_the_probes_match_and_every_pair_of_cues_comes() -> None:
 
 def test_sequences_are_sines_that_begin_after_the_cue() -> None:
     e = experiment("sequence", [2, 2], "length = 8\nswing = 0.5", 9)
-    task = model(build_block(e).task)
+    task = Player(build_block(e).task, 2, 2)
     task.begin(True, 0)
     for _ in range(10):
         choice = task.sense().index(32767)
@@ -472,7 +476,7 @@ def test_sequences_are_sines_that_begin_after_the_cue() -> None:
             "network.layers: 3 inputs and 2 outputs do not fit the task lqr (allowed: 1 to 8 first, as many last)",
         ),
         ("letters", [49, 4], "stride = 9", "plant.stride: 9 leaves images out (allowed: no multiple of 2, 3 or 613)"),
-        ("letters", [49, 4], "noise = 0.1", "plant.noise: unknown key (allowed: kind, name, stride)"),
+        ("letters", [49, 4], "noise = 0.1", "plant.noise: unknown key (allowed: kind, name, stride, cost_shift)"),
         ("linear_teacher", [3, 1], "noise = -1.0", "plant.noise: got -1.0 (allowed: a number, 0 to 4)"),
         ("linear_teacher", [3, 1], 'inputs = "x"', 'plant.inputs: got the text \'x\' (allowed: "coins" or "signs")'),
         ("extended", [4, 1], "latent = 5", "plant.latent: 4 inputs of 4 steps (allowed: at most 3)"),

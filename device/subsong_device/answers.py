@@ -34,9 +34,10 @@ from subsong_device.link import shared_buffer
 
 FILE = "known_answers.bin"
 # A learner's: rule, layers, trials, scale of its weights, words of head, words of mem, seed.
-# A table of patterns': TASKS, inputs, trials, error shift, outputs, patterns, seed.
+# A table of patterns': TASKS, inputs, trials, error shift, outputs, patterns, seed; its trials' `evaluate` is 2 for the
+# second of a pair.
 CASE = "<BBBbHHH"
-TRIAL = "<BBbbiI"  # evaluate (a task: begin anew), steps, scale of sensors (outputs), of costs, cost, answer
+TRIAL = "<BBbbiI"  # evaluate, steps, scale of sensors (outputs), of costs, cost, answer
 TASKS = 0xFF
 TABLE_BYTES = 256
 SCALARS = LAYERS_AT - ESTIMATOR
@@ -174,12 +175,12 @@ class Task:
         self._u, _ = guarded("H", n_out)
         self._n_out = n_out
 
-    def trial(self, anew, steps, u_scale, _cost_scale, _cost):
+    def trial(self, evaluate, steps, u_scale, _cost_scale, _cost):
         """Play some steps; return a checksum over all that came."""
         kernels, task = self._kernels, self._task
         check = 0
-        self._head[EVALUATE] = anew
-        self._head[PHASE] = anew ^ 1
+        self._head[EVALUATE] = evaluate & 1
+        self._head[PHASE] = evaluate >> 1
         kernels.task_begin(self._head, task)
         for _ in range(steps):
             kernels.task_sense(task, self._x)

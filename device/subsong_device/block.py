@@ -38,19 +38,43 @@ def collect():
 NEEDS = (
     (0, 0, 0, 0),  # weight_perturbation
     (1, 1, 0, 0),  # node_perturbation
+    (1, 1, 0, 0),  # activity_difference
+    (1, 1, 1, 0),  # hebb
+    (0, 0, 0, 0),  # keep_if_better
+    (0, 0, 0, 0),  # run_and_tumble
+    (1, 1, layout.SPIKING_WORDS, 0),  # conductance_perturbation
+    (1, 1, layout.SPIKING_WORDS, 0),  # songbird
     (1, 0, 1, 0),  # reinforce
     (1, 0, 2, 1),  # hedonistic_synapse
     (1, 0, 3, 0),  # stochastic_spiking
 )
-
-# Ranges of each rule's own words, in the same order.
+# Ranges of the words of head that are a rule's own (layout.OWN ..), in the same order: word, lowest, highest.
+_CODE_AND_VELOCITY = (
+    (layout.CODE, layout.RANDOM_SIGNS, layout.ONE_AT_A_TIME),
+    (layout.CODE_STEP, 0, 0x1FFFFFFF),
+    (layout.TAU, 1, 32767),
+    (layout.WAITING, 0, 32766),
+    (layout.MOMENTUM_SHIFT, 0, 10),
+)
+_INTEGRATE_FIRE = (
+    (layout.LEAK_SHIFT, 1, 12),
+    (layout.SYNAPSE_SHIFT, 0, 14),
+    (layout.SPIKE_SHIFT, 1, 14),
+    (layout.REFRACTORY, 0, 255),
+)
 OWN_RANGES = (
-    (),  # weight_perturbation
-    (),  # node_perturbation
+    _CODE_AND_VELOCITY,  # weight_perturbation
+    _CODE_AND_VELOCITY,  # node_perturbation
+    (),  # activity_difference
+    ((layout.INPUT_SHIFT, 0, 15),),  # hebb
+    (),  # keep_if_better
+    (),  # run_and_tumble
+    _INTEGRATE_FIRE + ((layout.TICK_SHIFT, 0, 10),),  # conductance_perturbation
+    _INTEGRATE_FIRE + ((layout.LMAN_SHIFT, 0, 10),),  # songbird
     ((layout.INPUT_SHIFT, 0, 15),),  # reinforce
     (  # hedonistic_synapse
         (layout.LEAK_SHIFT, 0, 14),
-        (layout.THRESHOLD, 1, 32767),
+        (layout.FIRE_AT, 1, 32767),
         (layout.FILTER_SHIFT, 0, 14),
         (layout.SPIKE, 1, 32767),
     ),
@@ -61,10 +85,16 @@ OWN_RANGES = (
         (layout.SPIKE, 1, 32767),
     ),
 )
+# Rules that have integrate-and-fire layers.
+SPIKING = ("conductance_perturbation", "songbird")
+# Rules that gather their updates in a velocity, one more int32 of head a weight, where TAU or MOMENTUM_SHIFT says so;
+# and whose perturbation may be a code.
+WITH_VELOCITY = ("weight_perturbation", "node_perturbation")
+MOST_SIGN_WORDS = 1024  # a step, of a deterministic code over drives
 
 # Ranges of the scalars (docs/arithmetic.md) without which a kernel would leave its buffers or its 32 bits.
 RANGES = (
-    (layout.ESTIMATOR, layout.RUNNING_BASELINE, layout.EACH_STEP),
+    (layout.ESTIMATOR, layout.RUNNING_BASELINE, layout.PERTURBED_PAIR),
     (layout.AMPLITUDE, 0, 16384),
     (layout.RATE, 1, 16383),
     (layout.RATE_SHIFT, 0, 29),
@@ -127,6 +157,11 @@ def _need(condition, word):
         raise Fault(BLOCK, word)
 
 
+def keeps_velocity(rule: int, tau: int, momentum_shift: int) -> bool:
+    """Whether a rule, by its index in frames.RULES, keeps a velocity."""
+    return frames.RULES[rule] in WITH_VELOCITY and (tau > 1 or momentum_shift > 0)
+
+
 def check_block(rule, head, mem_words, n_sensors, n_actuators):
     """Check everything in head that kernels use as a count, an offset or a shift.
 
@@ -142,6 +177,7 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
     """
     eligibility, bits, unit_words, synapse_words = NEEDS[rule]
     n_layers = head[layout.N_LAYERS]
+    last_kind = layout.INTEGRATE_FIRE if frames.RULES[rule] in SPIKING else layout.LOGISTIC
     rows = layout.LAYERS_AT + layout.LAYER_WORDS * n_layers
     _need(0 < n_layers <= (len(head) - layout.LAYERS_AT) // layout.LAYER_WORDS, layout.N_LAYERS)
     n_weights = 0
@@ -158,7 +194,7 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
         _need(own in (0, n_out), at + layout.RECURRENT)
         _need(n_in == expected + own, at + layout.N_IN)
         kind = head[at + layout.ACTIVATION]
-        _need(layout.IDENTITY <= kind <= layout.LOGISTIC, at + layout.ACTIVATION)
+        _need(layout.IDENTITY <= kind <= last_kind, at + layout.ACTIVATION)
         for shift in (layout.PRODUCT_SHIFT, layout.BIAS_SHIFT, layout.DRIVE_SHIFT, layout.INPUT_FRAC):
             _need(0 <= head[at + shift] < 31, at + shift)
         table = table or kind in (layout.TANH, layout.LOGISTIC)
@@ -174,6 +210,13 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
     _need(0 <= head[layout.SIGNALS_AT] <= mem_words - n_signals, layout.SIGNALS_AT)
     if bits:
         _need(0 <= head[layout.SIGNS_AT] <= mem_words - n_signs, layout.SIGNS_AT)
+    if keeps_velocity(rule, head[layout.TAU], head[layout.MOMENTUM_SHIFT]):
+        eligibility += 1
+    if frames.RULES[rule] in WITH_VELOCITY and head[layout.CODE] != layout.RANDOM_SIGNS:
+        if bits:
+            _need(n_signs <= MOST_SIGN_WORDS, layout.CODE)
+        elif head[layout.CODE] == layout.ONE_AT_A_TIME:
+            _need(head[layout.CODE_STEP] < 2 * n_weights, layout.CODE_STEP)
     if eligibility:
         _need(rows <= head[layout.ELIGIBILITY_AT] <= len(head) - eligibility * n_weights, layout.ELIGIBILITY_AT)
     _need(0 <= head[layout.UNITS_AT] <= mem_words - unit_words * n_units, layout.UNITS_AT)

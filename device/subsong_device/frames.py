@@ -55,7 +55,19 @@ MAX_TRIAL = 0x3FFFFFFF  # trial numbers stay small integers on every board
 MAX_COST = 0x10000000  # counts, either sign
 MAX_STEP_WORDS = 505  # sensors and actuators together: what T_STEP holds
 MIN_DEADMAN_MS, MAX_DEADMAN_MS = 20, 3600000
-RULES = ("weight_perturbation", "node_perturbation", "reinforce", "hedonistic_synapse", "stochastic_spiking")
+RULES = (
+    "weight_perturbation",
+    "node_perturbation",
+    "activity_difference",
+    "hebb",
+    "keep_if_better",
+    "run_and_tumble",
+    "conductance_perturbation",
+    "songbird",
+    "reinforce",
+    "hedonistic_synapse",
+    "stochastic_spiking",
+)
 IN_THE_LOOP, TASK = 0, 1  # modes of OPEN
 HEAD, MEM, TASK_BLOCK = 0, 1, 2  # regions
 CODING_TEXT = "cobs crc32 chunk 128 payload 1024 window 8192"

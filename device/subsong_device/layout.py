@@ -5,7 +5,7 @@ head: array('i'), int32 words      mem: array('H'), 16-bit words
     40..    one row of 8 a layer       signals: every layer's inputs, a recurrent one's own last outputs
     then    eligibility (int32)            behind them; then the outputs of the last
             (most rules)               signs of the drives' perturbation, one bit a unit; or words of units (some rules)
-                                       tanh table, 257 words (where a layer needs it)
+    then    velocity (int32)           tanh table, 257 words (where a layer needs it)
                                        words of synapses (some rules)
 """
 
@@ -56,20 +56,30 @@ TRACE_SHIFT = 34  # EACH_STEP: a step fades the eligibility by 2**-TRACE_SHIFT o
 # 35..39 are the rule's own; its file names them.
 OWN = 35
 
-# reinforce, stochastic_spiking
-INPUT_SHIFT = 35  # inputs are shifted before they enter an eligibility, which then stays below 2**30
-
+# hebb, and every rule whose factors are words of 15 fraction bits.
+INPUT_SHIFT = 35  # of an input before it is multiplied by a factor, so that eligibilities stay within 2**30
+# weight_perturbation, node_perturbation (kernels/codes.py, kernels/velocity.py)
+CODE = 35  # of the perturbation: RANDOM_SIGNS, WALSH_HADAMARD or ONE_AT_A_TIME
+CODE_STEP = 36  # state: where in the code's period
+TAU = 37  # the weights move once in so many updates
+WAITING = 38  # state: updates gathered in the velocity since they moved
+MOMENTUM_SHIFT = 39  # a move takes 2**-MOMENTUM_SHIFT off the velocity; 0: all of it
+# conductance_perturbation, songbird (kernels/integrate_fire.py).
+SPIKING_WORDS = 3  # words of a unit at UNITS_AT: potential, synaptic activation, refractory ticks
+LEAK_SHIFT = 35  # a tick brings a potential 2**-LEAK_SHIFT of the way to rest
+SYNAPSE_SHIFT = 36  # and takes 2**-SYNAPSE_SHIFT of a synaptic activation off it
+SPIKE_SHIFT = 37  # a spike adds 2**-SPIKE_SHIFT to it
+REFRACTORY = 38  # ticks that a unit rests after a spike
+TICK_SHIFT = 39  # conductance_perturbation: a step has 2**TICK_SHIFT ticks
+LMAN_SHIFT = 39  # songbird: LMAN draws anew every 2**LMAN_SHIFT steps
 # stochastic_spiking
 PEAK_SHIFT = 36  # a unit's probability to spike in a step is at most 2**-PEAK_SHIFT
-
-# stochastic_spiking, hedonistic_synapse
+# hedonistic_synapse: LEAK_SHIFT and
+FIRE_AT = 36  # the potential at which a unit fires, 1 LSB = 2**-12
+STRENGTH = 39  # the synapses' strengths are uniform in +-STRENGTH, 1 LSB = 2**-12
+# stochastic_spiking, hedonistic_synapse (kernels/spiking.py)
 FILTER_SHIFT = 37  # a step takes 2**-FILTER_SHIFT of a filtered spike train off it
 SPIKE = 38  # what a spike adds to it
-
-# hedonistic_synapse
-LEAK_SHIFT = 35  # a step brings a potential 2**-LEAK_SHIFT of the way to rest
-THRESHOLD = 36  # of a potential, 1 LSB = 2**-12
-STRENGTH = 39  # the synapses' strengths are uniform in +-STRENGTH, 1 LSB = 2**-12
 
 LAYERS_AT = 40
 LAYER_WORDS = 8
@@ -87,11 +97,18 @@ RUNNING_BASELINE = 0
 UNPERTURBED_TRIAL = 1
 TWO_SIDED = 2
 EACH_STEP = 3  # every step's cost against the running mean of such costs; the eligibility fades
+BEST_SO_FAR = 4  # a trial's cost against the least that any trial had: for rules that keep or take back
+PERTURBED_PAIR = 5  # two trials, each perturbed anew: the second's cost against the first's
+
+RANDOM_SIGNS = 0
+WALSH_HADAMARD = 1
+ONE_AT_A_TIME = 2
 
 IDENTITY = 0
 HARD_TANH = 1
 TANH = 2
 LOGISTIC = 3
+INTEGRATE_FIRE = 4  # spiking units, of the rules that have words for them
 
 COST_LIMIT = 0x10000000
 ONE_DRIVE = 4096
@@ -122,6 +139,7 @@ EXTENDED = 3
 LQR = 4
 DELAYED_MATCH = 5
 SEQUENCE = 6
+SONG = 7
 
 # linear_teacher
 TEACHER_NOISE = 17  # two words: the stream of the measurement noise
@@ -136,7 +154,8 @@ TEACHER_DATA = 26  # targets of the step, then the teacher's weights, row after 
 
 # letters
 LETTERS_STRIDE = 9  # the next image's number is this much further
-LETTERS_DATA = 10  # four targets, one after the other; then four glyphs of five rows of five bits
+LETTERS_COST_SHIFT = 10
+LETTERS_DATA = 11  # four targets, one after the other; then four glyphs of five rows of five bits
 LETTERS_IMAGES = 44136
 
 # extended
@@ -159,8 +178,19 @@ MATCH_OTHER = 21
 MATCH_CUE = 22  # of this presentation
 MATCH_PROBE = 23
 MATCH_TARGET = 24
+MATCH_COST_SHIFT = 25
 
 # sequence
 SEQUENCE_CUE_STEPS = 17
 SEQUENCE_CHOICE = 18  # of this presentation
-SEQUENCE_DATA = 19  # for each choice, for each step after the cue: targets
+SEQUENCE_COST_SHIFT = 19
+SEQUENCE_DATA = 20  # for each choice, for each step after the cue: targets
+
+# song
+SONG_SPACING = 9  # steps between the bursts of one HVC neuron and the next
+SONG_BURST = 10  # steps that a burst lasts
+SONG_DELAY = 11  # steps by which costs come late
+SONG_MUSCLE_SHIFT = 12  # a step brings the song 2**-SONG_MUSCLE_SHIFT of the way to the motor words
+SONG_CEILING_SHIFT = 13  # the cost of a step is at most 2**28 >> SONG_CEILING_SHIFT
+SONG_RING = 14  # which of the costs on their way is the next to come
+SONG_TEMPLATE = 15  # TASK_COUNT * outputs words; then the song, outputs words; then costs, two words each

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from subsong.errors import ExperimentError
-from subsong.experiment import Experiment
+from subsong.experiment import Experiment, Network
 from subsong.rules import BY_NAME, WEIGHT
 from subsong.tasks import DRIVE_FRAC, SENSOR_FRAC, task_block
 from subsong_device import layout
@@ -17,12 +17,15 @@ ACTIVATIONS = {
     "hard_tanh": layout.HARD_TANH,
     "tanh": layout.TANH,
     "logistic": layout.LOGISTIC,
+    "integrate_fire": layout.INTEGRATE_FIRE,
 }
 ESTIMATORS = {
     "running_baseline": layout.RUNNING_BASELINE,
     "unperturbed_trial": layout.UNPERTURBED_TRIAL,
     "two_sided": layout.TWO_SIDED,
     "each_step": layout.EACH_STEP,
+    "best_so_far": layout.BEST_SO_FAR,
+    "perturbed_pair": layout.PERTURBED_PAIR,
 }
 
 
@@ -73,7 +76,8 @@ def build_block(experiment: Experiment) -> Block:
     """
     network, learner = experiment.network, experiment.learner
     rule = BY_NAME[learner.rule]
-    int32s, bits, unit_words, synapse_words = rule.needs
+    _, bits, unit_words, synapse_words = rule.needs
+    int32s = rule.int32s(learner.tau, learner.momentum_shift)
     sizes = network.layers
     recurrent = network.recurrent or (False,) * (len(sizes) - 1)
     rows: list[int] = []
@@ -129,7 +133,7 @@ def build_block(experiment: Experiment) -> Block:
     head[layout.SYNAPSES_AT] = synapses_at
     head[layout.ELIGIBILITY_AT] = eligibility_at
     for key, option in rule.options:
-        head[option.at] = getattr(learner, key)
+        head[option.at] = option.word(getattr(learner, key))
     for at, derive in rule.derived:
         head[at] = derive(experiment)
     for at, stream in ((layout.PERTURBATION, "perturbation"), (layout.ROUNDING, "rounding")):
@@ -140,6 +144,8 @@ def build_block(experiment: Experiment) -> Block:
     mem = np.zeros(end, dtype="<u2")
     span = min(round(network.init * 2**network.weight_frac), int(head[layout.LIMIT]))
     mem[:n_weights] = initial_weights(n_weights, span, stream_seed(experiment.seed, "init"))
+    if rule.spiking:
+        fix_pools(mem, network)
     if rule.strength:
         strengths = stream_seed(experiment.seed, "strength")
         mem[synapses_at:] = initial_weights(n_weights, getattr(learner, rule.strength), strengths)
@@ -155,6 +161,26 @@ def initial_weights(n: int, span: int, seed: int) -> list[int]:
     draw = load(f"{PACKAGE}.kernels.random", ("draw",), "cpython").draw
     stream = [seed & 0xFFFF, seed >> 16]
     return [((draw(stream, 0) * (2 * span + 1) >> 16) - span) & 0xFFFF for _ in range(n)]
+
+
+def fix_pools(mem: "np.typing.NDArray[np.uint16]", network: Network) -> None:
+    """Write the weights of the layers that spiking rules do not learn: unit i of n pools every n-th input from i on.
+
+    The first of them pushes, the next pulls, and so on; either side's weights have the sum 2. There is no bias.
+    """
+    at = 0
+    for n_in, n_out, kind, own in zip(
+        network.layers, network.layers[1:], network.activations, network.recurrent or (False,) * 99, strict=False
+    ):
+        row = n_in + own * n_out + 1
+        if kind != "integrate_fire":
+            rows = np.zeros((n_out, row), np.int64)
+            for i in range(n_out):
+                pool = np.arange(i, n_in, n_out)
+                for k, side in enumerate((pool[::2], pool[1::2])):
+                    rows[i, side] = (1 - 2 * k) * round(2 * 2**network.weight_frac / max(len(side), 1))
+            mem[at : at + rows.size] = rows.clip(-32767, 32767).ravel().astype("<i2").view("<u2")
+        at += row * n_out
 
 
 def tanh_table() -> list[int]:

@@ -27,10 +27,12 @@ class BoardTask:
         bridge: open, with a task block.
         steps: of a trial.
         recorder: keeps the state after a hole in the telemetry, so that replay can go on from there.
+        evaluate_steps: of an evaluation; 0: as many as of a trial.
     """
 
-    def __init__(self, bridge: Bridge, steps: int, recorder: Recorder) -> None:
-        self.bridge, self.steps, self.recorder = bridge, steps, recorder
+    def __init__(self, bridge: Bridge, steps: int, recorder: Recorder, evaluate_steps: int = 0) -> None:
+        self.bridge, self.recorder = bridge, recorder
+        self.steps = (steps, evaluate_steps or steps)
 
     def run(self, first: int, seeds: Sequence[int], evaluate: bool) -> Iterator[Ended | None]:
         """Let the board run len(seeds) trials, numbered from `first`; None for one whose end the link lost."""
@@ -43,7 +45,8 @@ class BoardTask:
         def on_snapshot(trial: int, _head: bytes, _mem: bytes) -> None:
             snapshots.add(trial)
 
-        done = self.bridge.run_task(first, len(seeds), self.steps, evaluate, on_trial=on_trial, on_snapshot=on_snapshot)
+        steps = self.steps[evaluate]
+        done = self.bridge.run_task(first, len(seeds), steps, evaluate, on_trial=on_trial, on_snapshot=on_snapshot)
         last = first + done.trials - 1
         if done.holes and last not in snapshots:
             # The hole may have swallowed the last trial, after which no snapshot comes: ask for the state itself.
@@ -180,7 +183,10 @@ def run_over(
             bridge.open(block, experiment.run.deadman_ms)
             recorder.state("initial", block.head, block.mem)
             steps = experiment.run.steps
-            trials: Trials = BoardTask(bridge, steps, recorder) if task else PlantTrials(bridge, plant, steps)
+            evaluate_steps = experiment.run.evaluate_steps
+            trials: Trials = (
+                BoardTask(bridge, steps, recorder, evaluate_steps) if task else PlantTrials(bridge, plant, steps)
+            )
             learn(experiment, trials, result, progress)
             recorder.state("final", *trials.state())
         except (LinkError, PortError):

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import (
     Field,
     ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -27,7 +29,7 @@ from subsong.experiment_check import Good, Problem, cross_checks, describe
 from subsong.experiment_keys import ARRAY, Table, other, real, whole
 from subsong.experiment_tasks import Task, TaskPlant
 from subsong.experiment_text import parse_toml, read_text, to_toml
-from subsong.rules import OPTIONS
+from subsong.rules import BY_NAME, OPTIONS
 from subsong_device.frames import RULES
 
 if TYPE_CHECKING:
@@ -37,11 +39,14 @@ if TYPE_CHECKING:
 def _option(key: str) -> Any:
     """Declare a key that only some rules have (subsong.rules)."""
     option, rules = OPTIONS[key]
-    return whole(option.low, option.high, f"{option.why} ({', '.join(rules)})", option.default)
+    why = f"{option.why} ({', '.join(rules)})"
+    if option.choices:
+        return Field(option.choices[option.default - option.low], description=why)
+    return whole(option.low, option.high, why, option.default)
 
 
 _Width = Annotated[int, Field(ge=1, le=4095)]
-_Activation = Literal["identity", "hard_tanh", "tanh", "logistic"]
+_Activation = Literal["identity", "hard_tanh", "tanh", "logistic", "integrate_fire"]
 _Range = Annotated[tuple[float, float], ARRAY]
 _Attribute = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
 # An int stays an int: some attributes are counts. Beyond 2**53 it would be no float64.
@@ -57,7 +62,7 @@ class Network(Table):
         "an array of 2 or more whole numbers, 1 to 4095", "inputs, hidden layers, outputs", min_length=2
     )
     activations: Annotated[tuple[_Activation, ...], ARRAY] = other(
-        '"identity", "hard_tanh", "tanh", "logistic"', "one a layer after the input"
+        '"identity", "hard_tanh", "tanh", "logistic"; of some rules "integrate_fire"', "one a layer after the input"
     )
     recurrent: Annotated[tuple[bool, ...], ARRAY] = other(
         "true or false, one a layer after the input; none: no layer is",
@@ -72,8 +77,10 @@ class Learner(Table):
     """The learning rule and its scales."""
 
     rule: Literal[*RULES] = Field(description="what learns; docs/rules.md has them all")  # type: ignore[valid-type]
-    estimator: Literal["running_baseline", "unperturbed_trial", "two_sided", "each_step"] = Field(
-        "two_sided", description="what the cost is measured against"
+    estimator: Literal[
+        "running_baseline", "unperturbed_trial", "two_sided", "each_step", "best_so_far", "perturbed_pair"
+    ] = Field(
+        "two_sided", description="what the cost is measured against; a rule that knows no two_sided has its own default"
     )
     amplitude: float | None = real(
         "perturbation of a weight, or of a unit's drive, real units", None, "above 0", gt=0.0
@@ -85,11 +92,36 @@ class Learner(Table):
         "stochastic", description='how an update is rounded to int16; "nearest" is a control'
     )
     trace_shift: int = _option("trace_shift")
+    code: Literal[*OPTIONS["code"][0].choices] = _option("code")  # type: ignore[valid-type]
+    tau: int = _option("tau")
+    momentum_shift: int = _option("momentum_shift")
     leak_shift: int = _option("leak_shift")
+    synapse_shift: int = _option("synapse_shift")
+    spike_shift: int = _option("spike_shift")
+    refractory: int = _option("refractory")
+    tick_shift: int = _option("tick_shift")
+    lman_shift: int = _option("lman_shift")
     threshold: int = _option("threshold")
     strength: int = _option("strength")
     peak_shift: int = _option("peak_shift")
     filter_shift: int = _option("filter_shift")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, data: Any) -> Any:
+        """Give a rule its own default estimator, and one without a rate a rate that nobody reads."""
+        rule = BY_NAME.get(data["rule"]) if isinstance(data, Mapping) and isinstance(data.get("rule"), str) else None
+        if rule is None:
+            return data
+        unread = {} if rule.rated else {"rate": 1, "rate_shift": 0}
+        return {"estimator": rule.estimators[0], **unread, **data}
+
+    @model_serializer(mode="wrap")
+    def _without_others(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what other rules have and this one has not."""
+        rule = BY_NAME[self.rule]
+        others = OPTIONS.keys() - dict(rule.options).keys() | (set() if rule.rated else {"rate", "rate_shift"})
+        return {key: value for key, value in handler(self).items() if key not in others}
 
 
 class MismatchTable(Table):
@@ -140,8 +172,13 @@ class Run(Table):
     steps: int = whole(1, 16384, "steps a trial, at most")
     evaluate_every: int = whole(0, 10_000_000, "learning trials between evaluations; 0: only at the end", 0)
     evaluate_episodes: int = whole(1, 10_000, "unperturbed episodes an evaluation", 10)
+    evaluate_steps: int = whole(0, 16384, "steps of a task's evaluation; 0: as many as a trial's", 0)
     stop_cost: float | None = real("stop when an evaluation's mean physical cost is at most this", None)
     deadman_ms: int = whole(20, 600_000, "silence after which the board leaves the link, milliseconds", 2000)
+
+
+# Tables and keys that the first format did not have.
+LATER = (("network", "recurrent"), ("run", "evaluate_steps"), *(("learner", key) for key in OPTIONS))
 
 
 class Experiment(Table):
@@ -173,8 +210,16 @@ class Experiment(Table):
         return experiment
 
     def canonical(self) -> str:
-        """Return the experiment as JSON: sorted keys, defaults filled in, optional keys left out where not set."""
-        return json.dumps(_normal(self.model_dump(exclude_none=True)), sort_keys=True, separators=(",", ":"))
+        """Return the experiment as JSON: sorted keys, defaults filled in, optional keys left out where not set.
+
+        Keys that came later (LATER) are left out at their defaults, too: what cannot say them keeps its digest.
+        """
+        tables = _normal(self.model_dump(exclude_none=True))
+        for name, key in LATER:
+            table = getattr(self, name)
+            if getattr(table, key) == type(table).model_fields[key].default:
+                tables[name].pop(key, None)
+        return json.dumps(tables, sort_keys=True, separators=(",", ":"))
 
     @property
     def digest(self) -> str:
@@ -192,6 +237,10 @@ class Experiment(Table):
             ExperimentError: the seed is outside 0..2**32-1.
         """
         return _validate({**self.model_dump(exclude_none=True), "seed": seed}, "")
+
+    def steps(self, evaluate: bool) -> int:
+        """Return the steps of a trial, at most, or of an evaluation."""
+        return (evaluate and self.run.evaluate_steps) or self.run.steps
 
     def plant_spec(self) -> "PlantSpec":
         """Return the nominal plant as the simulator's dataclass."""

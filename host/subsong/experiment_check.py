@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from subsong.experiment_tasks import TASKS
-from subsong.rules import BY_NAME, DRIVE_FRAC, OPTIONS, WEIGHT, Rule
+from subsong.rules import BY_NAME, DRIVE, DRIVE_FRAC, OPTIONS, WEIGHT, Rule
+from subsong_device.block import MOST_SIGN_WORDS
 
 Path = tuple[str | int, ...]
 
@@ -140,13 +141,24 @@ def _check_learner(good: Good) -> Iterator[Problem]:
     if rule is None:
         return
     estimator, given = good("learner.estimator"), good.given("learner")
-    if estimator is not None and estimator not in rule.estimators:
+    # Where the file names none, the rule has its own.
+    if estimator is not None and "estimator" in given and estimator not in rule.estimators:
         allowed = " or ".join(f'"{each}"' for each in rule.estimators)
         yield Problem(("learner", "estimator"), f'"{estimator}" is none of {rule.name}\'s', allowed)
     for key in sorted(given & OPTIONS.keys()):
         rules = OPTIONS[key][1]
         if rule.name not in rules:
             yield Problem(("learner", key), f"{rule.name} has no such number", f"with {' or '.join(rules)}")
+    yield from _check_spiking(good, rule)
+    for key in sorted(given & {"rate", "rate_shift"} if not rule.rated else ()):
+        yield Problem(("learner", key), f"{rule.name} has no learning rate", f"no {key}")
+    steps, layers = good("run.steps"), good("network.layers")
+    if steps is not None and steps > rule.most_steps:
+        yield Problem(("run", "steps"), f"{steps} steps for {rule.name}", f"at most {rule.most_steps}")
+    coded = rule.perturbs == DRIVE and good("learner.code") != OPTIONS["code"][0].choices[0]
+    if coded and layers and sum((n + 15) // 16 for n in layers[1:]) > MOST_SIGN_WORDS:
+        what = "a code for so many units"
+        yield Problem(("learner", "code"), what, f"16 units a word, a layer's words its own: {MOST_SIGN_WORDS} words")
     for k, name in enumerate(good("network.activations") or ()):
         if name not in rule.activations:
             allowed = " or ".join(f'"{each}"' for each in rule.activations)
@@ -175,7 +187,28 @@ def _check_amplitude(good: Good, rule: Rule, given: set[str]) -> Iterator[Proble
         )
 
 
+def _check_spiking(good: Good, rule: Rule) -> Iterator[Problem]:
+    """Hold the layers' activations against what the rule learns."""
+    activations = good("network.activations")
+    if activations is None:
+        return
+    spiking = [name == "integrate_fire" for name in activations]
+    where = ("network", "activations")
+    if not rule.spiking:
+        if any(spiking):
+            rules = " or ".join(each.name for each in BY_NAME.values() if each.spiking)
+            yield Problem(where, f'{rule.name} has no "integrate_fire" units', f"with {rules}")
+    elif rule.name == "songbird":
+        if spiking != [True] + [False] * (len(spiking) - 1) or any(good("network.recurrent") or ()):
+            what = "the songbird learns one layer, RA, driven by sensors alone"
+            yield Problem(where, what, '"integrate_fire" first and nowhere else, and no recurrent layer')
+    elif not any(spiking):
+        yield Problem(where, f"{rule.name} learns spiking layers, and there is none", '"integrate_fire" somewhere')
+
+
 def _check_plant(good: Good) -> Iterator[Problem]:
+    if good("plant.kind") == "gymnasium" and good("run.evaluate_steps"):
+        yield Problem(("run", "evaluate_steps"), "belongs to tasks; a plant's evaluation is as long as a trial")
     layers, task = good("network.layers"), TASKS.get(good("plant.name")) if good("plant.kind") == "task" else None
     if layers and task:
         if not task.ends.fit(layers[0], layers[-1]):

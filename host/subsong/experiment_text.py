@@ -10,7 +10,19 @@ from typing import Any
 from subsong.errors import ExperimentError
 
 MAX_FILE_BYTES = 1 << 20
-EXAMPLES = ("xor", "cartpole", "reinforce", "hedonistic_synapse", "stochastic_spiking")
+EXAMPLES = (
+    "xor",
+    "cartpole",
+    "activity_difference",
+    "hebb",
+    "keep_if_better",
+    "run_and_tumble",
+    "conductance_perturbation",
+    "song",
+    "reinforce",
+    "hedonistic_synapse",
+    "stochastic_spiking",
+)
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _MCAP_MAGIC = b"\x89MCAP0\r\n"

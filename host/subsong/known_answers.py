@@ -6,18 +6,23 @@ what they miss). The answers come from the kernels under CPython, which the orac
 
 import math
 import struct
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from subsong.block import build_block
 from subsong.experiment import parse_experiment
+from subsong.rules import BY_NAME
 from subsong_device import answers, layout
 from subsong_device.frames import RULES
 
 
 @dataclass(frozen=True)
 class KnownTrial:
-    """A trial: sensors are words times 2**x_scale, costs `cost` plus a word times 2**cost_scale."""
+    """A trial: sensors are words times 2**x_scale, costs `cost` plus a word times 2**cost_scale.
+
+    Of a task, `evaluate` is 2 for the second trial of a pair, and `x_scale` is the actuator words'.
+    """
 
     evaluate: int = 0
     steps: int = 2
@@ -43,30 +48,34 @@ class KnownLearner:
     rounding: str = "stochastic"
     scale: int = -3
     seed: int = 1
+    recurrent: tuple[bool, ...] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
 
     def toml(self) -> str:
         """Return the experiment file."""
-        frac = self.weight_frac if self.rule == "weight_perturbation" else 12
+        frac = BY_NAME[self.rule].amplitude_frac(self.weight_frac)
+        numbers = {"rate": self.rate, "rate_shift": self.rate_shift} if BY_NAME[self.rule].rated else {}
+        options = "\n".join(f"{key} = {value}" for key, value in (numbers | dict(self.options)).items())
         return f"""
 seed = {self.seed}
 [network]
 layers = {list(self.layers)}
 activations = [{", ".join(f'"{a}"' for a in self.activations)}]
+recurrent = [{", ".join(str(each).lower() for each in self.recurrent)}]
 weight_frac = {self.weight_frac}
 [learner]
 rule = "{self.rule}"
 estimator = "{self.estimator}"
 amplitude = {self.amplitude / 2**frac!r}
-rate = {self.rate}
-rate_shift = {self.rate_shift}
 baseline_shift = {self.baseline_shift}
 rounding = "{self.rounding}"
+{options}
 [plant]
 kind = "gymnasium"
 id = "None-v0"
 [run]
 trials = 1
-steps = 1
+steps = {min(max(trial.steps for trial in self.trials), BY_NAME[self.rule].most_steps)}
 """
 
     def setup(self) -> bytes:
@@ -120,10 +129,14 @@ _HUGE = (
 _LARGE = tuple(_T(cost_scale=scale, steps=1) for scale in (6, 8, 5, 7, 9, 6, 8, 10))
 _SMALL = tuple(_T(cost_scale=scale, steps=1) for scale in (-14, -9, -15, -8, -7, -10, -6, -13))
 _MIDDLE = tuple(_T(cost_scale=scale, steps=1) for scale in (-1, -2, 0, -1, -2, 0, -1, 0))
+_PAIR = (_T(steps=5), _T(steps=4, cost=500))
+_LONG = (*_PAIR, _T(evaluate=1, steps=3), _T(steps=3, cost=-9000), _T(cost_scale=6, steps=5))
+_EVALUATIONS = (_T(evaluate=1, x_scale=-4), _T(evaluate=1, x_scale=-2))
 _EXACT = (_T(evaluate=1, x_scale=-16, steps=1), _T(x_scale=-16, steps=1), _T(x_scale=-16, steps=1))
 
 
-def _learners(rule: str) -> tuple[KnownLearner, ...]:
+def _perturbation(rule: str) -> tuple[KnownLearner, ...]:
+    """Return the cases of the rules that the others are made from."""
     base = KnownLearner(rule, "running_baseline", (3, 4, 2), ("tanh", "identity"), _SIX)
     tiny = replace(base, layers=(2, 1), activations=("identity",))
     return (
@@ -134,6 +147,8 @@ def _learners(rule: str) -> tuple[KnownLearner, ...]:
         replace(base, estimator="two_sided", layers=(2, 17, 1), activations=("hard_tanh", "logistic"), trials=_SIX[:4]),
         replace(base, layers=(1, 16, 1), activations=("tanh", "identity"), trials=_SIX[:3], seed=4),
         replace(base, layers=(16, 1), activations=("tanh",), trials=_SIX[:4], seed=5),
+        # A layer that hears itself, beside one that does not.
+        replace(base, estimator="two_sided", recurrent=(True, False), trials=_LONG[:4], seed=15),
         # Drives on the very edge of the activation and of their format.
         replace(base, layers=(2, 5, 3), activations=("hard_tanh", "identity"), scale=11, trials=_EXACT, seed=6),
         replace(base, layers=(2, 5), activations=("identity",), scale=14, trials=_EXACT, seed=7),
@@ -148,11 +163,54 @@ def _learners(rule: str) -> tuple[KnownLearner, ...]:
     )
 
 
+def _each_step(rule: str) -> tuple[KnownLearner, ...]:
+    """Return the cases of a rule that learns from the costs of single steps."""
+    base = KnownLearner(rule, "each_step", (2, 3, 2), ("tanh", "identity"), _LONG, recurrent=(False, True), seed=16)
+    return (
+        replace(base, options={"trace_shift": 2}),
+        replace(base, options={"trace_shift": 0}, rounding="nearest", rate_shift=17, trials=_LONG[:3], seed=17),
+    )
+
+
+def _coded(rule: str) -> tuple[KnownLearner, ...]:
+    """Return the cases of a rule's codes, and of updates that are gathered before the weights move."""
+    base = KnownLearner(rule, "two_sided", (2, 3, 2), ("tanh", "identity"), _LONG, seed=30)
+    walsh, one = '"walsh_hadamard"', '"one_at_a_time"'
+    trials = tuple(_T(steps=1, cost_scale=scale) for scale in (4, 3, 5, 2, 4, 6, 3, 4))
+    return (
+        replace(base, options={"code": walsh}, layers=(2, 17, 1), trials=trials),
+        replace(base, options={"code": one}, estimator="running_baseline", layers=(1, 1), activations=("tanh",)),
+        replace(base, options={"code": one, "tau": 2}, estimator="unperturbed_trial", trials=trials, seed=31),
+        replace(base, options={"tau": 2, "momentum_shift": 1}, estimator="running_baseline", trials=_SIX, seed=32),
+        replace(base, options={"code": walsh, "momentum_shift": 3}, rounding="nearest", layers=(2, 17, 1), seed=33),
+        replace(base, options={"tau": 2}, rate=16383, rate_shift=0, trials=_HUGE, amplitude=1, weight_frac=8, seed=34),
+        replace(base, options={"tau": 2}, rate=3, rate_shift=29, trials=trials, seed=35),
+    )
+
+
+def _others(rule: str) -> tuple[KnownLearner, ...]:
+    """Return a few cases of any rule, one for each of its estimators and one of two layers that hear themselves."""
+    first, *rest = BY_NAME[rule].estimators
+    base = KnownLearner(rule, first, (3, 4, 2), ("tanh", "identity"), _LONG, recurrent=(True, False), seed=18)
+    return (
+        base,
+        *(
+            replace(base, estimator=estimator, activations=("hard_tanh", "logistic"), recurrent=(), seed=19 + k)
+            for k, estimator in enumerate(rest)
+        ),
+        replace(base, layers=(2, 17, 1), recurrent=(True, True), rounding="nearest", trials=_LONG[:3], seed=29),
+    )
+
+
 CASES: tuple[KnownLearner | KnownTask, ...] = (
-    *_learners(RULES[0]),
-    *_learners(RULES[1]),
-    KnownTask(2, 3, 3, 3, (_T(evaluate=1, steps=4), _T(steps=3, x_scale=1), _T(evaluate=1, x_scale=-4))),
-    KnownTask(1, 2, 2, 0, (_T(evaluate=1, steps=3), _T(steps=4, x_scale=-2), _T(steps=3, x_scale=-3)), seed=2),
+    *_perturbation(RULES[0]),
+    *_perturbation(RULES[1]),
+    *_each_step(RULES[1]),
+    *_coded(RULES[0]),
+    *_coded(RULES[1]),
+    *(case for rule in RULES[2:] for case in _others(rule)),
+    KnownTask(2, 3, 3, 3, (_T(steps=4), _T(evaluate=2, steps=4, x_scale=1), *_EVALUATIONS, _T(), _T(evaluate=2))),
+    KnownTask(1, 2, 2, 0, (_T(steps=3), _T(steps=4, x_scale=-2), _T(evaluate=1, steps=3, x_scale=-3)), seed=2),
 )
 
 
@@ -181,5 +239,5 @@ def known_answers() -> bytes:
 
     blank = with_answers(CASES, [0] * sum(len(case.trials) for case in CASES))
     kernels = [(learner_kernels(rule, "cpython"), task_kernels("cpython")) for rule in RULES]
-    computed = [got for _, _, got, _ in answers.play(blank, lambda rule: kernels[rule])]  # type: ignore[no-untyped-call]
+    computed = [got for _, _, got, _ in answers.play(blank, kernels.__getitem__)]  # type: ignore[no-untyped-call]
     return with_answers(CASES, computed)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from subsong.block import build_block
 from subsong.experiment import Experiment, parse_experiment
+from subsong_device.frames import RULES
 
 if TYPE_CHECKING:
     from subsong_sim.ranges import Proof
@@ -104,7 +105,6 @@ def prove_kernels() -> None:
 
 def _digest() -> str:
     """Return a hash of all that a proof depends on: the kernels, the checker, the experiments."""
-    from subsong_sim.engines import RULES
     from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, TASK_KERNELS, gather
 
     parts = [repr(_EXTREMES), _TEXT]

@@ -19,7 +19,7 @@ from subsong.block import Block, build_block, stream_seed
 from subsong.console import Progress, SilentProgress
 from subsong.errors import ExperimentError, LogError, PlantError
 from subsong.experiment import Experiment, GymnasiumPlant
-from subsong.rules import BASELINES
+from subsong.rules import PAIRS
 from subsong.runlog import Recorder, RunHeader, Step
 from subsong_device.layout import ARITHMETIC_VERSION, COST_LIMIT
 from subsong_sim.learner import Ended, StepHook, TrialSummary
@@ -70,11 +70,11 @@ class Trials(Protocol):
         ...
 
 
-def physical(experiment: Experiment, total: int) -> float:
+def physical(experiment: Experiment, total: int, evaluate: bool = False) -> float:
     """Return a trial's total cost in physical units: counts times cost_lsb, or what a task calls its cost."""
     if isinstance(experiment.plant, GymnasiumPlant):
         return total * experiment.plant.cost_lsb
-    return experiment.plant.cost(total, experiment.run.steps, experiment.network.layers[-1])
+    return experiment.plant.cost(total, experiment.steps(evaluate), experiment.network.layers[-1])
 
 
 def learn(
@@ -86,7 +86,7 @@ def learn(
 ) -> None:
     """Run an experiment's schedule; fill in `result` as it goes, so that an interrupted run has one too."""
     run = experiment.run
-    paired = 1 if experiment.learner.estimator in BASELINES else 2
+    paired = 2 if experiment.learner.estimator in PAIRS else 1
     episodes = run.evaluate_episodes if isinstance(experiment.plant, GymnasiumPlant) or experiment.plant.varied else 1
     number = 0
     began = time.monotonic()
@@ -109,7 +109,7 @@ def learn(
         totals = [ended.summary.total for ended in several(seeds, True) if ended is not None]
         if not totals:
             return None
-        result.final = physical(experiment, sum(totals)) / len(totals)
+        result.final = physical(experiment, sum(totals), evaluate=True) / len(totals)
         result.evaluations.append((result.trials, result.final))
         return result.final
 
@@ -242,7 +242,8 @@ def local_trials(
     learner = LocalLearner(block.rule, block.head, block.mem, engine)
     steps = experiment.run.steps
     if not isinstance(experiment.plant, GymnasiumPlant):
-        return TaskTrials(learner, block.task, steps, engine, block.rule, hook), f"task {experiment.plant.name}"
+        trials = TaskTrials(learner, block.task, steps, engine, block.rule, hook, experiment.run.evaluate_steps)
+        return trials, f"task {experiment.plant.name}"
     plant = make_plant(experiment.plant_spec(), experiment.mismatch() if mismatch else None, compiled=engine == "numba")
     check_shape(experiment, plant)
     if hasattr(plant, "params"):

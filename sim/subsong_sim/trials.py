@@ -77,12 +77,21 @@ class TaskTrials:
         engine: "numba" or "cpython", the learner's.
         rule: the learner's rule.
         hook: told of every step.
+        evaluate_steps: of an evaluation; 0: as many as of a trial.
     """
 
     def __init__(
-        self, learner: LocalLearner, task: bytes, steps: int, engine: str, rule: str, hook: StepHook | None = None
+        self,
+        learner: LocalLearner,
+        task: bytes,
+        steps: int,
+        engine: str,
+        rule: str,
+        hook: StepHook | None = None,
+        evaluate_steps: int = 0,
     ) -> None:
-        self.learner, self.steps, self.hook = learner, steps, hook
+        self.learner, self.hook = learner, hook
+        self.steps = (steps, evaluate_steps or steps)
         self.task = make_buffer(task, "H", engine)
         self.kernels = task_kernels(engine)
         self.loops: Any = loader.load_loops(rule) if engine == "numba" else None
@@ -96,13 +105,13 @@ class TaskTrials:
             for trial in range(first, first + len(seeds)):
                 yield self._interpreted(trial, evaluate)
             return
-        stretch = _Stretch(len(seeds), self.steps, self.learner, logged=self.hook is not None)
+        stretch = _Stretch(len(seeds), self.steps[evaluate], self.learner, logged=self.hook is not None)
         self._compiled(stretch, evaluate)
         yield from stretch.tell(first, evaluate, self.hook)
 
     def _compiled(self, stretch: "_Stretch", evaluate: bool) -> None:
         head, mem, x, u = self.learner.buffers
-        self.loops.task_stretch(head, mem, self.task, x, u, self.steps, int(evaluate), *stretch.arrays)
+        self.loops.task_stretch(head, mem, self.task, x, u, stretch.steps, int(evaluate), *stretch.arrays)
 
     def _interpreted(self, trial: int, evaluate: bool) -> Ended:
         learner = self.learner
@@ -110,7 +119,7 @@ class TaskTrials:
         self.kernels.task_begin(learner.head, self.task)
         learner.begin(trial, evaluate)
         cost = 0
-        for step in range(self.steps):
+        for step in range(self.steps[evaluate]):
             self.kernels.task_sense(self.task, learner.x)
             x = [_signed(word) for word in learner.x]
             u = learner.act(cost, x)

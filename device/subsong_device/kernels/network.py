@@ -141,13 +141,42 @@ def rest(head: ptr32, mem: ptr16) -> int:
     return 0
 
 
+def nudge(mem: ptr16, at: int, amount: int) -> int:
+    """Add amount to one drive, mem[at], which saturates once more.
+
+    Returns:
+        1 if it did, else 0.
+
+    Scaling and overflow: int16 plus +-16384.
+    """
+    g = ((mem[at] ^ 0x8000) - 0x8000) + amount
+    saturated = 0
+    if g > 0x7FFF:
+        g = 0x7FFF
+        saturated = 1
+    elif g < 0 - 0x8000:
+        g = 0 - 0x8000
+        saturated = 1
+    mem[at] = g & 0xFFFF
+    return saturated
+
+
 def forward(head: ptr32, mem: ptr16, amount: int) -> int:
     """Propagate the sensor words at SIGNALS_AT through every layer; add +-amount to every unit's drive.
+
+    Args, Returns, Scaling and overflow: those of forward_lone.
+    """
+    return forward_lone(head, mem, amount, 0 - 1)
+
+
+def forward_lone(head: ptr32, mem: ptr16, amount: int, unit: int) -> int:
+    """Propagate the sensor words at SIGNALS_AT through every layer; add +-amount to every drive, or to one of them.
 
     Args:
         head: layer rows at LAYERS_AT.
         mem: weights; signals, every layer's after its input's; table; with amount != 0, a sign bit a unit at SIGNS_AT.
         amount: as in drives.
+        unit: the only one whose drive is perturbed, by amount itself; -1: all of them are, by their signs.
 
     Returns:
         The offset in mem of the last layer's outputs. head[SATURATED] grows by the number of drives that saturated.
@@ -159,14 +188,21 @@ def forward(head: ptr32, mem: ptr16, amount: int) -> int:
     sign = head[SIGNS_AT]
     layer = LAYERS_AT
     saturated = 0
+    every = amount
+    if unit >= 0:
+        every = 0
     for _k in range(head[N_LAYERS]):
         n_in = head[layer + N_IN]
         n_out = head[layer + N_OUT]
         recall(head, mem, layer, signal)
-        saturated += drives(head, mem, layer, signal, weight, sign, amount)
+        saturated += drives(head, mem, layer, signal, weight, sign, every)
         weight += (n_in + 1) * n_out
         sign += (n_out + 15) >> 4
         signal += n_in
+        if unit >= 0:
+            if unit < n_out:
+                saturated += nudge(mem, signal + unit, amount)
+            unit -= n_out
         activate(mem, head[TABLE_AT], head[layer + ACTIVATION], signal, n_out)
         layer += LAYER_WORDS
     head[SATURATED] += saturated

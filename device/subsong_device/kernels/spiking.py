@@ -7,6 +7,7 @@ from subsong_device.layout import (
     DRIVE_SHIFT,
     ELIGIBILITY_AT,
     FILTER_SHIFT,
+    FIRE_AT,
     INPUT_FRAC,
     INPUT_SHIFT,
     LAYER_WORDS,
@@ -25,7 +26,6 @@ from subsong_device.layout import (
     SPIKE,
     SYNAPSES_AT,
     TABLE_AT,
-    THRESHOLD,
     UNITS_AT,
     WEIGHTS_AT,
 )
@@ -278,7 +278,7 @@ def release(head: ptr32, mem: ptr16, layer: int, signal: int, k: int, v: int) ->
 def forward_releasing(head: ptr32, mem: ptr16) -> int:
     """Propagate the sensor words at SIGNALS_AT through layers of leaky integrate-and-fire units.
 
-    A unit's potential leaks, takes what its synapses release, and, at THRESHOLD, is set back to 0 with a spike. The
+    A unit's potential leaks, takes what its synapses release, and, at FIRE_AT, is set back to 0 with a spike. The
     next layer sees spikes; what the network puts out are the last layer's filtered spike trains.
 
     Returns:
@@ -311,7 +311,7 @@ def forward_releasing(head: ptr32, mem: ptr16) -> int:
                 head[SATURATED] += 1
             s = 0
             amount = 0
-            if v >= head[THRESHOLD]:
+            if v >= head[FIRE_AT]:
                 v = 0
                 s = 0x7FFF
                 amount = head[SPIKE]

@@ -8,15 +8,38 @@ signs are drawn again rather than kept: beside its weights the rule needs no mem
     act     measure: the plain network
     end     w -= sigma xi + eta (C - b) xi
 
-Sources: Barto, Sutton & Anderson 1983; Williams 1992; Seung 2003; the integer form is docs/arithmetic.md's.
+The signs may also be a code's, and the updates be gathered in a velocity before the weights move.
+
+Sources: Barto, Sutton & Anderson 1983; Williams 1992; Seung 2003; McCaughan et al. 2023; the integer form is
+docs/arithmetic.md's.
 """
 
 from subsong_device.kernels.checksum import fold_words
+from subsong_device.kernels.codes import move_along_code, next_row, seal_row
 from subsong_device.kernels.network import forward, rest
 from subsong_device.kernels.random import threshold
 from subsong_device.kernels.trial import actuate, close_trial, open_trial, rewind, seal, sense
-from subsong_device.kernels.update import move_along_signs, rounded_step
-from subsong_device.layout import AMPLITUDE, CHECK, ESTIMATOR, LIMIT, N_WEIGHTS, RATE_SHIFT, SIGN, TWO_SIDED, WEIGHTS_AT
+from subsong_device.kernels.update import rounded_step
+from subsong_device.kernels.velocity import (
+    fold_velocity,
+    move_along_velocity,
+    push_along_code,
+    seal_velocity,
+    velocity_at,
+    velocity_step,
+)
+from subsong_device.layout import (
+    AMPLITUDE,
+    CHECK,
+    ELIGIBILITY_AT,
+    ESTIMATOR,
+    LIMIT,
+    N_WEIGHTS,
+    RATE_SHIFT,
+    SIGN,
+    TWO_SIDED,
+    WEIGHTS_AT,
+)
 
 
 def begin(head: ptr32, mem: ptr16) -> int:
@@ -28,7 +51,7 @@ def begin(head: ptr32, mem: ptr16) -> int:
     rest(head, mem)
     if sign != 0:
         # The weights lie within +-LIMIT = 32767 - AMPLITUDE: nothing clips, so end() can take the perturbation back.
-        move_along_signs(head, mem, sign * head[AMPLITUDE], 0x7FFF)
+        move_along_code(head, mem, sign * head[AMPLITUDE], 0x7FFF)
     return 0
 
 
@@ -52,16 +75,25 @@ def end(head: ptr32, mem: ptr16) -> int:
     """
     due = close_trial(head)
     sign = head[SIGN]
+    velocity = velocity_at(head, head[ELIGIBILITY_AT])
     move = 0
-    if due != 0:
+    if due != 0 and velocity == 0:
         shift = head[RATE_SHIFT]
         if head[ESTIMATOR] == TWO_SIDED:
             shift += 1
         move = rounded_step(head, shift, threshold(head))
     if sign != 0:
         rewind(head)
-        move_along_signs(head, mem, 0 - sign * (head[AMPLITUDE] + move), head[LIMIT])
+        move_along_code(head, mem, 0 - sign * (head[AMPLITUDE] + move), head[LIMIT])
     if due != 0:
+        if velocity != 0:
+            rewind(head)
+            push_along_code(head, velocity, sign * velocity_step(head))
+            move_along_velocity(head, mem, velocity)
+            fold_velocity(head, velocity)
         head[CHECK] = fold_words(head[CHECK], mem, head[WEIGHTS_AT], head[N_WEIGHTS])
+        next_row(head, head[N_WEIGHTS])
+    seal_row(head)
+    seal_velocity(head, velocity)
     seal(head)
     return 0

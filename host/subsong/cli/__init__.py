@@ -15,6 +15,7 @@ from subsong.cli.check import check
 from subsong.cli.compile import compile_verb
 from subsong.cli.learn import run, sim
 from subsong.cli.logs import compare, export, recover, replay
+from subsong.cli.rules import rules
 
 __all__ = ["main", "subsong"]
 
@@ -27,7 +28,7 @@ One experiment file serves the simulator, the emulated boards and real hardware,
 cartpole`, then `subsong run cartpole --port unix`: nothing has to be plugged in.""",
     sections={
         "Begin": [new, demo],
-        "Learn": [sim, run, check],
+        "Learn": [sim, run, rules, check],
         "Boards": [boards, deploy, compile_verb],
         "Run logs": [replay, compare, recover, export],
     },

@@ -1,4 +1,4 @@
-"""Writes what docs/cli.md and docs/experiment.md say about verbs and keys, from the verbs and keys themselves.
+"""Writes what docs/cli.md, docs/experiment.md and docs/rules.md say about verbs, keys and rules, from these themselves.
 
     python -m subsong.cli.reference docs
 
@@ -14,6 +14,7 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from subsong import rules
 from subsong.cli import subsong
 from subsong.cli.app import ENVIRONMENT, EXIT_CODES, Verb
 from subsong.experiment import Experiment, GymnasiumPlant, Learner, MismatchTable, Network, Run
@@ -65,11 +66,14 @@ def filled(text: str, content: str) -> str:
     return f"{before}{BEGIN}\n{content}{END}{after}"
 
 
+DOCUMENTS = {"cli.md": verbs, "experiment.md": keys, "rules.md": rules.markdown}
+
+
 def write(docs: Path) -> None:
-    """Bring docs/cli.md and docs/experiment.md up to date."""
-    for name, content in ("cli.md", verbs()), ("experiment.md", keys()):
+    """Bring the documents up to date."""
+    for name, content in DOCUMENTS.items():
         path = docs / name
-        path.write_text(filled(path.read_text(encoding="utf-8"), content), encoding="utf-8")
+        path.write_text(filled(path.read_text(encoding="utf-8"), content()), encoding="utf-8")
 
 
 def _verb(command: click.Command) -> Iterator[str]:

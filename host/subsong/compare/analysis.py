@@ -114,7 +114,7 @@ def analyse(
         experiment,
         states,
         evaluate,
-        cost_lsb=cost_lsb(experiment),
+        cost_lsb=cost_lsb(experiment, evaluate=True),
         has_mismatch=declares_mismatch(experiment),
         episodes=episodes,
         first_seed=first_seed,

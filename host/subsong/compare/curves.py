@@ -64,13 +64,15 @@ class Curve:
         return self.evaluations[-1].mean if self.evaluations else float(self.cost[-1])
 
 
-def read_curve(summaries: Iterable[TrialSummary], cost_lsb: float) -> Curve:
+def read_curve(summaries: Iterable[TrialSummary], cost_lsb: float, evaluation_lsb: float | None = None) -> Curve:
     """Collect a run's trials.
 
     Args:
         summaries: of the trials that ended, in the order of the log.
         cost_lsb: physical cost of one count.
+        evaluation_lsb: the same of an evaluation; None: no other.
     """
+    evaluation_lsb = cost_lsb if evaluation_lsb is None else evaluation_lsb
     cost: list[float] = []
     step: list[int] = []
     evaluations: list[Evaluation] = []
@@ -86,7 +88,7 @@ def read_curve(summaries: Iterable[TrialSummary], cost_lsb: float) -> Curve:
         saturated += summary.saturated
         dropped = max(dropped, summary.dropped)
         if summary.evaluate:
-            episode.append(summary.total * cost_lsb)
+            episode.append(summary.total * evaluation_lsb)
             continue
         finish()
         steps += summary.steps

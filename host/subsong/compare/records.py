@@ -92,11 +92,11 @@ class Record:
         return "mismatched" if self.header.mismatch and declares_mismatch(self.experiment) else "nominal"
 
 
-def cost_lsb(experiment: Experiment) -> float:
+def cost_lsb(experiment: Experiment, evaluate: bool = False) -> float:
     """Return the physical cost of one count: the plant's cost_lsb, or a task's share of a mean squared error."""
     from subsong.session import physical
 
-    return physical(experiment, 1)
+    return physical(experiment, 1, evaluate)
 
 
 def declares_mismatch(experiment: Experiment) -> bool:
@@ -120,7 +120,7 @@ def read_record(path: Path, run: LoggedRun) -> Record:
         ) from error
     if experiment.digest != header.experiment_digest:
         raise LogError(f"{path}: its experiment is not the one that its header's digest names: the log was altered.")
-    curve = read_curve(run.summaries(), cost_lsb(experiment))
+    curve = read_curve(run.summaries(), cost_lsb(experiment), cost_lsb(experiment, evaluate=True))
     states = run.states
     link = read_link(run.frames(), run.events, curve.dropped) if header.source == "board" else None
     # Not the time: bit for bit the same run twice, copied or repeated on a plant without chance, says nothing new.

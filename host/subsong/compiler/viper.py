@@ -8,7 +8,8 @@ Generated from the kernels' syntax tree, so that no shipped emitter's fault is m
       in place
     before 1.29, -x and ~x overwrite x                 never there; the dialect writes `0 - x`, and a folded literal
                                                        is never negative
-    a long jump is refused                             a long `if` becomes several with the same flag
+    a long jump with a condition is refused            a long `if` becomes several with the same flag; a long loop is
+                                                       `while 1`, left by a short `if`
     a comparison is no int                             a condition alone; one with zero is left out: `while n:`
 
 32-bit boards only: on the 64-bit unix port viper's words are 64 bits and nothing wraps.
@@ -20,8 +21,9 @@ from pathlib import Path
 
 from subsong.compiler.inline import assign, inline, load, stored_names
 
-# A jump reaches 2 KB on Cortex-M0 and Xtensa, and firmware before 1.27 refuses what it cannot reach ("native method too
-# big", "bccz out of range"). A node of the tree becomes 3.5 bytes on the first and 4 on the second.
+# A jump with a condition reaches 2 KB on Cortex-M0 and Xtensa, and firmware before 1.27 refuses what it cannot reach
+# ("native method too big", "bccz out of range"); one without goes anywhere. A node of the tree becomes 3.5 bytes on the
+# first and 4 on the second.
 LONGEST_BLOCK = 400
 REGISTERS = 3  # locals that the emitter keeps in registers, parameters first (source text; a .mpy file has one fewer)
 
@@ -123,7 +125,10 @@ def _fresh(base: str, taken: set[str]) -> str:
 
 
 class _Shorten:
-    """Turns a long `if` into several with the same condition, each short enough to be jumped over."""
+    """Makes jumps with a condition short enough.
+
+    A long `if` becomes several with the same condition, a long `while` one that is left by a short `if`.
+    """
 
     def __init__(self, function: ast.FunctionDef) -> None:
         self._taken = {*stored_names([function]), *(p.arg for p in function.args.args)}
@@ -135,6 +140,8 @@ class _Shorten:
                 node.body, node.orelse = self.block(node.body), self.block(node.orelse)
             if isinstance(node, ast.If) and max(size(node.body), size(node.orelse)) > LONGEST_BLOCK:
                 out += self._parts(node)
+            elif isinstance(node, ast.While) and size(node.body) > LONGEST_BLOCK:
+                out.append(_long(node.test, node.body))
             else:
                 out.append(node)
         return out
@@ -156,8 +163,15 @@ class _Shorten:
         return out
 
 
-def _if(flag: str, operator: ast.cmpop, body: list[ast.stmt]) -> ast.If:
-    return ast.If(ast.Compare(load(flag), [operator], [ast.Constant(0)]), body, [])
+def _if(flag: str, operator: ast.cmpop, body: list[ast.stmt]) -> ast.stmt:
+    test = ast.Compare(load(flag), [operator], [ast.Constant(0)])
+    return ast.If(test, body, []) if size(body) <= LONGEST_BLOCK else _long(test, [*body, ast.Break()])
+
+
+def _long(test: ast.expr, body: list[ast.stmt]) -> ast.stmt:
+    """Return `while test: body` with one condition, which jumps over a `break`."""
+    leave = ast.If(ast.UnaryOp(ast.Not(), test), [ast.Break()], [])
+    return ast.While(ast.Constant(1), [leave, *body], [])
 
 
 def _hottest(function: ast.FunctionDef) -> list[str]:

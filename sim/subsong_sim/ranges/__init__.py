@@ -10,7 +10,7 @@ from subsong_sim.dialect import Violation
 from subsong_sim.errors import EngineError
 from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, TASK_KERNELS, Source, gather
 from subsong_sim.ranges.interpreter import Place
-from subsong_sim.ranges.invariants import AMPLITUDES, Block
+from subsong_sim.ranges.invariants import RULES, Block
 from subsong_sim.ranges.trial import found_by, prove_learner, prove_task
 from subsong_sim.ranges.values import Interval
 
@@ -62,8 +62,8 @@ def prove(
     Raises:
         EngineError: the rule is unknown.
     """
-    if rule not in AMPLITUDES:
-        raise EngineError(f"rule {rule!r}: choose one of {', '.join(AMPLITUDES)}")
+    if rule not in RULES:
+        raise EngineError(f"rule {rule!r}: choose one of {', '.join(RULES)}")
     block = Block(rule, head, mem, steps)
     violations = block.begins_well()
     seen: dict[Place, Interval] = {}

@@ -7,12 +7,12 @@ from subsong_sim.dialect import Violation
 from subsong_sim.loader import Source
 from subsong_sim.ranges.induction import Turns
 from subsong_sim.ranges.interpreter import Frame, Interpreter
-from subsong_sim.ranges.invariants import COST, Block
+from subsong_sim.ranges.invariants import BIT, COST, Block, Task
 from subsong_sim.ranges.loops import run_loop, run_turns
 from subsong_sim.ranges.memory import INT16, Memory
-from subsong_sim.ranges.regions import Region, fresh
+from subsong_sim.ranges.regions import fresh
 from subsong_sim.ranges.state import State, join
-from subsong_sim.ranges.values import Interval, Value, sub, unknown
+from subsong_sim.ranges.values import Value, sub, unknown
 
 
 def prove_learner(source: Source, block: Block) -> Interpreter:
@@ -97,23 +97,23 @@ def _holds_again(machine: Interpreter, block: Block, state: State) -> None:
 def prove_task(source: Source, task: bytes) -> Interpreter:
     """Run any number of steps of an on-board task on intervals."""
     words = struct.unpack(f"<{len(task) // 2}H", task)
-    n_in, n_out = words[layout.TASK_INPUTS], words[layout.TASK_OUTPUTS]
-    data = words[layout.TASK_DATA :]
-    regions = [
-        Region("patterns", "task", layout.TASK_DATA, len(words), 16, INT16, data),
-        Region("x", "x", 0, n_in, 16, INT16),
-        Region("u", "u", 0, n_out, 16, INT16),
-    ]
-    shape = f"task of {words[layout.TASK_PATTERNS]} patterns, {n_in} inputs and {n_out} outputs"
-    machine = Interpreter(source, Memory({"task": 16, "x": 16, "u": 16}, regions), shape, run_loop)
+    block = Task(words)
+    regions = block.regions()
+    machine = Interpreter(source, Memory({"head": 32, "task": 16, "x": 16, "u": 16}, regions), block.shape, run_loop)
     state = State()
+    for name in ("EVALUATE", "PHASE"):
+        state.cells["head", getattr(layout, name)] = unknown(*BIT)
     for i in range(layout.TASK_DATA):
         state.cells["task", i] = words[i]
-    following: Interval = (0, max(words[layout.TASK_PATTERNS] - 1, 0))
-    state.cells["task", layout.TASK_NEXT] = unknown(*following)
+    for i, (_, interval) in block.cells().items():
+        state.cells["task", i] = unknown(*interval)
     for region in regions:
         state.contents[region.name] = fresh(region, region.declared)
-    for name, buffers in (("task_begin", ("task",)), ("task_sense", ("task", "x")), ("task_cost", ("task", "u"))):
+    for name, buffers in (
+        ("task_begin", ("head", "task")),
+        ("task_sense", ("task", "x")),
+        ("task_cost", ("task", "u")),
+    ):
         facts = machine.facts[name]
         frame = Frame(name, facts, dict(zip(facts.parameters, buffers, strict=True)), (name,))
         for s, value in machine.run(frame, state.copy(), {}):
@@ -121,9 +121,17 @@ def prove_task(source: Source, task: bytes) -> Interpreter:
             low, high = s.interval(value)
             if low < COST[0] or high > COST[1]:
                 machine.fail_once(last, frame, "cost", f"returns {low}..{high}, no cost of at most 2**28: clip it")
-            low, high = s.interval(s.cells["task", layout.TASK_NEXT])
-            if low < following[0] or high > following[1]:
-                machine.fail_once(last, frame, "next", f"leaves the next pattern at {low}..{high}, not in {following}")
+            for i, (word, declared) in block.cells().items():
+                low, high = s.interval(s.cells["task", i])
+                if low < declared[0] or high > declared[1]:
+                    what = f"leaves task[{word}] in {low}..{high}, not in {declared[0]}..{declared[1]}: clip it"
+                    machine.fail_once(last, frame, word, what)
+            for region in regions:
+                low, high = s.contents[region.name].interval()
+                if low < region.declared[0] or high > region.declared[1]:
+                    declared = region.declared
+                    what = f"leaves {region.name} in {low}..{high}, not in {declared[0]}..{declared[1]}: clip them"
+                    machine.fail_once(last, frame, region.name, what)
     return machine
 
 
