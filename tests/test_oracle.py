@@ -26,7 +26,7 @@ from cases import (
     weights_of,
 )
 from oracle import ORACLES, NodePerturbation, Oracle, WeightPerturbation
-from oracle_parts import COST, HOT, TABLE, Layer, least_shift, tz
+from oracle_parts import COST, HOT, TABLE, Layer, Stream, least_shift, tz
 from subsong.errors import ExperimentError
 from subsong.rules import BY_NAME
 from subsong_device import frames, layout
@@ -139,9 +139,8 @@ def test_what_the_page_refuses_is_refused(weight_frac: int, after: str) -> None:
 def adversarial_trials(head: bytes, steps: int) -> list[Trial]:
     """Return a two-sided pair whose sensor word follows the sign of the perturbation: the eligibility never falls."""
     h = head_words(head)
-    learner = NodePerturbation(head, bytes(2 * 5))
-    learner.perturbation.a, learner.perturbation.b = h[26:28]
-    one = tuple(Step(0, (32767 if learner.perturbation.draw() & 1 else -32768,)) for _ in range(steps))
+    stream = Stream(*h[26:28])
+    one = tuple(Step(0, (32767 if stream.draw() & 1 else -32768,)) for _ in range(steps))
     return [Trial(False, one, -COST_LIMIT), Trial(False, one, COST_LIMIT)]
 
 
@@ -161,7 +160,7 @@ def update(learner: NodePerturbation, eligibility: list[int], delta: int, sign: 
     """Let the oracle update from zero weights with a state that we choose; return the weights."""
     learner.weights = [0] * len(learner.weights)
     learner.eligibility, learner.delta, learner.sign = list(eligibility), delta, sign
-    learner._finish(update=True)
+    learner._end(update=True)
     return learner.weights
 
 
@@ -200,7 +199,7 @@ def test_updates_of_weight_perturbation_stay_in_range(estimator: str, rate: int,
     shift = rate_shift + (estimator == "two_sided")
     for delta, flip in product((*DELTAS, *(2**k for k in range(30))), (1, -1)):
         learner.delta = flip * delta
-        step = learner._step()
+        step = learner._size()
         exact = abs(delta) * rate / 2**shift
         if exact <= 32767 and least_shift(delta, 15) <= shift:
             assert abs(step - flip * exact) <= 1 + exact * 2**-14
@@ -208,8 +207,8 @@ def test_updates_of_weight_perturbation_stay_in_range(estimator: str, rate: int,
         for sign in (1, -1):
             learner.sign, learner.rewind = sign, learner.perturbation.copy()
             learner.weights = [learner.limit, -learner.limit, 0]
-            learner._perturb()
-            learner._finish(update=True)
+            learner._begin()
+            learner._end(update=True)
             assert all(abs(w) <= learner.limit for w in learner.weights)
 
 
