@@ -36,6 +36,7 @@ from subsong_device import frames, layout
 from subsong_sim.plants.spec import Mismatch, PlantSpec
 
 RULES = ("weight_perturbation", "node_perturbation")
+ACTIVATIONS = experiment_check.allowed_of(Network.model_fields["activations"])
 BOTH = ("xor", "cartpole")  # examples that hold the numbers of both rules
 
 CARTPOLE: dict[str, Any] = {
@@ -139,8 +140,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         CARTPOLE,
         {"network__activations": ["relu"]},
-        "network.activations[0]: got the text 'relu' (allowed: "
-        + f"{Network.model_fields['activations'].json_schema_extra['allowed']})",
+        f"network.activations[0]: got the text 'relu' (allowed: {ACTIVATIONS})",
     ),
     (
         CARTPOLE,

@@ -178,7 +178,12 @@ class Run(Table):
 
 
 # Tables and keys that the first format did not have.
-LATER = (("network", "recurrent"), ("run", "evaluate_steps"), *(("learner", key) for key in OPTIONS))
+LATER = (
+    ("network", "recurrent"),
+    ("plant", "hold"),
+    ("run", "evaluate_steps"),
+    *(("learner", key) for key in OPTIONS),
+)
 
 
 class Experiment(Table):
@@ -217,8 +222,8 @@ class Experiment(Table):
         tables = _normal(self.model_dump(exclude_none=True))
         for name, key in LATER:
             table = getattr(self, name)
-            if getattr(table, key) == type(table).model_fields[key].default:
-                tables[name].pop(key, None)
+            if key in tables[name] and getattr(table, key) == type(table).model_fields[key].default:
+                del tables[name][key]
         return json.dumps(tables, sort_keys=True, separators=(",", ":"))
 
     @property
