@@ -202,13 +202,37 @@ def _others(rule: str) -> tuple[KnownLearner, ...]:
     )
 
 
+def _spiking(rule: str) -> tuple[KnownLearner, ...]:
+    """Return the cases of a rule with integrate-and-fire units, with weights large enough for them to fire."""
+    song = rule == "songbird"
+    own = {"lman_shift": 1} if song else {"tick_shift": 2}
+    base = KnownLearner(
+        rule,
+        "each_step",
+        (3, 17, 2),
+        ("integrate_fire", "identity" if song else "integrate_fire"),
+        _LONG,
+        amplitude=8000,
+        scale=0,
+        recurrent=() if song else (True, False),
+        options={**own, "trace_shift": 2, "leak_shift": 2, "synapse_shift": 2},
+        seed=36,
+    )
+    return (
+        base,
+        replace(base, estimator="two_sided", layers=(2, 3, 1), options={**own, "spike_shift": 1, "refractory": 0}),
+        replace(base, estimator="running_baseline", layers=(2, 3), activations=base.activations[:1], recurrent=()),
+        replace(base, estimator="unperturbed_trial", options={"leak_shift": 1}, rounding="nearest", trials=_LONG[:4]),
+    )
+
+
 CASES: tuple[KnownLearner | KnownTask, ...] = (
     *_perturbation(RULES[0]),
     *_perturbation(RULES[1]),
     *_each_step(RULES[1]),
     *_coded(RULES[0]),
     *_coded(RULES[1]),
-    *(case for rule in RULES[2:] for case in _others(rule)),
+    *(case for rule in RULES[2:] for case in (_spiking if BY_NAME[rule].spiking else _others)(rule)),
     KnownTask(2, 3, 3, 3, (_T(steps=4), _T(evaluate=2, steps=4, x_scale=1), *_EVALUATIONS, _T(), _T(evaluate=2))),
     KnownTask(1, 2, 2, 0, (_T(steps=3), _T(steps=4, x_scale=-2), _T(evaluate=1, steps=3, x_scale=-3)), seed=2),
 )
