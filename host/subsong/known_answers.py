@@ -54,7 +54,11 @@ class KnownLearner:
     def toml(self) -> str:
         """Return the experiment file."""
         frac = BY_NAME[self.rule].amplitude_frac(self.weight_frac)
-        numbers = {"rate": self.rate, "rate_shift": self.rate_shift} if BY_NAME[self.rule].rated else {}
+        numbers: dict[str, object] = {}
+        if BY_NAME[self.rule].rated:
+            numbers = {"rate": self.rate, "rate_shift": self.rate_shift}
+        if BY_NAME[self.rule].perturbs:
+            numbers["amplitude"] = repr(self.amplitude / 2**frac)
         options = "\n".join(f"{key} = {value}" for key, value in (numbers | dict(self.options)).items())
         return f"""
 seed = {self.seed}
@@ -66,7 +70,6 @@ weight_frac = {self.weight_frac}
 [learner]
 rule = "{self.rule}"
 estimator = "{self.estimator}"
-amplitude = {self.amplitude / 2**frac!r}
 baseline_shift = {self.baseline_shift}
 rounding = "{self.rounding}"
 {options}
@@ -191,11 +194,16 @@ def _coded(rule: str) -> tuple[KnownLearner, ...]:
 def _others(rule: str) -> tuple[KnownLearner, ...]:
     """Return a few cases of any rule, one for each of its estimators and one of two layers that hear themselves."""
     first, *rest = BY_NAME[rule].estimators
-    base = KnownLearner(rule, first, (3, 4, 2), ("tanh", "identity"), _LONG, recurrent=(True, False), seed=18)
+    allowed = BY_NAME[rule].activations
+
+    def kinds(*wanted: str) -> tuple[str, ...]:
+        return tuple(kind if kind in allowed else allowed[0] for kind in wanted)
+
+    base = KnownLearner(rule, first, (3, 4, 2), kinds("tanh", "identity"), _LONG, recurrent=(True, False), seed=18)
     return (
         base,
         *(
-            replace(base, estimator=estimator, activations=("hard_tanh", "logistic"), recurrent=(), seed=19 + k)
+            replace(base, estimator=estimator, activations=kinds("hard_tanh", "logistic"), recurrent=(), seed=19 + k)
             for k, estimator in enumerate(rest)
         ),
         replace(base, layers=(2, 17, 1), recurrent=(True, True), rounding="nearest", trials=_LONG[:3], seed=29),
