@@ -24,13 +24,14 @@ from subsong.experiment import (
 )
 from subsong.experiment_tasks import TASKS
 from subsong.experiment_text import (
+    EXAMPLES,
     example_text,
     parse_toml,
     to_toml,
     with_learner,
     write_example,
 )
-from subsong.rules import BY_NAME, OPTIONS
+from subsong.rules import OPTIONS
 from subsong_device import frames, layout
 from subsong_sim.plants.spec import Mismatch, PlantSpec
 
@@ -138,7 +139,8 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         CARTPOLE,
         {"network__activations": ["relu"]},
-        'network.activations[0]: got the text \'relu\' (allowed: "identity", "hard_tanh", "tanh", "logistic")',
+        "network.activations[0]: got the text 'relu' "
+        '(allowed: "identity", "hard_tanh", "tanh", "logistic"; of some rules "integrate_fire")',
     ),
     (
         CARTPOLE,
@@ -309,11 +311,11 @@ def test_integers_are_accepted_up_to_their_limits_and_no_further(table: str, nam
     limits = {type(each).__name__: each for each in field.metadata}
     low, high = limits["Ge"].ge, limits["Le"].le
     key = f"{table}__{name}" if table else name
-    # An option belongs to rules that have it, which may know no "two_sided".
-    rule = BY_NAME[OPTIONS[name][1][0] if name in OPTIONS else "weight_perturbation"]
-    tables = changed(
-        XOR if name == "evaluate_steps" else CARTPOLE, learner__rule=rule.name, learner__estimator=rule.estimators[0]
-    )
+    tables = XOR if name == "evaluate_steps" else CARTPOLE
+    if name in OPTIONS:  # of a rule that has it, whose example fits it
+        rule = OPTIONS[name][1][0]
+        examples = (parse_toml(with_learner(example_text(each), rule), each) for each in EXAMPLES)
+        tables = next(each for each in examples if each["learner"]["rule"] == rule)
     for good in (low, low + 1, high - 1, high):
         parse(changed(tables, **{key: good}))
     for bad in (low - 1, high + 1, -(2**63), 2**63):

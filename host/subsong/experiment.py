@@ -178,7 +178,7 @@ class Run(Table):
 
 
 # Tables and keys that the first format did not have.
-LATER = (("network", "recurrent"), ("run", "evaluate_steps"), *(("learner", key) for key in OPTIONS))
+LATER = (("network", "recurrent"), ("run", "evaluate_steps"), ("plant", "hold"), *(("learner", key) for key in OPTIONS))
 
 
 class Experiment(Table):
@@ -217,7 +217,8 @@ class Experiment(Table):
         tables = _normal(self.model_dump(exclude_none=True))
         for name, key in LATER:
             table = getattr(self, name)
-            if getattr(table, key) == type(table).model_fields[key].default:
+            field = type(table).model_fields.get(key)
+            if field is not None and getattr(table, key) == field.default:
                 tables[name].pop(key, None)
         return json.dumps(tables, sort_keys=True, separators=(",", ":"))
 
