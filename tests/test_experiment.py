@@ -139,8 +139,10 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         CARTPOLE,
         {"network__activations": ["relu"]},
-        "network.activations[0]: got the text 'relu' "
-        '(allowed: "identity", "hard_tanh", "tanh", "logistic"; of some rules "integrate_fire")',
+        (
+            "network.activations[0]: got the text 'relu' "
+            '(allowed: "identity", "hard_tanh", "tanh", "logistic"; of some rules "integrate_fire")'
+        ),
     ),
     (
         CARTPOLE,
