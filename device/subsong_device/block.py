@@ -44,6 +44,9 @@ NEEDS = (
     (0, 0, 0, 0),  # run_and_tumble
     (1, 1, layout.SPIKING_WORDS, 0),  # conductance_perturbation
     (1, 1, layout.SPIKING_WORDS, 0),  # songbird
+    (1, 0, 1, 0),  # reinforce
+    (1, 0, 2, 1),  # hedonistic_synapse
+    (1, 0, 3, 0),  # stochastic_spiking
 )
 # Ranges of the words of head that are a rule's own (layout.OWN ..), in the same order: word, lowest, highest.
 _CODE_AND_VELOCITY = (
@@ -68,6 +71,19 @@ OWN_RANGES = (
     (),  # run_and_tumble
     _INTEGRATE_FIRE + ((layout.TICK_SHIFT, 0, 10),),  # conductance_perturbation
     _INTEGRATE_FIRE + ((layout.LMAN_SHIFT, 0, 10),),  # songbird
+    ((layout.INPUT_SHIFT, 0, 15),),  # reinforce
+    (  # hedonistic_synapse
+        (layout.LEAK_SHIFT, 0, 14),
+        (layout.FIRE_AT, 1, 32767),
+        (layout.FILTER_SHIFT, 0, 14),
+        (layout.SPIKE, 1, 32767),
+    ),
+    (  # stochastic_spiking
+        (layout.INPUT_SHIFT, 0, 15),
+        (layout.PEAK_SHIFT, 0, 14),
+        (layout.FILTER_SHIFT, 0, 14),
+        (layout.SPIKE, 1, 32767),
+    ),
 )
 # Rules that have integrate-and-fire layers.
 SPIKING = ("conductance_perturbation", "songbird")
@@ -79,7 +95,7 @@ MOST_SIGN_WORDS = 1024  # a step, of a deterministic code over drives
 # Ranges of the scalars (docs/arithmetic.md) without which a kernel would leave its buffers or its 32 bits.
 RANGES = (
     (layout.ESTIMATOR, layout.RUNNING_BASELINE, layout.PERTURBED_PAIR),
-    (layout.AMPLITUDE, 1, 16384),
+    (layout.AMPLITUDE, 0, 16384),
     (layout.RATE, 1, 16383),
     (layout.RATE_SHIFT, 0, 29),
     (layout.BASELINE_SHIFT, 1, 15),

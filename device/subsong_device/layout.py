@@ -72,6 +72,14 @@ SPIKE_SHIFT = 37  # a spike adds 2**-SPIKE_SHIFT to it
 REFRACTORY = 38  # ticks that a unit rests after a spike
 TICK_SHIFT = 39  # conductance_perturbation: a step has 2**TICK_SHIFT ticks
 LMAN_SHIFT = 39  # songbird: LMAN draws anew every 2**LMAN_SHIFT steps
+# stochastic_spiking
+PEAK_SHIFT = 36  # a unit's probability to spike in a step is at most 2**-PEAK_SHIFT
+# hedonistic_synapse: LEAK_SHIFT and
+FIRE_AT = 36  # the potential at which a unit fires, 1 LSB = 2**-12
+STRENGTH = 39  # the synapses' strengths are uniform in +-STRENGTH, 1 LSB = 2**-12
+# stochastic_spiking, hedonistic_synapse (kernels/spiking.py)
+FILTER_SHIFT = 37  # a step takes 2**-FILTER_SHIFT of a filtered spike train off it
+SPIKE = 38  # what a spike adds to it
 
 LAYERS_AT = 40
 LAYER_WORDS = 8

@@ -111,7 +111,7 @@ def build_block(experiment: Experiment) -> Block:
     ):
         ends.append(ends[-1] + words)
     weights_at, signals_at, signs_at, units_at, table_at, synapses_at, end = ends
-    amplitude = round(learner.amplitude * 2 ** rule.amplitude_frac(network.weight_frac))
+    amplitude = round((learner.amplitude or 0) * 2 ** rule.amplitude_frac(network.weight_frac))
     n_layers = len(sizes) - 1
     eligibility_at = layout.LAYERS_AT + layout.LAYER_WORDS * n_layers
 
@@ -146,6 +146,9 @@ def build_block(experiment: Experiment) -> Block:
     mem[:n_weights] = initial_weights(n_weights, span, stream_seed(experiment.seed, "init"))
     if rule.spiking:
         fix_pools(mem, network)
+    if rule.strength:
+        strengths = stream_seed(experiment.seed, "strength")
+        mem[synapses_at:] = initial_weights(n_weights, getattr(learner, rule.strength), strengths)
     if needs_table:
         mem[table_at : table_at + layout.TABLE_WORDS] = tanh_table()
     return Block(learner.rule, head.tobytes(), mem.tobytes(), task_block(experiment), sizes[0], sizes[-1])

@@ -82,7 +82,9 @@ class Learner(Table):
     ] = Field(
         "two_sided", description="what the cost is measured against; a rule that knows no two_sided has its own default"
     )
-    amplitude: float = real("perturbation of a weight, or of a unit's drive, real units", ..., "above 0", gt=0.0)
+    amplitude: float | None = real(
+        "perturbation of a weight, or of a unit's drive, real units", None, "above 0", gt=0.0
+    )
     rate: int = whole(1, 16383, "eta = rate * 2**-rate_shift, weight LSBs a cost count")
     rate_shift: int = whole(0, 29, "eta = rate * 2**-rate_shift")
     baseline_shift: int = whole(1, 15, "running baseline: b += (C - b) * 2**-baseline_shift", 3)
@@ -99,6 +101,10 @@ class Learner(Table):
     refractory: int = _option("refractory")
     tick_shift: int = _option("tick_shift")
     lman_shift: int = _option("lman_shift")
+    threshold: int = _option("threshold")
+    strength: int = _option("strength")
+    peak_shift: int = _option("peak_shift")
+    filter_shift: int = _option("filter_shift")
 
     @model_validator(mode="before")
     @classmethod

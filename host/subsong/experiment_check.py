@@ -159,6 +159,21 @@ def _check_learner(good: Good) -> Iterator[Problem]:
     if coded and layers and sum((n + 15) // 16 for n in layers[1:]) > MOST_SIGN_WORDS:
         what = "a code for so many units"
         yield Problem(("learner", "code"), what, f"16 units a word, a layer's words its own: {MOST_SIGN_WORDS} words")
+    for k, name in enumerate(good("network.activations") or ()):
+        if name not in rule.activations:
+            allowed = " or ".join(f'"{each}"' for each in rule.activations)
+            yield Problem(("network", "activations", k), f'"{name}" is none of {rule.name}\'s', allowed)
+    yield from _check_amplitude(good, rule, given)
+
+
+def _check_amplitude(good: Good, rule: Rule, given: set[str]) -> Iterator[Problem]:
+    path = ("learner", "amplitude")
+    if not rule.perturbs:
+        if "amplitude" in given:
+            yield Problem(path, f"{rule.name} has none: chance is in its units themselves", "to leave it out")
+        return
+    if "amplitude" not in given:
+        yield Problem(path, "is missing", "a number, above 0")
     amplitude, weight_frac = good("learner.amplitude"), good("network.weight_frac")
     if amplitude is None or weight_frac is None:
         return
@@ -166,7 +181,7 @@ def _check_learner(good: Good) -> Iterator[Problem]:
     if not 1 <= round(amplitude * 2**frac) <= rule.amplitude:
         of = f"a weight at weight_frac = {frac}" if rule.perturbs == WEIGHT else f"a drive (1 LSB = 2**-{frac})"
         yield Problem(
-            ("learner", "amplitude"),
+            path,
             f"{amplitude:g} cannot be added to {of}",
             f"for {rule.name}, {2**-frac:.6g} to {rule.amplitude / 2**frac:g}",
         )

@@ -89,8 +89,14 @@ class XorPlant(TaskPlant):
     """Exclusive-or: four patterns of two inputs."""
 
     name: Literal["xor"] = Field(description="exclusive-or, all four patterns")
+    hold: int = whole(1, 1024, "steps for which each pattern is shown: spiking units take their time", 1)
 
     ends: ClassVar[Ends] = Ends((2, 2), (1, 1))
+
+    @property
+    def count(self) -> float:
+        """What a count stands for, of the squared error: held patterns need coarser counts to fit a total."""
+        return 2.0 ** (2 * coarser(4 * self.hold) - 24)
 
 
 class ParityPlant(TaskPlant):

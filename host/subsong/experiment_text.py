@@ -25,6 +25,9 @@ EXAMPLES = (
     "lqr",
     "delayed_match",
     "sequence",
+    "reinforce",
+    "hedonistic_synapse",
+    "stochastic_spiking",
 )
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")

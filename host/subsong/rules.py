@@ -18,6 +18,7 @@ WEIGHT, DRIVE = "weight", "drive"
 DRIVE_FRAC = 12
 BASELINES = ("running_baseline", "each_step")
 PAIRS = ("unperturbed_trial", "two_sided", "perturbed_pair")
+ACTIVATIONS = ("identity", "hard_tanh", "tanh", "logistic", "integrate_fire")
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,13 @@ class Rule:
         title: as people call it.
         perturbs: "weight" or "drive", in whose LSBs its amplitude is; "" where chance is in the units themselves, and
             there is no amplitude.
-        amplitude: the largest, in those LSBs.
+        amplitude: the largest, in those LSBs; 0 where there is none.
         estimators: those that it takes, its default first.
         eligibility: e_ij in one line.
         source: where it comes from.
         options: its own keys in [learner].
+        activations: those that its units may have.
+        strength: the option that its words of synapses have as their span: uniform in +-span, of the stream "strength".
         derived: further words of head, each with what computes it from the experiment.
         rated: whether it has a learning rate; [learner] of a rule without one has neither rate nor rate_shift.
         zero_mean: whether its random eligibility has zero mean given all that came before, which is what makes a cost
@@ -75,6 +78,8 @@ class Rule:
     eligibility: str
     source: str
     options: tuple[tuple[str, Option], ...] = ()
+    activations: tuple[str, ...] = ACTIVATIONS
+    strength: str = ""
     derived: "tuple[tuple[int, Callable[[Experiment], int]], ...]" = ()
     rated: bool = True
     zero_mean: bool = True
@@ -100,6 +105,10 @@ class Rule:
 TRACE_SHIFT = Option(
     layout.TRACE_SHIFT, 0, 14, 5, 'estimator "each_step": a step fades the eligibility by 2**-trace_shift of itself'
 )
+THRESHOLD = Option(layout.FIRE_AT, 1, 32767, 4096, "of a unit's potential, 1 LSB = 2**-12")
+STRENGTH = Option(layout.STRENGTH, 1, 32767, 4096, "of a synapse, uniform in +-strength, 1 LSB = 2**-12")
+PEAK_SHIFT = Option(layout.PEAK_SHIFT, 1, 10, 3, "a unit spikes in a step with a probability of at most 2**-peak_shift")
+FILTER_SHIFT = Option(layout.FILTER_SHIFT, 0, 12, 4, "a step takes 2**-filter_shift of a filtered spike train off it")
 CODE = Option(
     layout.CODE,
     layout.RANDOM_SIGNS,
@@ -128,6 +137,13 @@ def input_shift(experiment: "Experiment") -> int:
     if experiment.learner.estimator == "each_step":
         shift = min(shift, experiment.learner.trace_shift)
     return shift
+
+
+def spike(experiment: "Experiment") -> int:
+    """Return what a spike adds to a filtered spike train: at the highest rate its mean is 1.0."""
+    learner = experiment.learner
+    peak = learner.peak_shift if learner.rule == "stochastic_spiking" else 0
+    return max(1, min(32767, round(2.0 ** (15 + peak - learner.filter_shift))))
 
 
 # Integrate-and-fire units (subsong_device/kernels/integrate_fire.py).
@@ -236,6 +252,49 @@ TABLE = (
             ("lman_shift", Option(layout.LMAN_SHIFT, 0, 10, 1, "LMAN draws anew every 2**lman_shift steps")),
         ),
         spiking=True,
+    ),
+    Rule(
+        name="reinforce",
+        title="REINFORCE, Bernoulli-logistic units",
+        perturbs="",
+        amplitude=0,
+        estimators=BASELINES,
+        eligibility="sum over t of (s_i(t) - p_i(t)) x_j(t)",
+        source="Williams 1992",
+        options=(("trace_shift", TRACE_SHIFT),),
+        activations=("logistic", "tanh"),
+        derived=((layout.INPUT_SHIFT, input_shift),),
+    ),
+    Rule(
+        name="hedonistic_synapse",
+        title="Hedonistic synapse",
+        perturbs="",
+        amplitude=0,
+        estimators=BASELINES,
+        eligibility="sum over presynaptic spikes of 1 - p_ij on release, -p_ij on failure",
+        source="Seung 2003",
+        options=(
+            ("trace_shift", TRACE_SHIFT),
+            SPIKING[0],
+            ("threshold", THRESHOLD),
+            ("strength", STRENGTH),
+            ("filter_shift", FILTER_SHIFT),
+        ),
+        activations=("logistic",),
+        strength="strength",
+        derived=((layout.SPIKE, spike),),
+    ),
+    Rule(
+        name="stochastic_spiking",
+        title="Stochastic spiking",
+        perturbs="",
+        amplitude=0,
+        estimators=BASELINES,
+        eligibility="sum over t of phi_i(t) (S_i(t) - p_i(t)) h_j(t)",
+        source="Xie & Seung 2004",
+        options=(("trace_shift", TRACE_SHIFT), ("peak_shift", PEAK_SHIFT), ("filter_shift", FILTER_SHIFT)),
+        activations=("logistic",),
+        derived=((layout.INPUT_SHIFT, input_shift), (layout.SPIKE, spike)),
     ),
 )
 

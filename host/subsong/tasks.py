@@ -65,7 +65,10 @@ def task_block(experiment: "Experiment") -> bytes:
     Inputs are words of 1 LSB = 2**-15; targets are in the format of the output layer's activation.
     """
     match experiment.plant:
-        case XorPlant() | ParityPlant():
+        case XorPlant():
+            words = _patterns(experiment, experiment.plant.hold)
+            words[layout.TASK_ERROR_SHIFT] += coarser(4 * experiment.plant.hold)
+        case ParityPlant():
             words = _patterns(experiment)
         case LinearTeacherPlant():
             words = _linear_teacher(experiment, experiment.plant)
@@ -129,13 +132,14 @@ def mantissa(value: float, most: int, shifts: int) -> tuple[int, int]:
     return most, shifts
 
 
-def _patterns(experiment: "Experiment") -> list[int]:
+def _patterns(experiment: "Experiment", hold: int = 1) -> list[int]:
     n = experiment.network.layers[0]
-    words = _header(experiment, layout.PATTERNS, 2**n)
+    words = _header(experiment, layout.PATTERNS, 2**n * hold)
     words[layout.TASK_ERROR_SHIFT] += coarser(experiment.run.steps) if isinstance(experiment.plant, ParityPlant) else 0
     for number in range(2**n):
         bits = [number >> (n - 1 - j) & 1 for j in range(n)]
-        words += [word_of(bit, SENSOR_FRAC) for bit in bits] + [word_of(sum(bits) & 1, _output_frac(experiment))]
+        target = word_of(sum(bits) & 1, _output_frac(experiment))
+        words += [*(word_of(bit, SENSOR_FRAC) for bit in bits), target] * hold
     return words
 
 
