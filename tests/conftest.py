@@ -61,22 +61,33 @@ def micropython() -> "Iterator[MicroPythonEngine]":
 
 
 UNICORNS = ("unicorn-armv6m", "unicorn-armv7em", "unicorn-rv32imc")
+ENGINES = ("cpython", "numba", "micropython", *UNICORNS)
 # Quick runs play on one of the three; drawn kernels are compiled for all of them there, too (test_compiler*.py).
-_SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in UNICORNS[1:]]
+_PARAMS = [pytest.param(name, marks=pytest.mark.slow) if name in UNICORNS[1:] else name for name in ENGINES]
 
 
-@pytest.fixture(scope="session", params=["cpython", "numba", "micropython", UNICORNS[0], *_SLOWER])
-def engine(request: pytest.FixtureRequest) -> "Engine":
-    """Every engine that executes the firmware's kernels, one after another: a case in, its answers out."""
+def _engine_of(name: str, request: pytest.FixtureRequest) -> "Engine":
     from cases import cpython_engine, numba_engine
 
-    if request.param == "micropython":
+    if name == "micropython":
         return request.getfixturevalue("micropython")
-    if request.param in UNICORNS:
+    if name in UNICORNS:
         from unicorn_engine import unicorn_engine
 
-        return unicorn_engine(request.param.removeprefix("unicorn-"))
-    return {"cpython": cpython_engine, "numba": numba_engine}[request.param]
+        return unicorn_engine(name.removeprefix("unicorn-"))
+    return {"cpython": cpython_engine, "numba": numba_engine}[name]
+
+
+@pytest.fixture(scope="session", params=_PARAMS)
+def engine(request: pytest.FixtureRequest) -> "Engine":
+    """Every engine that executes the firmware's kernels, one after another: a case in, its answers out."""
+    return _engine_of(request.param, request)
+
+
+@pytest.fixture(scope="session")
+def engines(request: pytest.FixtureRequest) -> "dict[str, Engine]":
+    """All of them at once, by name: for many cases, which take longer to draw than to play."""
+    return {name: _engine_of(name, request) for name in ENGINES}
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
