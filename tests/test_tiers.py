@@ -30,15 +30,6 @@ from unicorn_engine import Machine
 pytest_plugins = ["subsong_hil.fixtures"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _kernels(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Compile for Numba into the user's cache, or take from it: `deployed_flash` brings an empty one."""
-    for rule in RULES:
-        log = tmp_path_factory.mktemp("simulated") / "run.mcap"
-        simulate(shortened("xor", rule, trials=2), out=log)
-        replay(log)
-
-
 FOLDERS = {2: "machine", 1: "viper"}
 Alter = Callable[[str], str]
 
