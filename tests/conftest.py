@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cases import Engine
     from micropython_engine import MicroPythonEngine
 
+LONGEST = ("pico",)  # the group of tests that give an emulated Pico every verb, one after another
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL", "0") not in ("", "0")
 
 # The first call of a kernel compiles it for seconds, and CI machines stall: time says nothing here. CI draws the same
@@ -88,6 +89,20 @@ def engine(request: pytest.FixtureRequest) -> "Engine":
 def engines(request: pytest.FixtureRequest) -> "dict[str, Engine]":
     """All of them at once, by name: for many cases, which take longer to draw than to play."""
     return {name: _engine_of(name, request) for name in ENGINES}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin, where several processes share the work, with what takes longest, or it is what all wait for in the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    group = item.get_closest_marker("xdist_group")
+    if group is not None:
+        return 0 if group.args == LONGEST else 1
+    return 2 if item.get_closest_marker("slow") else 3
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

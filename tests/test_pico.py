@@ -26,8 +26,8 @@ from subsong_hil import board, images, pico
 from subsong_hil.pico import FLASH_FILE, PicoBoard
 
 pytest_plugins = ["subsong_hil.fixtures"]
-# One process for all of them: they share a flash that takes a minute to deploy.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pico-1.25.0")]
+# One process for all of them, the first to begin (conftest.py): they share a flash that takes a minute to deploy.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pico")]
 
 DEADLINE_S = 120.0  # of emulations on a busy machine
 SIZES = (0, 1, 63, 64, 65, 127, 128, 512, 16384)

@@ -304,7 +304,7 @@ def altered(changes: dict[str, str]) -> Firmware:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("pico-1.25.0")
+@pytest.mark.xdist_group("pico")
 @pytest.mark.parametrize(("tier", "target"), [("viper", "viper"), ("bytecode", "")])
 def test_a_pico_whose_machine_code_has_one_word_wrong_falls_to_viper_and_from_there_to_bytecode(
     pico_deployed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tier: str, target: str
@@ -332,7 +332,7 @@ def test_a_pico_whose_machine_code_has_one_word_wrong_falls_to_viper_and_from_th
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("pico-1.25.0")
+@pytest.mark.xdist_group("pico")
 def test_a_pico_that_machine_code_hangs_twice_is_off_that_tier(pico_deployed: Path) -> None:
     text = build_firmware(named_profile("pico")).sources["machine/weight_perturbation.py"].decode()
     hanging = text.replace("data(2,0x", "data(2,0xe7fe,0x", 1)  # b .
