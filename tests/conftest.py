@@ -7,6 +7,7 @@ brings it.
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 LONGEST = ("pico",)  # the group of tests that give an emulated Pico every verb, one after another
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL", "0") not in ("", "0")
+
+# What a script's shell starts in the background ignores Ctrl-C, and so do its children: tests that press it would wait.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The first call of a kernel compiles it for seconds, and CI machines stall: time says nothing here. CI draws the same
 # examples each time, so that a red run is the commit's doing; everywhere else each run looks at new ones.
