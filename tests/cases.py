@@ -35,7 +35,7 @@ class Setup:
         amplitude: weight LSBs or drive LSBs.
         init: initial weights are uniform in +-init LSBs.
         recurrent: one a layer; none: no layer is.
-        options: the rule's own numbers, by key of [learner].
+        options: the rule's own numbers and choices, by key of [learner].
         head: scalars to overwrite, by index.
         weights: weights to overwrite, from the first on.
     """
@@ -55,7 +55,12 @@ class Setup:
     head: Mapping[int, int] = field(default_factory=dict)
     weights: tuple[int, ...] = ()
     recurrent: tuple[bool, ...] = ()
-    options: Mapping[str, int] = field(default_factory=dict)
+    options: Mapping[str, int | str] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """Steps of a trial, at most: what an eligibility must have room for."""
+        return BY_NAME[self.rule].most_steps
 
     @property
     def n_weights(self) -> int:
@@ -73,7 +78,11 @@ class Setup:
         """Return the experiment file, of a task or of a plant that nobody makes."""
         plant = f'kind = "task"\nname = "{task}"' if task else 'kind = "gymnasium"\nid = "None-v0"'
         amplitude_frac = BY_NAME[self.rule].amplitude_frac(self.weight_frac)
-        options = "\n".join(f"{key} = {value}" for key, value in self.options.items())
+        rule = BY_NAME[self.rule]
+        rates = f"rate = {self.rate}\nrate_shift = {self.rate_shift}" if rule.rated else ""
+        options = "\n".join(
+            f"{key} = {value}" if isinstance(value, int) else f'{key} = "{value}"' for key, value in self.options.items()
+        )
         return f"""
 seed = {self.seed}
 [network]
@@ -86,8 +95,7 @@ init = {self.init / 2**self.weight_frac!r}
 rule = "{self.rule}"
 estimator = "{self.estimator}"
 amplitude = {self.amplitude / 2**amplitude_frac!r}
-rate = {self.rate}
-rate_shift = {self.rate_shift}
+{rates}
 baseline_shift = {self.baseline_shift}
 rounding = "{self.rounding}"
 {options}
@@ -95,7 +103,7 @@ rounding = "{self.rounding}"
 {plant}
 [run]
 trials = 1
-steps = 1
+steps = {self.steps}
 """
 
     def block(self) -> Block:
