@@ -190,7 +190,7 @@ class Letters(Model):
         pixels = [0] * 49
         for row in range(5):
             for column in range(5):
-                pixels[7 * (down + row) + right + column] = self.w[26 + 5 * letter + row] >> (4 - column) & 1
+                pixels[7 * (down + row) + right + column] = self.w[27 + 5 * letter + row] >> (4 - column) & 1
         pairs = [(a, b) for a in range(49) for b in range(a + 1, 49)]
         for pixel in [(), *((a,) for a in range(49)), *pairs][flips]:
             pixels[pixel] ^= 1
@@ -203,7 +203,7 @@ class Letters(Model):
     def cost(self, u: Sequence[int]) -> int:
         """Return the squared error, and go on by the stride."""
         letter = self.w[4] // (9 * 1226)
-        cost = self.squared(u, self.w[10 + 4 * letter :][:4])
+        cost = self.scaled(u, self.w[11 + 4 * letter :][:4], self.w[10])
         self.w[4] = (self.w[4] + self.w[9]) % 44136
         return cost
 
@@ -268,7 +268,7 @@ class DelayedMatch(Model):
 
     def cost(self, u: Sequence[int]) -> int:
         """Judge the response."""
-        cost = self.squared(u, [self.w[24]]) if self.w[4] >= self.w[19] else 0
+        cost = self.scaled(u, [self.w[24]], self.w[25]) if self.w[4] >= self.w[19] else 0
         self.advance()
         return cost
 
@@ -292,7 +292,7 @@ class Sequences(Model):
         step, length = self.w[4] - self.w[17], self.count - self.w[17]
         cost = 0
         if step >= 0:
-            cost = self.squared(u, self.w[19 + (self.w[18] * length + step) * self.m :][: self.m])
+            cost = self.scaled(u, self.w[20 + (self.w[18] * length + step) * self.m :][: self.m], self.w[19])
         self.advance()
         return cost
 

@@ -3,6 +3,7 @@
 import hashlib
 import math
 import random
+import tomllib
 from array import array
 from collections.abc import Sequence
 from functools import cache
@@ -15,12 +16,15 @@ from subsong.block import build_block
 from subsong.errors import ExperimentError
 from subsong.experiment import Experiment, parse_experiment
 from subsong.experiment_tasks import TASKS, ExtendedPlant
+from subsong.experiment_text import example_text, to_toml
 from subsong.tasks import extended_courses
 from subsong_device import layout
 from subsong_device.faults import Fault
 from subsong_device.task_check import TASK_KINDS, check_task
-from subsong_sim.engines import buffer_bytes, make_buffer, task_kernels
+from subsong_sim.engines import LocalLearner, buffer_bytes, make_buffer, task_kernels
+from subsong_sim.trials import TaskTrials
 from task_models import Letters, Lqr, Teacher, model
+from test_engines import local_task
 
 TEXT = """
 seed = {seed}
@@ -142,6 +146,26 @@ def test_kernels_do_what_the_page_says(setup: str, engine: str) -> None:
     assert play(Player(block, n, m, engine), m, TRIALS, steps) == play(model(block), m, TRIALS, steps)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["micropython", "unicorn-armv6m", "unicorn-armv7em", "unicorn-rv32imc"])
+def test_boards_do_what_the_page_says(request: pytest.FixtureRequest, name: str) -> None:
+    rng = random.Random(6)
+    for setup, (_, layers, _, steps) in SETUPS.items():
+        block, n, m = setup_block(setup), layers[0], layers[-1]
+        reference = model(block)
+        outputs = [
+            [rng.choice((-32768, 32767, rng.randint(-32768, 32767))) for _ in range(m)] for _ in range(2 * steps)
+        ]
+        reference.begin(False, 0)
+        expected = [(reference.sense(), reference.cost(u)) for u in outputs]
+        if name == "micropython":
+            got, after = request.getfixturevalue("micropython").task(block, n, outputs)
+        else:
+            got, after = local_task(name, block, n, outputs)
+        assert got == expected, setup
+        assert after == reference.state(), setup
+
+
 @pytest.mark.parametrize("setup", SETUPS)
 def test_both_trials_of_a_pair_see_the_same_and_evaluations_disturb_nothing(setup: str) -> None:
     _, layers, _, steps = SETUPS[setup]
@@ -195,7 +219,7 @@ def test_the_board_refuses_blocks_that_would_leave_themselves(setup: str) -> Non
 
 @pytest.mark.parametrize(
     ("setup", "words"),
-    [("teacher", range(19, 26)), ("letters", [9]), ("extended", [9]), ("lqr", range(17, 21))],
+    [("teacher", range(19, 26)), ("letters", [9, 10]), ("extended", [9]), ("lqr", range(17, 21))],
 )
 def test_the_board_checks_shifts_and_factors(setup: str, words: Sequence[int]) -> None:
     _, layers, _, _ = SETUPS[setup]
@@ -208,7 +232,10 @@ def test_the_board_checks_shifts_and_factors(setup: str, words: Sequence[int]) -
 
 
 def test_the_board_checks_what_a_presentation_holds() -> None:
-    for setup, words in (("match", (layout.MATCH_CUE, layout.MATCH_PROBE)), ("sequence", (17, layout.SEQUENCE_CHOICE))):
+    for setup, words in (
+        ("match", (layout.MATCH_CUE, layout.MATCH_PROBE, 25)),
+        ("sequence", (17, layout.SEQUENCE_CHOICE, 19)),
+    ):
         _, layers, _, _ = SETUPS[setup]
         for at in words:
             bad = array("H", setup_block(setup))
@@ -245,8 +272,6 @@ def test_coins_are_as_good_as_normal() -> None:
 
 
 def test_a_student_with_the_teachers_weights_makes_no_error() -> None:
-    from subsong_sim.engines import LocalLearner
-
     e = experiment("linear_teacher", [10, 2])
     block = build_block(e)
     mem, task = array("H", block.mem), array("H", block.task)
@@ -420,7 +445,8 @@ def test_a_policy_that_is_not_stable_ends_with_a_large_finite_cost() -> None:
 
 
 def test_half_of_the_probes_match_and_every_pair_of_cues_comes() -> None:
-    task = model(build_block(experiment("delayed_match", [3, 1], "delay_steps = 0\nprobe_steps = 1", 2)).task)
+    e = experiment("delayed_match", [3, 1], "delay_steps = 0\nprobe_steps = 1", 2)
+    task = Player(build_block(e).task, 3, 1)
     task.begin(False, 0)
     seen: dict[tuple[int, int], int] = {}
     n = 9000
@@ -429,7 +455,7 @@ def test_half_of_the_probes_match_and_every_pair_of_cues_comes() -> None:
         assert task.cost([0]) == 0
         probe = task.sense().index(32767)
         # The one output is 1 for a match: 0 then costs 1, and else nothing.
-        assert task.cost([0]) == ((32767 >> 3) ** 2 if cue == probe else 0)
+        assert task.cost([0]) == (4096**2 >> 2 if cue == probe else 0)
         seen[cue, probe] = seen.get((cue, probe), 0) + 1
     for pair in ((a, b) for a in range(3) for b in range(3)):
         expected = n / 6 if pair[0] == pair[1] else n / 12
@@ -438,7 +464,7 @@ def test_half_of_the_probes_match_and_every_pair_of_cues_comes() -> None:
 
 def test_sequences_are_sines_that_begin_after_the_cue() -> None:
     e = experiment("sequence", [2, 2], "length = 8\nswing = 0.5", 9)
-    task = model(build_block(e).task)
+    task = Player(build_block(e).task, 2, 2)
     task.begin(True, 0)
     for _ in range(10):
         choice = task.sense().index(32767)
@@ -472,7 +498,7 @@ def test_sequences_are_sines_that_begin_after_the_cue() -> None:
             "network.layers: 3 inputs and 2 outputs do not fit the task lqr (allowed: 1 to 8 first, as many last)",
         ),
         ("letters", [49, 4], "stride = 9", "plant.stride: 9 leaves images out (allowed: no multiple of 2, 3 or 613)"),
-        ("letters", [49, 4], "noise = 0.1", "plant.noise: unknown key (allowed: kind, name, stride)"),
+        ("letters", [49, 4], "noise = 0.1", "plant.noise: unknown key (allowed: kind, name, stride, cost_shift)"),
         ("linear_teacher", [3, 1], "noise = -1.0", "plant.noise: got -1.0 (allowed: a number, 0 to 4)"),
         ("linear_teacher", [3, 1], 'inputs = "x"', 'plant.inputs: got the text \'x\' (allowed: "coins" or "signs")'),
         ("extended", [4, 1], "latent = 5", "plant.latent: 4 inputs of 4 steps (allowed: at most 3)"),
@@ -498,7 +524,7 @@ def test_what_the_file_may_not_say(name: str, layers: list[int], plant: str, lin
     assert str(error.value) == f"{name}: {line}"
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", sorted({name for name, _, _, _ in SETUPS.values()}))
 def test_a_file_with_every_default_spelt_out_is_the_same(name: str) -> None:
     layers = {name: layers for name, layers, _, _ in SETUPS.values()}[name]
     e = experiment(name, layers, steps=18)
@@ -506,3 +532,43 @@ def test_a_file_with_every_default_spelt_out_is_the_same(name: str) -> None:
     assert again == e
     assert again.digest == e.digest
     assert build_block(again).digest == build_block(e).digest
+
+
+# ------------------------------------------------------------------------------------------------- learning
+
+
+def learned(name: str, trials: int, seed: int, **changes: object) -> float:
+    """Learn an example for so many trials; return the cost of the evaluation that follows."""
+    tables = tomllib.loads(example_text(name))
+    for key, value in changes.items():
+        table, _, entry = key.partition("__")
+        tables[table][entry] = value
+    e = parse_experiment(to_toml({**tables, "seed": seed}), name)
+    block, steps = build_block(e), e.run.steps
+    learner = LocalLearner(block.rule, block.head, block.mem, "numba")
+    runs = TaskTrials(learner, block.task, steps, "numba", block.rule)
+    for _ in runs.run(0, range(trials), evaluate=False):
+        pass
+    episodes = e.run.evaluate_episodes
+    totals = [ended.summary.total for ended in runs.run(trials, range(episodes), evaluate=True)]
+    return e.plant.cost(sum(totals), steps, e.network.layers[-1]) / episodes
+
+
+# What is learned, after how many trials, below what cost; what stays above what cost without learning, or without what
+# the task needs: a memory, hidden units.
+LEARNED: dict[str, tuple[int, float, dict[str, object], float]] = {
+    "linear_teacher": (2000, 0.0005, {"plant__noise": 4.0}, 0.05),
+    "parity": (12000, 0.03, {"network__layers": [3, 1], "network__activations": ["logistic"]}, 0.24),
+    "letters": (60000, 0.07, {"learner__rate_shift": 29}, 0.15),
+    "lqr": (4000, 0.2, {"learner__rate_shift": 29}, 0.6),
+    "delayed_match": (40000, 0.1, {"network__recurrent": [False, False]}, 0.8),
+    "sequence": (10000, 0.05, {"network__recurrent": [False, False]}, 0.3),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LEARNED)
+def test_examples_are_learned_and_their_controls_are_not(name: str) -> None:
+    trials, below, control, above = LEARNED[name]
+    assert max(learned(name, trials, seed) for seed in (1, 2)) < below
+    assert learned(name, trials, 1, **control) > above

@@ -42,6 +42,11 @@ NEEDS = (
     (1, 1, 1, 0),  # hebb
     (0, 0, 0, 0),  # keep_if_better
     (0, 0, 0, 0),  # run_and_tumble
+    (1, 1, layout.SPIKING_WORDS, 0),  # conductance_perturbation
+    (1, 1, layout.SPIKING_WORDS, 0),  # songbird
+    (1, 0, 1, 0),  # reinforce
+    (1, 0, 2, 1),  # hedonistic_synapse
+    (1, 0, 3, 0),  # stochastic_spiking
 )
 # Ranges of the words of head that are a rule's own (layout.OWN ..), in the same order: word, lowest, highest.
 _CODE_AND_VELOCITY = (
@@ -51,6 +56,12 @@ _CODE_AND_VELOCITY = (
     (layout.WAITING, 0, 32766),
     (layout.MOMENTUM_SHIFT, 0, 10),
 )
+_INTEGRATE_FIRE = (
+    (layout.LEAK_SHIFT, 1, 12),
+    (layout.SYNAPSE_SHIFT, 0, 14),
+    (layout.SPIKE_SHIFT, 1, 14),
+    (layout.REFRACTORY, 0, 255),
+)
 OWN_RANGES = (
     _CODE_AND_VELOCITY,  # weight_perturbation
     _CODE_AND_VELOCITY,  # node_perturbation
@@ -58,7 +69,24 @@ OWN_RANGES = (
     ((layout.INPUT_SHIFT, 0, 15),),  # hebb
     (),  # keep_if_better
     (),  # run_and_tumble
+    _INTEGRATE_FIRE + ((layout.TICK_SHIFT, 0, 10),),  # conductance_perturbation
+    _INTEGRATE_FIRE + ((layout.LMAN_SHIFT, 0, 10),),  # songbird
+    ((layout.INPUT_SHIFT, 0, 15),),  # reinforce
+    (  # hedonistic_synapse
+        (layout.LEAK_SHIFT, 0, 14),
+        (layout.FIRE_AT, 1, 32767),
+        (layout.FILTER_SHIFT, 0, 14),
+        (layout.SPIKE, 1, 32767),
+    ),
+    (  # stochastic_spiking
+        (layout.INPUT_SHIFT, 0, 15),
+        (layout.PEAK_SHIFT, 0, 14),
+        (layout.FILTER_SHIFT, 0, 14),
+        (layout.SPIKE, 1, 32767),
+    ),
 )
+# Rules that have integrate-and-fire layers.
+SPIKING = ("conductance_perturbation", "songbird")
 # Rules that gather their updates in a velocity, one more int32 of head a weight, where TAU or MOMENTUM_SHIFT says so;
 # and whose perturbation may be a code.
 WITH_VELOCITY = ("weight_perturbation", "node_perturbation")
@@ -67,7 +95,7 @@ MOST_SIGN_WORDS = 1024  # a step, of a deterministic code over drives
 # Ranges of the scalars (docs/arithmetic.md) without which a kernel would leave its buffers or its 32 bits.
 RANGES = (
     (layout.ESTIMATOR, layout.RUNNING_BASELINE, layout.PERTURBED_PAIR),
-    (layout.AMPLITUDE, 1, 16384),
+    (layout.AMPLITUDE, 0, 16384),
     (layout.RATE, 1, 16383),
     (layout.RATE_SHIFT, 0, 29),
     (layout.BASELINE_SHIFT, 1, 15),
@@ -149,6 +177,7 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
     """
     eligibility, bits, unit_words, synapse_words = NEEDS[rule]
     n_layers = head[layout.N_LAYERS]
+    last_kind = layout.INTEGRATE_FIRE if frames.RULES[rule] in SPIKING else layout.LOGISTIC
     rows = layout.LAYERS_AT + layout.LAYER_WORDS * n_layers
     _need(0 < n_layers <= (len(head) - layout.LAYERS_AT) // layout.LAYER_WORDS, layout.N_LAYERS)
     n_weights = 0
@@ -165,8 +194,9 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
         _need(own in (0, n_out), at + layout.RECURRENT)
         _need(n_in == expected + own, at + layout.N_IN)
         kind = head[at + layout.ACTIVATION]
-        _need(layout.IDENTITY <= kind <= layout.LOGISTIC, at + layout.ACTIVATION)
-        for shift in (layout.PRODUCT_SHIFT, layout.BIAS_SHIFT, layout.DRIVE_SHIFT, layout.INPUT_FRAC):
+        _need(layout.IDENTITY <= kind <= last_kind, at + layout.ACTIVATION)
+        _need(0 <= head[at + layout.BIAS_SHIFT] <= layout.NO_BIAS, at + layout.BIAS_SHIFT)
+        for shift in (layout.PRODUCT_SHIFT, layout.DRIVE_SHIFT, layout.INPUT_FRAC):
             _need(0 <= head[at + shift] < 31, at + shift)
         table = table or kind in (layout.TANH, layout.LOGISTIC)
         n_weights += (n_in + 1) * n_out

@@ -62,6 +62,11 @@ RULES = (
     "hebb",
     "keep_if_better",
     "run_and_tumble",
+    "conductance_perturbation",
+    "songbird",
+    "reinforce",
+    "hedonistic_synapse",
+    "stochastic_spiking",
 )
 IN_THE_LOOP, TASK = 0, 1  # modes of OPEN
 HEAD, MEM, TASK_BLOCK = 0, 1, 2  # regions

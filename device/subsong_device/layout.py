@@ -64,6 +64,22 @@ CODE_STEP = 36  # state: where in the code's period
 TAU = 37  # the weights move once in so many updates
 WAITING = 38  # state: updates gathered in the velocity since they moved
 MOMENTUM_SHIFT = 39  # a move takes 2**-MOMENTUM_SHIFT off the velocity; 0: all of it
+# conductance_perturbation, songbird (kernels/integrate_fire.py).
+SPIKING_WORDS = 3  # words of a unit at UNITS_AT: potential, synaptic activation, refractory ticks
+LEAK_SHIFT = 35  # a tick brings a potential 2**-LEAK_SHIFT of the way to rest
+SYNAPSE_SHIFT = 36  # and takes 2**-SYNAPSE_SHIFT of a synaptic activation off it
+SPIKE_SHIFT = 37  # a spike adds 2**-SPIKE_SHIFT to it
+REFRACTORY = 38  # ticks that a unit rests after a spike
+TICK_SHIFT = 39  # conductance_perturbation: a step has 2**TICK_SHIFT ticks
+LMAN_SHIFT = 39  # songbird: LMAN draws anew every 2**LMAN_SHIFT steps
+# stochastic_spiking
+PEAK_SHIFT = 36  # a unit's probability to spike in a step is at most 2**-PEAK_SHIFT
+# hedonistic_synapse: LEAK_SHIFT and
+FIRE_AT = 36  # the potential at which a unit fires, 1 LSB = 2**-12
+STRENGTH = 39  # the synapses' strengths are uniform in +-STRENGTH, 1 LSB = 2**-12
+# stochastic_spiking, hedonistic_synapse (kernels/spiking.py)
+FILTER_SHIFT = 37  # a step takes 2**-FILTER_SHIFT of a filtered spike train off it
+SPIKE = 38  # what a spike adds to it
 
 LAYERS_AT = 40
 LAYER_WORDS = 8
@@ -72,10 +88,12 @@ N_IN = 0
 N_OUT = 1
 ACTIVATION = 2
 PRODUCT_SHIFT = 3  # products are shifted before they are summed
-BIAS_SHIFT = 4
+BIAS_SHIFT = 4  # of the bias, to the format of a shifted product; NO_BIAS: the layer has none
 DRIVE_SHIFT = 5
 INPUT_FRAC = 6  # fraction bits of the layer's input signals
 RECURRENT = 7  # how many of the n_in inputs are the layer's own outputs of the step before: n_out, or 0
+
+NO_BIAS = 31
 
 RUNNING_BASELINE = 0
 UNPERTURBED_TRIAL = 1
@@ -92,6 +110,7 @@ IDENTITY = 0
 HARD_TANH = 1
 TANH = 2
 LOGISTIC = 3
+INTEGRATE_FIRE = 4  # spiking units, of the rules that have words for them
 
 COST_LIMIT = 0x10000000
 ONE_DRIVE = 4096
@@ -122,6 +141,7 @@ EXTENDED = 3
 LQR = 4
 DELAYED_MATCH = 5
 SEQUENCE = 6
+SONG = 7
 
 # linear_teacher
 TEACHER_NOISE = 17  # two words: the stream of the measurement noise
@@ -136,7 +156,8 @@ TEACHER_DATA = 26  # targets of the step, then the teacher's weights, row after 
 
 # letters
 LETTERS_STRIDE = 9  # the next image's number is this much further
-LETTERS_DATA = 10  # four targets, one after the other; then four glyphs of five rows of five bits
+LETTERS_COST_SHIFT = 10
+LETTERS_DATA = 11  # four targets, one after the other; then four glyphs of five rows of five bits
 LETTERS_IMAGES = 44136
 
 # extended
@@ -159,8 +180,19 @@ MATCH_OTHER = 21
 MATCH_CUE = 22  # of this presentation
 MATCH_PROBE = 23
 MATCH_TARGET = 24
+MATCH_COST_SHIFT = 25
 
 # sequence
 SEQUENCE_CUE_STEPS = 17
 SEQUENCE_CHOICE = 18  # of this presentation
-SEQUENCE_DATA = 19  # for each choice, for each step after the cue: targets
+SEQUENCE_COST_SHIFT = 19
+SEQUENCE_DATA = 20  # for each choice, for each step after the cue: targets
+
+# song
+SONG_SPACING = 9  # steps between the bursts of one HVC neuron and the next
+SONG_BURST = 10  # steps that a burst lasts
+SONG_DELAY = 11  # steps by which costs come late
+SONG_MUSCLE_SHIFT = 12  # a step brings the song 2**-SONG_MUSCLE_SHIFT of the way to the motor words
+SONG_CEILING_SHIFT = 13  # the cost of a step is at most 2**28 >> SONG_CEILING_SHIFT
+SONG_RING = 14  # which of the costs on their way is the next to come
+SONG_TEMPLATE = 15  # TASK_COUNT * outputs words; then the song, outputs words; then costs, two words each

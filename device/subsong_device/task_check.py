@@ -3,7 +3,7 @@
 from subsong_device import layout
 from subsong_device.faults import BLOCK, Fault
 
-TASK_KINDS = ("patterns", "linear_teacher", "letters", "extended", "lqr", "delayed_match", "sequence")
+TASK_KINDS = ("patterns", "linear_teacher", "letters", "extended", "lqr", "delayed_match", "sequence", "song")
 LQR_MOST = 8
 
 # Of each kind: words that must not exceed something.
@@ -18,7 +18,7 @@ _MOST = (
         (layout.TEACHER_NOISE_SIZE, 0x7FFF),
         (layout.TEACHER_NOISE_SHIFT, 8),
     ),
-    ((layout.LETTERS_STRIDE, layout.LETTERS_IMAGES - 1),),
+    ((layout.LETTERS_STRIDE, layout.LETTERS_IMAGES - 1), (layout.LETTERS_COST_SHIFT, 30)),
     ((layout.EXTENDED_COST_SHIFT, 30),),
     (
         (layout.LQR_START, 0x7FFF),
@@ -26,12 +26,13 @@ _MOST = (
         (layout.LQR_Q, 4095),
         (layout.LQR_Q_SHIFT, 30),
     ),
-    ((layout.TASK_COUNT, 16384),),
-    (),
+    ((layout.TASK_COUNT, 16384), (layout.MATCH_COST_SHIFT, 30)),
+    ((layout.SEQUENCE_COST_SHIFT, 30),),
+    ((layout.SONG_MUSCLE_SHIFT, 15), (layout.SONG_CEILING_SHIFT, 28)),
 )
 
 
-def task_words(kind, count, n_sensors, n_actuators, cue_steps=0):
+def task_words(kind, count, n_sensors, n_actuators, cue_steps=0, delay=0):
     """Return how many words a task's kernels use."""
     if kind == layout.LINEAR_TEACHER:
         return layout.TEACHER_DATA + (n_sensors + 1) * n_actuators
@@ -42,9 +43,11 @@ def task_words(kind, count, n_sensors, n_actuators, cue_steps=0):
     if kind == layout.LQR:
         return layout.LQR_STATE + n_sensors * (n_sensors + 4)
     if kind == layout.DELAYED_MATCH:
-        return layout.MATCH_TARGET + 1
+        return layout.MATCH_COST_SHIFT + 1
     if kind == layout.SEQUENCE:
         return layout.SEQUENCE_DATA + n_sensors * (count - cue_steps) * n_actuators
+    if kind == layout.SONG:
+        return layout.SONG_TEMPLATE + (count + 1) * n_actuators + 2 * delay
     return layout.TASK_DATA + count * (n_sensors + n_actuators)
 
 
@@ -84,7 +87,12 @@ def check_task(task, n_sensors, n_actuators):
         cue_steps = task[layout.SEQUENCE_CUE_STEPS]
         _need(cue_steps < count, layout.SEQUENCE_CUE_STEPS)
         _need(task[layout.SEQUENCE_CHOICE] < n_sensors, layout.SEQUENCE_CHOICE)
-    _need(task_words(kind, count, n_sensors, n_actuators, cue_steps) <= len(task), layout.TASK_COUNT)
+    delay = 0
+    if kind == layout.SONG:
+        _need(len(task) > layout.SONG_TEMPLATE, layout.TASK_COUNT)
+        delay = task[layout.SONG_DELAY]
+        _need(task[layout.SONG_RING] < max(delay, 1), layout.SONG_RING)
+    _need(task_words(kind, count, n_sensors, n_actuators, cue_steps, delay) <= len(task), layout.TASK_COUNT)
     if kind == layout.DELAYED_MATCH:
         _need(task[layout.MATCH_CUE] < n_sensors, layout.MATCH_CUE)
         _need(task[layout.MATCH_PROBE] < n_sensors, layout.MATCH_PROBE)

@@ -7,8 +7,19 @@ from subsong_device.kernels.tasks.linear_teacher import teacher_cost, teacher_se
 from subsong_device.kernels.tasks.lqr import lqr_begin, lqr_cost, lqr_sense
 from subsong_device.kernels.tasks.patterns import patterns_begin, patterns_cost, patterns_sense
 from subsong_device.kernels.tasks.sequence import sequence_begin, sequence_cost, sequence_sense
+from subsong_device.kernels.tasks.song import song_begin, song_cost, song_sense
 from subsong_device.kernels.tasks.streams import stream_begin
-from subsong_device.layout import DELAYED_MATCH, EXTENDED, LETTERS, LINEAR_TEACHER, LQR, PATTERNS, SEQUENCE, TASK_KIND
+from subsong_device.layout import (
+    DELAYED_MATCH,
+    EXTENDED,
+    LETTERS,
+    LINEAR_TEACHER,
+    LQR,
+    PATTERNS,
+    SEQUENCE,
+    SONG,
+    TASK_KIND,
+)
 
 
 def task_begin(head: ptr32, task: ptr16) -> int:
@@ -29,6 +40,8 @@ def task_begin(head: ptr32, task: ptr16) -> int:
         match_begin(head, task)
     elif kind == SEQUENCE:
         sequence_begin(head, task)
+    elif kind == SONG:
+        song_begin(task)
     return 0
 
 
@@ -52,6 +65,8 @@ def task_sense(task: ptr16, x: ptr16) -> int:
         match_sense(task, x)
     elif kind == SEQUENCE:
         sequence_sense(task, x)
+    elif kind == SONG:
+        song_sense(task, x)
     return 0
 
 
@@ -79,4 +94,6 @@ def task_cost(task: ptr16, u: ptr16) -> int:
         cost = match_cost(task, u)
     elif kind == SEQUENCE:
         cost = sequence_cost(task, u)
+    elif kind == SONG:
+        cost = song_cost(task, u)
     return cost

@@ -46,7 +46,7 @@ def _option(key: str) -> Any:
 
 
 _Width = Annotated[int, Field(ge=1, le=4095)]
-_Activation = Literal["identity", "hard_tanh", "tanh", "logistic"]
+_Activation = Literal["identity", "hard_tanh", "tanh", "logistic", "integrate_fire"]
 _Range = Annotated[tuple[float, float], ARRAY]
 _Attribute = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
 # An int stays an int: some attributes are counts. Beyond 2**53 it would be no float64.
@@ -62,20 +62,20 @@ class Network(Table):
         "an array of 2 or more whole numbers, 1 to 4095", "inputs, hidden layers, outputs", min_length=2
     )
     activations: Annotated[tuple[_Activation, ...], ARRAY] = other(
-        '"identity", "hard_tanh", "tanh", "logistic"', "one a layer after the input"
+        '"identity", "hard_tanh", "tanh", "logistic"; of some rules "integrate_fire"', "one a layer after the input"
     )
     recurrent: Annotated[tuple[bool, ...], ARRAY] = other(
         "true or false, one a layer after the input; none: no layer is",
         "whether a layer's own outputs of the step before are further inputs of it",
         (),
     )
+    bias: Annotated[tuple[bool, ...], ARRAY] = other(
+        "true or false, one a layer after the input; none: every layer has one",
+        "whether a layer's units have a bias, a weight of the input 1.0",
+        (),
+    )
     weight_frac: int = whole(8, 14, "1 LSB of a weight = 2**-weight_frac", 11)
     init: float = real("initial weights are uniform in +-init", 0.0, "0 or more", ge=0.0)
-
-    @model_serializer(mode="wrap")
-    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave `recurrent` out where no layer is, so that what cannot say it has the digest that it always had."""
-        return {key: value for key, value in handler(self).items() if key != "recurrent" or any(value)}
 
 
 class Learner(Table):
@@ -87,7 +87,9 @@ class Learner(Table):
     ] = Field(
         "two_sided", description="what the cost is measured against; a rule that knows no two_sided has its own default"
     )
-    amplitude: float = real("perturbation of a weight, or of a unit's drive, real units", ..., "above 0", gt=0.0)
+    amplitude: float | None = real(
+        "perturbation of a weight, or of a unit's drive, real units", None, "above 0", gt=0.0
+    )
     rate: int = whole(1, 16383, "eta = rate * 2**-rate_shift, weight LSBs a cost count")
     rate_shift: int = whole(0, 29, "eta = rate * 2**-rate_shift")
     baseline_shift: int = whole(1, 15, "running baseline: b += (C - b) * 2**-baseline_shift", 3)
@@ -98,6 +100,16 @@ class Learner(Table):
     code: Literal[*OPTIONS["code"][0].choices] = _option("code")  # type: ignore[valid-type]
     tau: int = _option("tau")
     momentum_shift: int = _option("momentum_shift")
+    leak_shift: int = _option("leak_shift")
+    synapse_shift: int = _option("synapse_shift")
+    spike_shift: int = _option("spike_shift")
+    refractory: int = _option("refractory")
+    tick_shift: int = _option("tick_shift")
+    lman_shift: int = _option("lman_shift")
+    threshold: int = _option("threshold")
+    strength: int = _option("strength")
+    peak_shift: int = _option("peak_shift")
+    filter_shift: int = _option("filter_shift")
 
     @model_validator(mode="before")
     @classmethod
@@ -170,6 +182,16 @@ class Run(Table):
     deadman_ms: int = whole(20, 600_000, "silence after which the board leaves the link, milliseconds", 2000)
 
 
+# Tables and keys that the first format did not have.
+LATER = (
+    ("network", "recurrent"),
+    ("network", "bias"),
+    ("plant", "hold"),
+    ("run", "evaluate_steps"),
+    *(("learner", key) for key in OPTIONS),
+)
+
+
 class Experiment(Table):
     """One validated experiment. Made by `load_experiment` or `parse_experiment`."""
 
@@ -199,8 +221,16 @@ class Experiment(Table):
         return experiment
 
     def canonical(self) -> str:
-        """Return the experiment as JSON: sorted keys, defaults filled in, optional keys left out where not set."""
-        return json.dumps(_normal(self.model_dump(exclude_none=True)), sort_keys=True, separators=(",", ":"))
+        """Return the experiment as JSON: sorted keys, defaults filled in, optional keys left out where not set.
+
+        Keys that came later (LATER) are left out at their defaults, too: what cannot say them keeps its digest.
+        """
+        tables = _normal(self.model_dump(exclude_none=True))
+        for name, key in LATER:
+            table = getattr(self, name)
+            if key in tables[name] and getattr(table, key) == type(table).model_fields[key].default:
+                del tables[name][key]
+        return json.dumps(tables, sort_keys=True, separators=(",", ":"))
 
     @property
     def digest(self) -> str:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from subsong.experiment_tasks import TASKS
-from subsong.rules import BY_NAME, DRIVE, DRIVE_FRAC, OPTIONS, WEIGHT
+from subsong.rules import BY_NAME, DRIVE, DRIVE_FRAC, OPTIONS, WEIGHT, Rule
 from subsong_device.block import MOST_SIGN_WORDS
 
 Path = tuple[str | int, ...]
@@ -81,14 +81,15 @@ def cross_checks(good: Good) -> Iterator[Problem]:
 
 def _check_network(good: Good) -> Iterator[Problem]:
     layers, activations = good("network.layers"), good("network.activations")
-    recurrent = good("network.recurrent")
-    if layers and recurrent and len(recurrent) != len(layers) - 1:
-        yield Problem(
-            ("network", "recurrent"),
-            f"says it of {len(recurrent)} of the {len(layers) - 1} layers after the input",
-            f"{len(layers) - 1} of them, or none",
-        )
-        return
+    recurrent, bias = good("network.recurrent"), good("network.bias")
+    for key, said in (("recurrent", recurrent), ("bias", bias)):
+        if layers and said and len(said) != len(layers) - 1:
+            yield Problem(
+                ("network", key),
+                f"says it of {len(said)} of the {len(layers) - 1} layers after the input",
+                f"{len(layers) - 1} of them, or none",
+            )
+            return
     init, weight_frac = good("network.init"), good("network.weight_frac")
     if layers and activations is not None and len(activations) != len(layers) - 1:
         yield Problem(
@@ -149,6 +150,7 @@ def _check_learner(good: Good) -> Iterator[Problem]:
         rules = OPTIONS[key][1]
         if rule.name not in rules:
             yield Problem(("learner", key), f"{rule.name} has no such number", f"with {' or '.join(rules)}")
+    yield from _check_spiking(good, rule)
     for key in sorted(given & {"rate", "rate_shift"} if not rule.rated else ()):
         yield Problem(("learner", key), f"{rule.name} has no learning rate", f"no {key}")
     steps, layers = good("run.steps"), good("network.layers")
@@ -158,6 +160,21 @@ def _check_learner(good: Good) -> Iterator[Problem]:
     if coded and layers and sum((n + 15) // 16 for n in layers[1:]) > MOST_SIGN_WORDS:
         what = "a code for so many units"
         yield Problem(("learner", "code"), what, f"16 units a word, a layer's words its own: {MOST_SIGN_WORDS} words")
+    for k, name in enumerate(good("network.activations") or ()):
+        if name not in rule.activations:
+            allowed = " or ".join(f'"{each}"' for each in rule.activations)
+            yield Problem(("network", "activations", k), f'"{name}" is none of {rule.name}\'s', allowed)
+    yield from _check_amplitude(good, rule, given)
+
+
+def _check_amplitude(good: Good, rule: Rule, given: set[str]) -> Iterator[Problem]:
+    path = ("learner", "amplitude")
+    if not rule.perturbs:
+        if "amplitude" in given:
+            yield Problem(path, f"{rule.name} has none: chance is in its units themselves", "to leave it out")
+        return
+    if "amplitude" not in given:
+        yield Problem(path, "is missing", "a number, above 0")
     amplitude, weight_frac = good("learner.amplitude"), good("network.weight_frac")
     if amplitude is None or weight_frac is None:
         return
@@ -165,10 +182,25 @@ def _check_learner(good: Good) -> Iterator[Problem]:
     if not 1 <= round(amplitude * 2**frac) <= rule.amplitude:
         of = f"a weight at weight_frac = {frac}" if rule.perturbs == WEIGHT else f"a drive (1 LSB = 2**-{frac})"
         yield Problem(
-            ("learner", "amplitude"),
+            path,
             f"{amplitude:g} cannot be added to {of}",
             f"for {rule.name}, {2**-frac:.6g} to {rule.amplitude / 2**frac:g}",
         )
+
+
+def _check_spiking(good: Good, rule: Rule) -> Iterator[Problem]:
+    """Hold the layers' activations against what the rule learns."""
+    activations = good("network.activations")
+    if activations is None:
+        return
+    spiking = [name == "integrate_fire" for name in activations]
+    where = ("network", "activations")
+    if rule.name == "songbird":
+        if spiking != [True] + [False] * (len(spiking) - 1) or any(good("network.recurrent") or ()):
+            what = "the songbird learns one layer, RA, driven by sensors alone"
+            yield Problem(where, what, '"integrate_fire" first and nowhere else, and no recurrent layer')
+    elif rule.spiking and not any(spiking):
+        yield Problem(where, f"{rule.name} learns spiking layers, and there is none", '"integrate_fire" somewhere')
 
 
 def _check_plant(good: Good) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args
 from pydantic import Field
 
 from subsong.experiment_keys import Table, real, whole
+from subsong.song import MUSCLES, SENSORS
 from subsong_device.layout import LETTERS_IMAGES
 
 # Beyond this a block is a typing error, not a task.
@@ -67,6 +68,16 @@ class TaskPlant(Table):
         return total * self.count / (steps * (outputs if self.per_output else 1))
 
 
+def coarser(steps: int) -> int:
+    """Return by how many bits errors are shifted beside their format, so that totals of all steps stay below 2**28."""
+    return max(0, ((steps - 1).bit_length() - 3) // 2)
+
+
+def _cost_shift(default: int) -> Any:
+    why = "a count is 2**(cost_shift - 24) of the squared error; a trial's total is kept below 2**28 counts"
+    return whole(0, 16, why, default)
+
+
 def _linear(good: Callable[[str], Any], task: str) -> list[tuple[str, str, str]]:
     last = (good("network.activations") or ["identity"])[-1]
     if last == "identity":
@@ -78,8 +89,14 @@ class XorPlant(TaskPlant):
     """Exclusive-or: four patterns of two inputs."""
 
     name: Literal["xor"] = Field(description="exclusive-or, all four patterns")
+    hold: int = whole(1, 1024, "steps for which each pattern is shown: spiking units take their time", 1)
 
     ends: ClassVar[Ends] = Ends((2, 2), (1, 1))
+
+    @property
+    def count(self) -> float:
+        """What a count stands for, of the squared error: held patterns need coarser counts to fit a total."""
+        return 2.0 ** (2 * coarser(4 * self.hold) - 24)
 
 
 class ParityPlant(TaskPlant):
@@ -88,6 +105,10 @@ class ParityPlant(TaskPlant):
     name: Literal["parity"] = Field(description="whether an odd number of inputs are 1, all patterns")
 
     ends: ClassVar[Ends] = Ends((2, 10), (1, 1))
+
+    def cost(self, total: int, steps: int, outputs: int) -> float:
+        """Return the mean squared error: of a table of more than 16 patterns, coarser counts hold a trial's total."""
+        return super().cost(total << 2 * coarser(steps), steps, outputs)
 
 
 class LinearTeacherPlant(TaskPlant):
@@ -123,6 +144,7 @@ class LettersPlant(TaskPlant):
 
     name: Literal["letters"] = Field(description="N, I, S, T in 7 x 7 pixels, up to two of them flipped")
     stride: int = whole(1, LETTERS_IMAGES - 1, f"from image to image, modulo {LETTERS_IMAGES}", 27277)
+    cost_shift: int = _cost_shift(4)
     varied: ClassVar[bool] = True
     ends: ClassVar[Ends] = Ends((49, 49), (4, 4))
 
@@ -133,6 +155,11 @@ class LettersPlant(TaskPlant):
         if stride is None or all(stride % prime for prime in (2, 3, 613)):
             return []
         return [("plant.stride", f"{stride} leaves images out", "no multiple of 2, 3 or 613")]
+
+    @property
+    def count(self) -> float:
+        """What a count stands for, of the squared error."""
+        return 2.0 ** (self.cost_shift - 24)
 
 
 class ExtendedPlant(TaskPlant):
@@ -209,6 +236,7 @@ class DelayedMatchPlant(TaskPlant):
     delay_steps: int = whole(0, 10000, "silent steps between cue and probe", 3)
     probe_steps: int = whole(1, 1000, "steps that the probe is shown", 2)
     response_steps: int = whole(1, 1000, "the last steps of the probe, in which the output is judged", 1)
+    cost_shift: int = _cost_shift(2)
     varied: ClassVar[bool] = True
     ends: ClassVar[Ends] = Ends((2, 504), (1, 1))
 
@@ -221,6 +249,11 @@ class DelayedMatchPlant(TaskPlant):
         if response and parts[2] and response > parts[2]:
             found.append(("plant.response_steps", f"{response} begin before the probe", f"1 to {parts[2]}"))
         return found
+
+    @property
+    def count(self) -> float:
+        """What a count stands for, of the squared error."""
+        return 2.0 ** (self.cost_shift - 24)
 
     def cost(self, total: int, steps: int, outputs: int) -> float:
         """Return the mean squared error of the response."""
@@ -237,6 +270,7 @@ class SequencePlant(TaskPlant):
     cue_steps: int = whole(1, 1000, "steps that the cue is shown", 1)
     length: int = whole(1, 10000, "steps of a sequence", 8)
     swing: float = real("amplitude of the waves", 0.8, "0 to 1", ge=0.0, le=1.0)
+    cost_shift: int = _cost_shift(2)
     varied: ClassVar[bool] = True
     ends: ClassVar[Ends] = Ends((1, 504), _ANY)
 
@@ -252,9 +286,21 @@ class SequencePlant(TaskPlant):
             found.append(("plant.length", f"makes a table of {words} words", f"at most {MAX_TASK_WORDS}"))
         return found
 
+    @property
+    def count(self) -> float:
+        """What a count stands for, of the squared error."""
+        return 2.0 ** (self.cost_shift - 24)
+
     def cost(self, total: int, steps: int, outputs: int) -> float:
         """Return the mean squared error of the steps after the cue."""
         return super().cost(total, steps // (self.cue_steps + self.length) * self.length, outputs)
+
+
+class SongPlant(TaskPlant):
+    """A song: HVC bursts, motor words are heard through muscles, costs come late (subsong.song)."""
+
+    name: Literal["song"] = Field(description="a song to sing: HVC plays the time, costs come eight steps late")
+    ends: ClassVar[Ends] = Ends((SENSORS, SENSORS), (MUSCLES, MUSCLES))
 
 
 def _presentations(good: Callable[[str], Any], period: int) -> list[tuple[str, str, str]]:
@@ -273,5 +319,6 @@ Task = (
     | LqrPlant
     | DelayedMatchPlant
     | SequencePlant
+    | SongPlant
 )
 TASKS: dict[str, type[TaskPlant]] = {get_args(each.model_fields["name"].annotation)[0]: each for each in get_args(Task)}

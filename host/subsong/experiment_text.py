@@ -17,6 +17,17 @@ EXAMPLES = (
     "hebb",
     "keep_if_better",
     "run_and_tumble",
+    "conductance_perturbation",
+    "song",
+    "linear_teacher",
+    "parity",
+    "letters",
+    "lqr",
+    "delayed_match",
+    "sequence",
+    "reinforce",
+    "hedonistic_synapse",
+    "stochastic_spiking",
 )
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")

@@ -18,6 +18,8 @@ WEIGHT, DRIVE = "weight", "drive"
 DRIVE_FRAC = 12
 BASELINES = ("running_baseline", "each_step")
 PAIRS = ("unperturbed_trial", "two_sided", "perturbed_pair")
+STATELESS = ("identity", "hard_tanh", "tanh", "logistic")
+ACTIVATIONS = (*STATELESS, "integrate_fire")
 
 
 @dataclass(frozen=True)
@@ -53,17 +55,20 @@ class Rule:
         title: as people call it.
         perturbs: "weight" or "drive", in whose LSBs its amplitude is; "" where chance is in the units themselves, and
             there is no amplitude.
-        amplitude: the largest, in those LSBs.
+        amplitude: the largest, in those LSBs; 0 where there is none.
         estimators: those that it takes, its default first.
         eligibility: e_ij in one line.
         source: where it comes from.
         options: its own keys in [learner].
+        activations: those that its units may have.
+        strength: the option that its words of synapses have as their span: uniform in +-span, of the stream "strength".
         derived: further words of head, each with what computes it from the experiment.
         rated: whether it has a learning rate; [learner] of a rule without one has neither rate nor rate_shift.
         zero_mean: whether its random eligibility has zero mean given all that came before, which is what makes a cost
             that does not depend on the perturbation move nothing on average. Tests hold every rule to what it says.
         most_steps: of a trial.
         control: what it shows, where it is one.
+        spiking: it has integrate-and-fire layers, and learns those alone; other layers are fixed pools.
     """
 
     name: str
@@ -74,11 +79,14 @@ class Rule:
     eligibility: str
     source: str
     options: tuple[tuple[str, Option], ...] = ()
+    activations: tuple[str, ...] = STATELESS
+    strength: str = ""
     derived: "tuple[tuple[int, Callable[[Experiment], int]], ...]" = ()
     rated: bool = True
     zero_mean: bool = True
     most_steps: int = MAX_STEPS
     control: str = ""
+    spiking: bool = False
 
     @property
     def needs(self) -> tuple[int, int, int, int]:
@@ -98,6 +106,10 @@ class Rule:
 TRACE_SHIFT = Option(
     layout.TRACE_SHIFT, 0, 14, 5, 'estimator "each_step": a step fades the eligibility by 2**-trace_shift of itself'
 )
+THRESHOLD = Option(layout.FIRE_AT, 1, 32767, 4096, "of a unit's potential, 1 LSB = 2**-12")
+STRENGTH = Option(layout.STRENGTH, 1, 32767, 4096, "of a synapse, uniform in +-strength, 1 LSB = 2**-12")
+PEAK_SHIFT = Option(layout.PEAK_SHIFT, 1, 10, 3, "a unit spikes in a step with a probability of at most 2**-peak_shift")
+FILTER_SHIFT = Option(layout.FILTER_SHIFT, 0, 12, 4, "a step takes 2**-filter_shift of a filtered spike train off it")
 CODE = Option(
     layout.CODE,
     layout.RANDOM_SIGNS,
@@ -127,6 +139,24 @@ def input_shift(experiment: "Experiment") -> int:
         shift = min(shift, experiment.learner.trace_shift)
     return shift
 
+
+def spike(experiment: "Experiment") -> int:
+    """Return what a spike adds to a filtered spike train: at the highest rate its mean is 1.0."""
+    learner = experiment.learner
+    peak = learner.peak_shift if learner.rule == "stochastic_spiking" else 0
+    return max(1, min(32767, round(2.0 ** (15 + peak - learner.filter_shift))))
+
+
+# Integrate-and-fire units (subsong_device/kernels/integrate_fire.py).
+SPIKING = (
+    ("leak_shift", Option(layout.LEAK_SHIFT, 1, 12, 3, "a tick brings a potential 2**-leak_shift of the way to rest")),
+    (
+        "synapse_shift",
+        Option(layout.SYNAPSE_SHIFT, 0, 14, 3, "a tick takes 2**-synapse_shift of a synaptic activation off it"),
+    ),
+    ("spike_shift", Option(layout.SPIKE_SHIFT, 1, 14, 2, "a spike adds 2**-spike_shift to it")),
+    ("refractory", Option(layout.REFRACTORY, 0, 255, 1, "ticks that a unit rests after a spike")),
+)
 
 TABLE = (
     Rule(
@@ -193,6 +223,81 @@ TABLE = (
         source="Berg & Brown 1972; Bremermann & Anderson 1989; Anderson 1993",
         rated=False,
         control="one bit a trial, and going on where it was good",
+    ),
+    Rule(
+        name="conductance_perturbation",
+        title="Dynamic perturbation of conductances",
+        perturbs=DRIVE,
+        amplitude=16384,
+        estimators=("running_baseline", "unperturbed_trial", "two_sided", "each_step"),
+        eligibility="sum over t of xi_i(t) s_j(t), s_j the synaptic activation",
+        source="Fiete & Seung 2006",
+        options=(
+            ("trace_shift", TRACE_SHIFT),
+            *SPIKING,
+            ("tick_shift", Option(layout.TICK_SHIFT, 0, 10, 0, "a step has 2**tick_shift ticks")),
+        ),
+        spiking=True,
+        activations=ACTIVATIONS,
+    ),
+    Rule(
+        name="songbird",
+        title="The songbird",
+        perturbs=DRIVE,
+        amplitude=16384,
+        estimators=("each_step", "running_baseline", "unperturbed_trial", "two_sided"),
+        eligibility="fading sum over t of LMAN_i(t) HVC_j(t)",
+        source="Fiete, Fee & Seung 2007",
+        options=(
+            ("trace_shift", TRACE_SHIFT),
+            *SPIKING,
+            ("lman_shift", Option(layout.LMAN_SHIFT, 0, 10, 1, "LMAN draws anew every 2**lman_shift steps")),
+        ),
+        spiking=True,
+        activations=ACTIVATIONS,
+    ),
+    Rule(
+        name="reinforce",
+        title="REINFORCE, Bernoulli-logistic units",
+        perturbs="",
+        amplitude=0,
+        estimators=BASELINES,
+        eligibility="sum over t of (s_i(t) - p_i(t)) x_j(t)",
+        source="Williams 1992",
+        options=(("trace_shift", TRACE_SHIFT),),
+        activations=("logistic", "tanh"),
+        derived=((layout.INPUT_SHIFT, input_shift),),
+    ),
+    Rule(
+        name="hedonistic_synapse",
+        title="Hedonistic synapse",
+        perturbs="",
+        amplitude=0,
+        estimators=BASELINES,
+        eligibility="sum over presynaptic spikes of 1 - p_ij on release, -p_ij on failure",
+        source="Seung 2003",
+        options=(
+            ("trace_shift", TRACE_SHIFT),
+            SPIKING[0],
+            ("threshold", THRESHOLD),
+            ("strength", STRENGTH),
+            ("filter_shift", FILTER_SHIFT),
+        ),
+        activations=("logistic",),
+        strength="strength",
+        derived=((layout.SPIKE, spike),),
+    ),
+    Rule(
+        name="stochastic_spiking",
+        title="Stochastic spiking",
+        perturbs="",
+        amplitude=0,
+        estimators=BASELINES,
+        eligibility="sum over t of phi_i(t) (S_i(t) - p_i(t)) h_j(t)",
+        source="Xie & Seung 2004",
+        options=(("trace_shift", TRACE_SHIFT), ("peak_shift", PEAK_SHIFT), ("filter_shift", FILTER_SHIFT)),
+        activations=("logistic",),
+        derived=((layout.INPUT_SHIFT, input_shift), (layout.SPIKE, spike)),
     ),
 )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from subsong import song
 from subsong.experiment_tasks import (
     DelayedMatchPlant,
     ExtendedPlant,
@@ -14,7 +15,9 @@ from subsong.experiment_tasks import (
     LqrPlant,
     ParityPlant,
     SequencePlant,
+    SongPlant,
     XorPlant,
+    coarser,
 )
 from subsong_device import layout
 
@@ -62,7 +65,10 @@ def task_block(experiment: "Experiment") -> bytes:
     Inputs are words of 1 LSB = 2**-15; targets are in the format of the output layer's activation.
     """
     match experiment.plant:
-        case XorPlant() | ParityPlant():
+        case XorPlant():
+            words = _patterns(experiment, experiment.plant.hold)
+            words[layout.TASK_ERROR_SHIFT] += coarser(4 * experiment.plant.hold)
+        case ParityPlant():
             words = _patterns(experiment)
         case LinearTeacherPlant():
             words = _linear_teacher(experiment, experiment.plant)
@@ -76,6 +82,8 @@ def task_block(experiment: "Experiment") -> bytes:
             words = _delayed_match(experiment, experiment.plant)
         case SequencePlant():
             words = _sequence(experiment, experiment.plant)
+        case SongPlant():
+            words = _song(experiment)
         case _:
             words = []
     return np.array([word & 0xFFFF for word in words], dtype="<u2").tobytes()
@@ -124,12 +132,14 @@ def mantissa(value: float, most: int, shifts: int) -> tuple[int, int]:
     return most, shifts
 
 
-def _patterns(experiment: "Experiment") -> list[int]:
+def _patterns(experiment: "Experiment", hold: int = 1) -> list[int]:
     n = experiment.network.layers[0]
-    words = _header(experiment, layout.PATTERNS, 2**n)
+    words = _header(experiment, layout.PATTERNS, 2**n * hold)
+    words[layout.TASK_ERROR_SHIFT] += coarser(experiment.run.steps) if isinstance(experiment.plant, ParityPlant) else 0
     for number in range(2**n):
         bits = [number >> (n - 1 - j) & 1 for j in range(n)]
-        words += [word_of(bit, SENSOR_FRAC) for bit in bits] + [word_of(sum(bits) & 1, _output_frac(experiment))]
+        target = word_of(sum(bits) & 1, _output_frac(experiment))
+        words += [*(word_of(bit, SENSOR_FRAC) for bit in bits), target] * hold
     return words
 
 
@@ -163,6 +173,7 @@ def _letters(experiment: "Experiment", plant: LettersPlant) -> list[int]:
     return [
         *_header(experiment, layout.LETTERS, layout.LETTERS_IMAGES),
         plant.stride,
+        plant.cost_shift,
         *(one if output == letter else 0 for letter in range(4) for output in range(4)),
         *(row for glyph in GLYPHS for row in glyph),
     ]
@@ -235,6 +246,14 @@ def _lqr(experiment: "Experiment", plant: LqrPlant) -> list[int]:
     ]
 
 
+def _song(experiment: "Experiment") -> list[int]:
+    frac = _output_frac(experiment)
+    words = [*_header(experiment, layout.SONG, song.STEPS), song.SPACING, song.BURST, song.DELAY]
+    words += [song.MUSCLE_SHIFT, song.CEILING_SHIFT, 0]
+    words += [word_of(value, frac) for row in song.song_template() for value in row]
+    return words + [0] * (song.MUSCLES + 2 * song.DELAY)
+
+
 def _low(experiment: "Experiment") -> int:
     """Return the word for "no", where 1 is "yes": -1, or 0 for an output that has no sign."""
     return 0 if experiment.network.activations[-1] == "logistic" else word_of(-1, _output_frac(experiment))
@@ -252,6 +271,7 @@ def _delayed_match(experiment: "Experiment", plant: DelayedMatchPlant) -> list[i
         word_of(1, _output_frac(experiment)),
         _low(experiment),
         *[0] * 3,
+        plant.cost_shift,
     ]
 
 
@@ -262,6 +282,7 @@ def _sequence(experiment: "Experiment", plant: SequencePlant) -> list[int]:
         *_streams(experiment),
         plant.cue_steps,
         0,
+        plant.cost_shift,
     ]
     for choice in range(n):
         for t in range(plant.length):

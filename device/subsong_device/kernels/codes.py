@@ -3,7 +3,7 @@
 A deterministic code numbers what it perturbs k = 0, 1, ..: the weights here, units and steps in unit_codes.py. In row
 n it gives each k a sign, or none; every update is made with the next row, and over a period each k has + as often as -.
 
-Sources: McCaughan et al., "Multiplexed gradient descent", APL Machine Learning 1, 026118, 2023 (the three codes).
+Sources: Bhatnagar et al. 2003 (Hadamard); McCaughan et al. 2023 (the three codes).
 """
 
 from subsong_device.kernels.checksum import fold_int

@@ -3,8 +3,7 @@
     every update            v += the update
     every TAU-th            w -= v;  v -= v * 2**-MOMENTUM_SHIFT  (all of it, where there is no momentum)
 
-Sources: McCaughan et al. 2023 (the time constant of updates); Polyak 1964 (momentum); Oripov et al., "Scaling of
-hardware-compatible perturbative training algorithms", 2025 (both).
+Sources: McCaughan et al. 2023 (the time constant of updates); Polyak 1964 (momentum); Oripov et al. 2025 (both).
 """
 
 from subsong_device.kernels.checksum import fold, fold_int

@@ -8,9 +8,8 @@ passes are perturbed, each anew; a pass is a trial of one step, and x_j is the m
     act     g_i += sigma xi_i; first pass: note h and x; second: e_ij = (h_i(2) - h_i(1)) (x_j(1) + x_j(2)) / 2
     end     after the second: w_ij -= eta (C2 - C1) e_ij
 
-Sources: Dalm, van Gerven & Ahmad, "Effective learning with node perturbation in deep neural networks", 2023 (activity-
-based node perturbation); Koenders et al., "Noise-based local learning using stochastic magnetic tunnel junctions",
-Phys. Rev. Applied 23, 054035, 2025 (on hardware); the integer form is docs/arithmetic.md's.
+Sources: Dalm, van Gerven & Ahmad 2023 (activity-based node perturbation); Koenders et al. 2025 (on magnetic tunnel
+junctions); the integer form is docs/arithmetic.md's.
 """
 
 from subsong_device.kernels.checksum import fold_words

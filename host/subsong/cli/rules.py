@@ -18,7 +18,10 @@ from subsong.cli.options import json_option, show_json
 @click.argument("name", required=False)
 @json_option
 def rules(name: str | None, as_json: bool) -> None:
-    """List the learning rules, or say everything about NAME: docs/rules.md derives them."""
+    """List the learning rules, or say everything about one of them.
+
+    NAME is what an experiment file calls it. docs/rules.md derives each, from first principles down to its integers.
+    """
     from subsong.experiment_text import EXAMPLES
     from subsong.rules import BY_NAME, COLUMNS, rows
 
@@ -32,10 +35,12 @@ def rules(name: str | None, as_json: bool) -> None:
         console.table(brief, [[row[column] for column in brief] for row in table.values()])
     else:
         rule = BY_NAME[name]
-        keys = [
-            (key, f"{option.low} to {option.high}, default {option.default}: {option.why}")
-            for key, option in rule.options
-        ]
+        keys = []
+        for key, option in BY_NAME[name].options:
+            allowed, default = f"{option.low} to {option.high}", str(option.default)
+            if option.choices:
+                allowed, default = " or ".join(option.choices), option.choices[option.default - option.low]
+            keys.append((key, f"{option.why} ({allowed}; {default} where left out)"))
         console.last_screen(
             f"{name}: {rule.title}",
             [

@@ -1,8 +1,9 @@
 """Delayed match to sample: a cue, a silent delay, a probe; the output says whether they were the same."""
 
-from subsong_device.kernels.tasks.common import squared_error
+from subsong_device.kernels.tasks.common import scaled_error
 from subsong_device.kernels.tasks.streams import stream_begin, task_draw
 from subsong_device.layout import (
+    MATCH_COST_SHIFT,
     MATCH_CUE,
     MATCH_CUE_STEPS,
     MATCH_OTHER,
@@ -69,12 +70,15 @@ def match_sense(task: ptr16, x: ptr16) -> int:
 def match_cost(task: ptr16, u: ptr16) -> int:
     """Return the squared error of the output word u where a response is due, else 0, and go to the next step.
 
-    Scaling and overflow: those of squared_error.
+    Returns:
+        Counts of 2**-24 * 2**MATCH_COST_SHIFT, in 0..2**28.
+
+    Scaling and overflow: those of scaled_error.
     """
     step = task[TASK_NEXT]
     cost = 0
     if step >= task[MATCH_RESPONSE_AT]:
-        cost = squared_error(task, u, MATCH_TARGET)
+        cost = scaled_error(task, u, MATCH_TARGET, task[MATCH_COST_SHIFT])
     step += 1
     if step >= task[TASK_COUNT]:
         step = 0

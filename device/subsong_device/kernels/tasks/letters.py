@@ -3,8 +3,9 @@
 Image 1226 * (9 * glyph + 3 * down + right) + flips; flips 0 is the clean glyph, then come single pixels, then pairs.
 """
 
-from subsong_device.kernels.tasks.common import squared_error
+from subsong_device.kernels.tasks.common import scaled_error
 from subsong_device.layout import (
+    LETTERS_COST_SHIFT,
     LETTERS_DATA,
     LETTERS_IMAGES,
     LETTERS_STRIDE,
@@ -65,7 +66,10 @@ def letters_sense(task: ptr16, x: ptr16) -> int:
 def letters_cost(task: ptr16, u: ptr16) -> int:
     """Return the squared error of the output words u against image NEXT's letter, and go on by the stride.
 
-    Scaling and overflow: those of squared_error; two numbers of images are below 2**17.
+    Returns:
+        Counts of 2**-24 * 2**LETTERS_COST_SHIFT, in 0..2**28.
+
+    Scaling and overflow: those of scaled_error; two numbers of images are below 2**17.
     """
     place = letters_place(task)
     at = LETTERS_DATA
@@ -73,7 +77,7 @@ def letters_cost(task: ptr16, u: ptr16) -> int:
         if place >= 9:
             place -= 9
             at += 4
-    cost = squared_error(task, u, at)
+    cost = scaled_error(task, u, at, task[LETTERS_COST_SHIFT])
     following = task[TASK_NEXT] + task[LETTERS_STRIDE]
     if following >= LETTERS_IMAGES:
         following -= LETTERS_IMAGES

@@ -1,9 +1,10 @@
 """Choice-specific sequences: a cue says which of several sequences the outputs are to go through after it."""
 
-from subsong_device.kernels.tasks.common import squared_error
+from subsong_device.kernels.tasks.common import scaled_error
 from subsong_device.kernels.tasks.streams import stream_begin, task_draw
 from subsong_device.layout import (
     SEQUENCE_CHOICE,
+    SEQUENCE_COST_SHIFT,
     SEQUENCE_CUE_STEPS,
     SEQUENCE_DATA,
     TASK_COUNT,
@@ -42,14 +43,18 @@ def sequence_sense(task: ptr16, x: ptr16) -> int:
 def sequence_cost(task: ptr16, u: ptr16) -> int:
     """Return the squared error of the output words u, after the cue, and go to the next step.
 
-    Scaling and overflow: those of squared_error; offsets are below the length of the block.
+    Returns:
+        Counts of 2**-24 * 2**SEQUENCE_COST_SHIFT, in 0..2**28.
+
+    Scaling and overflow: those of scaled_error; offsets are below the length of the block.
     """
     step = task[TASK_NEXT]
     cue_steps = task[SEQUENCE_CUE_STEPS]
     cost = 0
     if step >= cue_steps:
         entry = task[SEQUENCE_CHOICE] * (task[TASK_COUNT] - cue_steps) + step - cue_steps
-        cost = squared_error(task, u, SEQUENCE_DATA + entry * task[TASK_OUTPUTS])
+        at = SEQUENCE_DATA + entry * task[TASK_OUTPUTS]
+        cost = scaled_error(task, u, at, task[SEQUENCE_COST_SHIFT])
     step += 1
     if step >= task[TASK_COUNT]:
         step = 0

@@ -1,0 +1,1 @@
+"""Controls that run on the host alone: what learning looks like to somebody who has a model."""
