@@ -60,6 +60,11 @@ class Setup:
     options: Mapping[str, int] = field(default_factory=dict)
 
     @property
+    def steps(self) -> int:
+        """Steps of a trial, at most: what an eligibility must have room for."""
+        return BY_NAME[self.rule].most_steps
+
+    @property
     def n_weights(self) -> int:
         """Weights and biases."""
         own = self.recurrent or (False,) * (len(self.layers) - 1)
@@ -75,6 +80,8 @@ class Setup:
         """Return the experiment file, of a task or of a plant that nobody makes."""
         plant = f'kind = "task"\nname = "{task}"' if task else 'kind = "gymnasium"\nid = "None-v0"'
         amplitude_frac = BY_NAME[self.rule].amplitude_frac(self.weight_frac)
+        rule = BY_NAME[self.rule]
+        rates = f"rate = {self.rate}\nrate_shift = {self.rate_shift}" if rule.rated else ""
         options = "\n".join(f"{key} = {_as_the_file_has_it(key, value)}" for key, value in self.options.items())
         return f"""
 seed = {self.seed}
@@ -89,8 +96,7 @@ init = {self.init / 2**self.weight_frac!r}
 rule = "{self.rule}"
 estimator = "{self.estimator}"
 amplitude = {self.amplitude / 2**amplitude_frac!r}
-rate = {self.rate}
-rate_shift = {self.rate_shift}
+{rates}
 baseline_shift = {self.baseline_shift}
 rounding = "{self.rounding}"
 {options}
@@ -98,7 +104,7 @@ rounding = "{self.rounding}"
 {plant}
 [run]
 trials = 1
-steps = 1
+steps = {self.steps}
 """
 
     def block(self) -> Block:
