@@ -10,7 +10,7 @@ from oracle import ORACLES, Oracle
 from subsong.block import ESTIMATORS as ESTIMATOR_NUMBERS
 from subsong.block import Block, build_block
 from subsong.experiment import parse_experiment
-from subsong.rules import BY_NAME, WEIGHT
+from subsong.rules import BY_NAME, OPTIONS, WEIGHT
 from subsong_device import frames, layout
 from subsong_sim.engines import LocalLearner
 from subsong_sim.learner import Learner
@@ -35,7 +35,8 @@ class Setup:
         amplitude: weight LSBs or drive LSBs.
         init: initial weights are uniform in +-init LSBs.
         recurrent: one a layer; none: no layer is.
-        options: the rule's own numbers, by key of [learner].
+        bias: one a layer; none: every layer has one.
+        options: the rule's own numbers, by key of [learner]; of a choice among texts, its number.
         head: scalars to overwrite, by index.
         weights: weights to overwrite, from the first on.
     """
@@ -55,6 +56,7 @@ class Setup:
     head: Mapping[int, int] = field(default_factory=dict)
     weights: tuple[int, ...] = ()
     recurrent: tuple[bool, ...] = ()
+    bias: tuple[bool, ...] = ()
     options: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -73,13 +75,14 @@ class Setup:
         """Return the experiment file, of a task or of a plant that nobody makes."""
         plant = f'kind = "task"\nname = "{task}"' if task else 'kind = "gymnasium"\nid = "None-v0"'
         amplitude_frac = BY_NAME[self.rule].amplitude_frac(self.weight_frac)
-        options = "\n".join(f"{key} = {value}" for key, value in self.options.items())
+        options = "\n".join(f"{key} = {_as_the_file_has_it(key, value)}" for key, value in self.options.items())
         return f"""
 seed = {self.seed}
 [network]
 layers = {list(self.layers)}
 activations = [{", ".join(f'"{a}"' for a in self.activations)}]
 recurrent = [{", ".join(str(each).lower() for each in self.recurrent)}]
+bias = [{", ".join(str(each).lower() for each in self.bias)}]
 weight_frac = {self.weight_frac}
 init = {self.init / 2**self.weight_frac!r}
 [learner]
@@ -106,6 +109,11 @@ steps = 1
             head[at] = value
         mem[: len(self.weights)] = [w & 0xFFFF for w in self.weights]
         return replace(built, head=struct.pack(f"<{len(head)}i", *head), mem=struct.pack(f"<{len(mem)}H", *mem))
+
+
+def _as_the_file_has_it(key: str, value: int) -> str:
+    option, _ = OPTIONS[key]
+    return f'"{option.choices[value - option.low]}"' if option.choices else str(value)
 
 
 def head_words(head: bytes) -> list[int]:

@@ -11,7 +11,11 @@ import pytest
 from cases import Setup
 from codes_setup import block_of, experiment_of
 from subsong.block import build_block
+from subsong.compare.records import cost_lsb
 from subsong.errors import ExperimentError
+from subsong.experiment import parse_experiment
+from subsong.experiment_text import example_text
+from subsong.session import simulate
 from subsong_device import layout
 from subsong_sim.engines import LocalLearner
 from subsong_sim.trials import TaskTrials
@@ -225,6 +229,18 @@ def test_it_learns_xor_from_where_a_learner_without_a_rate_stays() -> None:
 
     assert error_after(setup, 60_000) < 0.04
     assert error_after(Setup(**{**vars(setup), "rate": 1, "rate_shift": 29, "rounding": "nearest"}), 60_000) > 0.1
+
+
+def test_an_evaluation_may_be_longer_than_a_trial() -> None:
+    """Its mean cost is that of all its steps, in the run and in its log's curve; a plant's is as long as a trial."""
+    text = example_text("activity_difference").replace("trials = 100000", "trials = 4").replace("= 1000 ", "= 2 ")
+    experiment = parse_experiment(text, "test")
+    result = simulate(experiment, out=None, engine="cpython")
+    assert (result.trials, result.steps, len(result.evaluations)) == (4, 4 + 2 * 4, 2)
+    assert cost_lsb(experiment) == 4 * cost_lsb(experiment, evaluate=True) == 2.0**-24
+    assert all(0.1 < mean < 0.6 for _, mean in result.evaluations)
+    with pytest.raises(ExperimentError, match=r"run.evaluate_steps: belongs to tasks"):
+        parse_experiment(example_text("cartpole").replace("[run]", "[run]\nevaluate_steps = 3"), "test")
 
 
 def test_a_trial_is_one_step() -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from cases import Case, Step, Trial, assert_equal, cpython_engine, numba_engine
 from subsong import rules
 from subsong.block import Block, build_block
 from subsong.errors import ExperimentError
@@ -243,23 +244,36 @@ def test_an_example_runs(rule: Rule) -> None:
     assert result.evaluations
 
 
+def case_of_example(rule: Rule) -> Case:
+    """Return trials of a rule's example with words and costs of all sizes, an evaluation among them."""
+    block = build_block(example_of(rule))
+    rng = random.Random(3)
+
+    def cost() -> int:
+        most = 1 << rng.randint(1, 28)
+        return rng.randint(-most, most)
+
+    def words() -> tuple[int, ...]:
+        return tuple(rng.choice((-32768, 32767, rng.randint(-32768, 32767))) for _ in range(block.n_sensors))
+
+    trials = []
+    for n in range(8):
+        steps = tuple(Step(cost() if t else 0, words()) for t in range(min(3, rule.most_steps)))
+        trials.append(Trial(n == 3, steps, cost()))
+    return Case(block.rule, block.head, block.mem, tuple(trials))
+
+
+@BY_NAME
+def test_micropython_computes_what_cpython_computes(rule: Rule, micropython: Any) -> None:
+    case = case_of_example(rule)
+    assert_equal(case, cpython_engine(case), micropython(case))
+
+
 @pytest.mark.slow
 @BY_NAME
 def test_numba_computes_what_cpython_computes(rule: Rule) -> None:
-    """Word for word: what a few trials left in head and mem, and every output, on costs of all sizes."""
-    block = build_block(example_of(rule))
-    one, other = (LocalLearner(block.rule, block.head, block.mem, engine) for engine in ("cpython", "numba"))
-    rng = random.Random(3)
-    for trial in range(6):
-        one.begin(trial, trial == 3)
-        other.begin(trial, trial == 3)
-        for step in range(3):
-            cost = 0 if step == 0 else rng.randint(0, 1 << rng.randint(1, 27))
-            x = [rng.randint(-32768, 32767) for _ in range(block.n_sensors)]
-            assert one.act(cost, x) == other.act(cost, x), (trial, step)
-        cost = rng.randint(0, 1 << 20)
-        assert one.end(cost) == other.end(cost), trial
-        assert one.state() == other.state(), trial
+    case = case_of_example(rule)
+    assert_equal(case, cpython_engine(case), numba_engine(case))
 
 
 def shortened(rule: Rule) -> Experiment:

@@ -3,6 +3,7 @@
 import hashlib
 import math
 import random
+import tomllib
 from array import array
 from collections.abc import Sequence
 from functools import cache
@@ -15,11 +16,13 @@ from subsong.block import build_block
 from subsong.errors import ExperimentError
 from subsong.experiment import Experiment, parse_experiment
 from subsong.experiment_tasks import TASKS, ExtendedPlant
+from subsong.experiment_text import example_text, to_toml
 from subsong.tasks import extended_courses
 from subsong_device import layout
 from subsong_device.faults import Fault
 from subsong_device.task_check import TASK_KINDS, check_task
-from subsong_sim.engines import buffer_bytes, make_buffer, task_kernels
+from subsong_sim.engines import LocalLearner, buffer_bytes, make_buffer, task_kernels
+from subsong_sim.trials import TaskTrials
 from task_models import Letters, Lqr, Teacher, model
 
 TEXT = """
@@ -248,8 +251,6 @@ def test_coins_are_as_good_as_normal() -> None:
 
 
 def test_a_student_with_the_teachers_weights_makes_no_error() -> None:
-    from subsong_sim.engines import LocalLearner
-
     e = experiment("linear_teacher", [10, 2])
     block = build_block(e)
     mem, task = array("H", block.mem), array("H", block.task)
@@ -510,3 +511,43 @@ def test_a_file_with_every_default_spelt_out_is_the_same(name: str) -> None:
     assert again == e
     assert again.digest == e.digest
     assert build_block(again).digest == build_block(e).digest
+
+
+# ------------------------------------------------------------------------------------------------- learning
+
+
+def learned(name: str, trials: int, seed: int, **changes: object) -> float:
+    """Learn an example for so many trials; return the cost of the evaluation that follows."""
+    tables = tomllib.loads(example_text(name))
+    for key, value in changes.items():
+        table, _, entry = key.partition("__")
+        tables[table][entry] = value
+    e = parse_experiment(to_toml({**tables, "seed": seed}), name)
+    block, steps = build_block(e), e.run.steps
+    learner = LocalLearner(block.rule, block.head, block.mem, "numba")
+    runs = TaskTrials(learner, block.task, steps, "numba", block.rule)
+    for _ in runs.run(0, range(trials), evaluate=False):
+        pass
+    episodes = e.run.evaluate_episodes
+    totals = [ended.summary.total for ended in runs.run(trials, range(episodes), evaluate=True)]
+    return e.plant.cost(sum(totals), steps, e.network.layers[-1]) / episodes
+
+
+# What is learned, after how many trials, below what cost; what stays above what cost without learning, or without what
+# the task needs: a memory, hidden units.
+LEARNED: dict[str, tuple[int, float, dict[str, object], float]] = {
+    "linear_teacher": (2000, 0.0005, {"plant__noise": 4.0}, 0.05),
+    "parity": (12000, 0.03, {"network__layers": [3, 1], "network__activations": ["logistic"]}, 0.24),
+    "letters": (60000, 0.07, {"learner__rate_shift": 29}, 0.15),
+    "lqr": (4000, 0.2, {"learner__rate_shift": 29}, 0.6),
+    "delayed_match": (40000, 0.1, {"network__recurrent": [False, False]}, 0.8),
+    "sequence": (10000, 0.05, {"network__recurrent": [False, False]}, 0.3),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LEARNED)
+def test_examples_are_learned_and_their_controls_are_not(name: str) -> None:
+    trials, below, control, above = LEARNED[name]
+    assert max(learned(name, trials, seed) for seed in (1, 2)) < below
+    assert learned(name, trials, 1, **control) > above

@@ -9,6 +9,7 @@ them again. Needs matplotlib: pip install matplotlib.
 
 import sys
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -94,7 +95,11 @@ def draw(path: Path, out: Path) -> None:
     except ImportError:
         raise SubsongError("drawing needs matplotlib: pip install matplotlib") from None
     mpl.use("Agg")
-    _figure(run, experiment, trials).savefig(out, dpi=110, metadata={"Software": None})
+    from PIL import Image  # matplotlib needs it, too
+
+    buffer = BytesIO()
+    _figure(run, experiment, trials).savefig(buffer, format="png", dpi=100)
+    Image.open(buffer).convert("RGB").quantize(64).save(out, format="png", optimize=True)
 
 
 def _figure(run: "Run", experiment: Experiment, trials: "list[Trial]") -> Any:
@@ -117,12 +122,17 @@ def _figure(run: "Run", experiment: Experiment, trials: "list[Trial]") -> Any:
     limit = 1.6 * np.abs(template).max()
     for column, (sung, colour) in enumerate(((first, FIRST), (last, LAST))):
         axes = [figure.add_subplot(grid[row, column]) for row in range(4)]
-        for axis, words, name in ((axes[0], sung.hvc, "HVC"), (axes[1], sung.spikes, "RA")):
-            times = [np.flatnonzero(unit) for unit in words.T]
-            axis.eventplot(times, colors=INK if name == "HVC" else colour, linelengths=0.8, linewidths=1.0)
-            axis.set_ylim(len(times) - 0.4, -0.6)
-            axis.set_yticks([])
-            axis.set_ylabel(name + "\nneurons" if column == 0 else "")
+        _raster(axes[0], sung.hvc.T, INK)
+        # RA by pools: those that push and those that pull each muscle.
+        order = [n for i in range(song.MUSCLES) for side in (0, 1) for n in _pool(sung.spikes.shape[1], i, side)]
+        _raster(axes[1], sung.spikes.T[order], colour)
+        edges = np.cumsum([len(_pool(len(order), i, side)) for i in range(song.MUSCLES) for side in (0, 1)])
+        for edge in edges[:-1]:
+            axes[1].axhline(edge - 0.5, color=TEMPLATE, linewidth=0.6)
+        axes[1].set_yticks(edges - edges[0] / 2 - 0.5, ["push 1", "pull 1", "push 2", "pull 2"], fontsize=7)
+        axes[1].tick_params(axis="y", length=0)
+        axes[0].set_ylabel("HVC" if column == 0 else "")
+        axes[1].set_ylabel("RA" if column == 0 else "")
         for channel, axis in enumerate(axes[2:]):
             axis.plot(template[:, channel], color=TEMPLATE, linewidth=5, solid_capstyle="round", label="template")
             for k, trial in enumerate(thin[column]):
@@ -141,6 +151,17 @@ def _figure(run: "Run", experiment: Experiment, trials: "list[Trial]") -> Any:
         axes[2].legend(loc="upper right", fontsize=8, frameon=False, ncols=3)
     _curve(figure.add_subplot(grid[4, :]), experiment, trials, template)
     return figure
+
+
+def _pool(n: int, muscle: int, side: int) -> range:
+    """Return the neurons, of n, that push (side 0) or pull (1) a muscle: subsong.block.fix_pools."""
+    return range(muscle + side * song.MUSCLES, n, 2 * song.MUSCLES)
+
+
+def _raster(axis: Any, units: Floats, colour: str) -> None:
+    axis.eventplot([np.flatnonzero(unit) for unit in units], colors=colour, linelengths=0.8, linewidths=1.3)
+    axis.set_ylim(len(units) - 0.4, -0.6)
+    axis.set_yticks([])
 
 
 def _curve(axis: Any, experiment: Experiment, trials: "list[Trial]", template: Floats) -> None:
@@ -166,7 +187,12 @@ def _curve(axis: Any, experiment: Experiment, trials: "list[Trial]", template: F
     axis.set_xlim(0, len(count))
     axis.set_xlabel("songs")
     axis.set_ylabel("squared error")
-    axis.legend(loc="upper right", fontsize=8, frameon=False, ncols=3)
+    low = min(cost for _, cost in costs[True])
+    axis.set_ylim(0.4 * low, 1.5 * silence)
+    axis.set_yticks([tick for tick in (0.001, 0.002, 0.005, 0.01, 0.02) if tick > 0.4 * low])
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter("")
+    axis.legend(loc="lower left", fontsize=8, frameon=False, ncols=3)
 
 
 def main() -> None:

@@ -81,14 +81,15 @@ def cross_checks(good: Good) -> Iterator[Problem]:
 
 def _check_network(good: Good) -> Iterator[Problem]:
     layers, activations = good("network.layers"), good("network.activations")
-    recurrent = good("network.recurrent")
-    if layers and recurrent and len(recurrent) != len(layers) - 1:
-        yield Problem(
-            ("network", "recurrent"),
-            f"says it of {len(recurrent)} of the {len(layers) - 1} layers after the input",
-            f"{len(layers) - 1} of them, or none",
-        )
-        return
+    recurrent, bias = good("network.recurrent"), good("network.bias")
+    for key, said in (("recurrent", recurrent), ("bias", bias)):
+        if layers and said and len(said) != len(layers) - 1:
+            yield Problem(
+                ("network", key),
+                f"says it of {len(said)} of the {len(layers) - 1} layers after the input",
+                f"{len(layers) - 1} of them, or none",
+            )
+            return
     init, weight_frac = good("network.init"), good("network.weight_frac")
     if layers and activations is not None and len(activations) != len(layers) - 1:
         yield Problem(
