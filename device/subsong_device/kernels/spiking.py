@@ -234,8 +234,8 @@ def release(head: ptr32, mem: ptr16, layer: int, signal: int, k: int, v: int) ->
 
     A synapse whose input spikes releases with probability p = logistic(q), q the word of its weight: its strength is
     then added to the unit's potential. Its eligibility grows by 1 - p on release and by -p on failure: (2**15 - p) with
-    probability p * 2**-15, else -p, exactly 0 on average. The last synapse's input, the bias's, spikes in every step, or
-    in none where the layer has no bias.
+    probability p * 2**-15, else -p, exactly 0 on average. The last synapse's input, the bias's, spikes in every step,
+    or in none where the layer has no bias.
 
     Args:
         head: SIGN, layer's row, the eligibility, the perturbation stream; with SIGN 0 nothing is drawn or noted, and
