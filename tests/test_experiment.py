@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from learning import example_of
 from subsong import block, experiment_check
 from subsong.errors import ExperimentError
 from subsong.experiment import (
@@ -24,7 +25,6 @@ from subsong.experiment import (
 )
 from subsong.experiment_tasks import TASKS
 from subsong.experiment_text import (
-    EXAMPLES,
     example_text,
     parse_toml,
     to_toml,
@@ -36,6 +36,7 @@ from subsong_device import frames, layout
 from subsong_sim.plants.spec import Mismatch, PlantSpec
 
 RULES = ("weight_perturbation", "node_perturbation")
+ACTIVATIONS = experiment_check.allowed_of(Network.model_fields["activations"])
 BOTH = ("xor", "cartpole")  # examples that hold the numbers of both rules
 
 CARTPOLE: dict[str, Any] = {
@@ -139,10 +140,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         CARTPOLE,
         {"network__activations": ["relu"]},
-        (
-            "network.activations[0]: got the text 'relu' "
-            '(allowed: "identity", "hard_tanh", "tanh", "logistic"; of some rules "integrate_fire")'
-        ),
+        f"network.activations[0]: got the text 'relu' (allowed: {ACTIVATIONS})",
     ),
     (
         CARTPOLE,
@@ -314,10 +312,8 @@ def test_integers_are_accepted_up_to_their_limits_and_no_further(table: str, nam
     low, high = limits["Ge"].ge, limits["Le"].le
     key = f"{table}__{name}" if table else name
     tables = XOR if name == "evaluate_steps" else CARTPOLE
-    if name in OPTIONS:  # of a rule that has it, whose example fits it
-        rule = OPTIONS[name][1][0]
-        examples = (parse_toml(with_learner(example_text(each), rule), each) for each in EXAMPLES)
-        tables = next(each for each in examples if each["learner"]["rule"] == rule)
+    if name in OPTIONS:  # it belongs to some rules, and they may want a network of their own
+        tables = example_of(OPTIONS[name][1][0]).model_dump(exclude_none=True)
     for good in (low, low + 1, high - 1, high):
         parse(changed(tables, **{key: good}))
     for bad in (low - 1, high + 1, -(2**63), 2**63):

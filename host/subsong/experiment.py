@@ -186,6 +186,7 @@ class Run(Table):
 LATER = (
     ("network", "recurrent"),
     ("network", "bias"),
+    ("plant", "hold"),
     ("run", "evaluate_steps"),
     ("plant", "hold"),
     *(("learner", key) for key in OPTIONS),
@@ -228,9 +229,8 @@ class Experiment(Table):
         tables = _normal(self.model_dump(exclude_none=True))
         for name, key in LATER:
             table = getattr(self, name)
-            field = type(table).model_fields.get(key)
-            if field is not None and getattr(table, key) == field.default:
-                tables[name].pop(key, None)
+            if key in tables[name] and getattr(table, key) == type(table).model_fields[key].default:
+                del tables[name][key]
         return json.dumps(tables, sort_keys=True, separators=(",", ":"))
 
     @property
