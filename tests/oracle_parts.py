@@ -135,8 +135,7 @@ class Layer:
         assert self.own in (0, self.n_out)
         s = next(s for s in range(32) if 2**s >= self.n_in + 1)
         assert self.product_shift == s
-        assert self.input_frac - s >= 0
-        assert self.bias_shift in (self.input_frac - s, 0)
+        assert self.bias_shift == self.input_frac - s >= 0
         assert self.drive_shift == weight_frac + self.input_frac - s - 12 >= 0
 
     def drive(self, weights: Sequence[int], x: Sequence[int]) -> int:

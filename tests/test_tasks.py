@@ -310,7 +310,7 @@ def test_node_perturbation_learns_as_fast_as_theory_says() -> None:
     for seed in range(1, 121):
         e = experiment("linear_teacher", [10, 2], seed=seed)
         tables = tomllib.loads(e.to_toml())
-        tables["network"]["biases"] = False
+        tables["network"]["bias"] = [False]
         tables["learner"] |= {"amplitude": sigma, "rate": rate, "rate_shift": shift}
         e = parse_experiment(to_toml(tables), "law")
         block = build_block(e)

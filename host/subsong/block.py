@@ -89,14 +89,14 @@ def build_block(experiment: Experiment) -> Block:
         n_weights += (n_in + 1) * n_out
         n_signals += own + n_out
         shift = product_shift(n_in)
+        drive_shift = network.weight_frac + input_frac - shift - DRIVE_FRAC
         room = min(input_frac, network.weight_frac + input_frac - DRIVE_FRAC)
         if shift > room:
             raise ExperimentError(
                 f"network.layers[{k}]: {n_in} inputs leave no room for weight_frac = {network.weight_frac}; "
                 f"allowed: at most {2**room - 1} inputs here"
             )
-        shifts = (shift, (input_frac - shift) * network.biases, network.weight_frac + input_frac - shift - DRIVE_FRAC)
-        rows += [n_in, n_out, ACTIVATIONS[name], *shifts, input_frac, own]
+        rows += [n_in, n_out, ACTIVATIONS[name], shift, input_frac - shift, drive_shift, input_frac, own]
         input_frac = DRIVE_FRAC if name == "identity" else SENSOR_FRAC
     needs_table = unit_words > 0 or any(a in ("tanh", "logistic") for a in network.activations)
     # mem: weights, signals, signs, units, table, synapses; what is not there has no words.

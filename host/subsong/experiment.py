@@ -69,7 +69,6 @@ class Network(Table):
         "whether a layer's own outputs of the step before are further inputs of it",
         (),
     )
-    biases: bool = other("true or false", "whether units have biases that count; the exact laws are of none", True)
     weight_frac: int = whole(8, 14, "1 LSB of a weight = 2**-weight_frac", 11)
     init: float = real("initial weights are uniform in +-init", 0.0, "0 or more", ge=0.0)
 
@@ -179,12 +178,7 @@ class Run(Table):
 
 
 # Tables and keys that the first format did not have.
-LATER = (
-    ("network", "recurrent"),
-    ("network", "biases"),
-    ("run", "evaluate_steps"),
-    *(("learner", key) for key in OPTIONS),
-)
+LATER = (("network", "recurrent"), ("run", "evaluate_steps"), *(("learner", key) for key in OPTIONS))
 
 
 class Experiment(Table):

@@ -20,8 +20,6 @@ from subsong_device.block import MOST_SIGN_WORDS
 Path = tuple[str | int, ...]
 
 KINDS = ("gymnasium", "task")
-# Rules that put weights where others put a bias.
-SYNAPTIC = ("hedonistic_synapse",)
 # One telemetry frame carries a step's sensor and actuator words: 14 + 2 * (sensors + actuators) bytes of 1024.
 MAX_WORDS = 505
 # Larger than any board's memory, and still a few megabytes on the host.
@@ -142,8 +140,6 @@ def _check_learner(good: Good) -> Iterator[Problem]:
     rule = BY_NAME.get(good("learner.rule"))
     if rule is None:
         return
-    if good("network.biases") is False and rule.name in SYNAPTIC:
-        yield Problem(("network", "biases"), f"{rule.name} draws for every weight as for a bias", "true")
     estimator, given = good("learner.estimator"), good.given("learner")
     # Where the file names none, the rule has its own.
     if estimator is not None and "estimator" in given and estimator not in rule.estimators:
