@@ -35,6 +35,7 @@ class Setup:
         amplitude: weight LSBs or drive LSBs.
         init: initial weights are uniform in +-init LSBs.
         recurrent: one a layer; none: no layer is.
+        bias: one a layer; none: every layer has one.
         options: the rule's own numbers, by key of [learner]; of a choice among texts, its number.
         head: scalars to overwrite, by index.
         weights: weights to overwrite, from the first on.
@@ -55,6 +56,7 @@ class Setup:
     head: Mapping[int, int] = field(default_factory=dict)
     weights: tuple[int, ...] = ()
     recurrent: tuple[bool, ...] = ()
+    bias: tuple[bool, ...] = ()
     options: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -80,6 +82,7 @@ seed = {self.seed}
 layers = {list(self.layers)}
 activations = [{", ".join(f'"{a}"' for a in self.activations)}]
 recurrent = [{", ".join(str(each).lower() for each in self.recurrent)}]
+bias = [{", ".join(str(each).lower() for each in self.bias)}]
 weight_frac = {self.weight_frac}
 init = {self.init / 2**self.weight_frac!r}
 [learner]

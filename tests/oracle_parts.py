@@ -135,7 +135,8 @@ class Layer:
         assert self.own in (0, self.n_out)
         s = next(s for s in range(32) if 2**s >= self.n_in + 1)
         assert self.product_shift == s
-        assert self.bias_shift == self.input_frac - s >= 0
+        assert self.bias_shift in (self.input_frac - s, 31)
+        assert self.input_frac >= s
         assert self.drive_shift == weight_frac + self.input_frac - s - 12 >= 0
 
     def drive(self, weights: Sequence[int], x: Sequence[int]) -> int:
@@ -143,7 +144,7 @@ class Layer:
         total = 0
         for w, x_j in zip(weights[:-1], x, strict=True):
             total = within(total + (within(w * x_j, HOT) >> self.product_shift), HOT)
-        bias = within(weights[-1] << self.bias_shift, HOT)
+        bias = 0 if self.bias_shift == 31 else within(weights[-1] << self.bias_shift, HOT)
         return within(total + bias, HOT) >> self.drive_shift
 
     def output(self, g: int, table: Sequence[int]) -> int:

@@ -81,6 +81,7 @@ def setups(draw: st.DrawFn) -> Setup:
         init=draw(edge_or(0, 32767)),
         seed=draw(edge_or(0, 2**32 - 1)),
         recurrent=draw(st.one_of(st.just(()), st.tuples(*[st.booleans()] * n_layers))),
+        bias=draw(st.one_of(st.just(()), st.tuples(*[st.booleans()] * n_layers))),
         options={key: draw(edge_or(option.low, option.high)) for key, option in BY_NAME[rule].options},
     )
     if draw(st.booleans()):

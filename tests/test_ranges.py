@@ -219,7 +219,7 @@ WEIGHTS, NODES = RULES
 MUTANTS = [
     # Rule, kernel, a text of it, what replaces that; the expression that is refused, in that kernel or another; why.
     (WEIGHTS, "forward", " >> product_shift", "", "`g += ", "can be -3221192704..3221192703, outside int32"),
-    (WEIGHTS, "forward", "<< bias_shift", "<< (bias_shift + 4)", "`g + ((mem[weight]", "outside int32"),
+    (WEIGHTS, "forward", "* one", "* (one << 4)", "`g + ((mem[weight]", "outside int32"),
     (WEIGHTS, "forward", "range(n_in):", "range(n_in + 99):", "`mem[weight + j]`", "keep the index within one region"),
     (
         WEIGHTS,

@@ -91,11 +91,12 @@ static inline int16_t *forward_words(int32_t *head, uint16_t *mem, int32_t amoun
     int32_t n_layers = head[N_LAYERS], saturated = head[SATURATED];
     for (int32_t k = 0; k < n_layers; k++, layer++) {
         int32_t n_in = layer->n_in, n_out = layer->n_out, shift = layer->product_shift;
+        int32_t one = layer->bias_shift == NO_BIAS ? 0 : 1 << layer->bias_shift;
         int16_t *output = signal + n_in;
         uint32_t bits = 0;
         for (int32_t i = 0; i < n_out; i++) {
             int32_t g = dot(weight, signal, n_in, shift);
-            g = (g + (weight[n_in] << layer->bias_shift)) >> layer->drive_shift;
+            g = (g + weight[n_in] * one) >> layer->drive_shift;
             weight += n_in + 1;
             if (amount) {
                 if (i % 16 == 0)

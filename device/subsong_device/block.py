@@ -195,7 +195,8 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
         _need(n_in == expected + own, at + layout.N_IN)
         kind = head[at + layout.ACTIVATION]
         _need(layout.IDENTITY <= kind <= last_kind, at + layout.ACTIVATION)
-        for shift in (layout.PRODUCT_SHIFT, layout.BIAS_SHIFT, layout.DRIVE_SHIFT, layout.INPUT_FRAC):
+        _need(0 <= head[at + layout.BIAS_SHIFT] <= layout.NO_BIAS, at + layout.BIAS_SHIFT)
+        for shift in (layout.PRODUCT_SHIFT, layout.DRIVE_SHIFT, layout.INPUT_FRAC):
             _need(0 <= head[at + shift] < 31, at + shift)
         table = table or kind in (layout.TANH, layout.LOGISTIC)
         n_weights += (n_in + 1) * n_out

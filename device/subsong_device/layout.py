@@ -88,10 +88,12 @@ N_IN = 0
 N_OUT = 1
 ACTIVATION = 2
 PRODUCT_SHIFT = 3  # products are shifted before they are summed
-BIAS_SHIFT = 4
+BIAS_SHIFT = 4  # of the bias, to the format of a shifted product; NO_BIAS: the layer has none
 DRIVE_SHIFT = 5
 INPUT_FRAC = 6  # fraction bits of the layer's input signals
 RECURRENT = 7  # how many of the n_in inputs are the layer's own outputs of the step before: n_out, or 0
+
+NO_BIAS = 31
 
 RUNNING_BASELINE = 0
 UNPERTURBED_TRIAL = 1

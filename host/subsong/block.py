@@ -68,6 +68,34 @@ def product_shift(n_in: int) -> int:
     return n_in.bit_length()
 
 
+def layer_rows(network: Network) -> list[list[int]]:
+    """Return the layers' rows of head.
+
+    Raises:
+        ExperimentError: the formats leave no room for a layer's fan-in.
+    """
+    sizes = network.layers
+    recurrent = network.recurrent or (False,) * (len(sizes) - 1)
+    bias = network.bias or (True,) * (len(sizes) - 1)
+    rows = []
+    frac = SENSOR_FRAC
+    for k, (n_below, n_out, name) in enumerate(zip(sizes[:-1], sizes[1:], network.activations, strict=True)):
+        own = n_out if recurrent[k] else 0
+        n_in = n_below + own
+        shift = product_shift(n_in)
+        room = min(frac, network.weight_frac + frac - DRIVE_FRAC)
+        if shift > room:
+            raise ExperimentError(
+                f"network.layers[{k}]: {n_in} inputs leave no room for weight_frac = {network.weight_frac}; "
+                f"allowed: at most {2**room - 1} inputs here"
+            )
+        bias_shift = frac - shift if bias[k] else layout.NO_BIAS
+        drive_shift = network.weight_frac + frac - shift - DRIVE_FRAC
+        rows.append([n_in, n_out, ACTIVATIONS[name], shift, bias_shift, drive_shift, frac, own])
+        frac = DRIVE_FRAC if name == "identity" else SENSOR_FRAC
+    return rows
+
+
 def build_block(experiment: Experiment) -> Block:
     """Build the block of an experiment.
 
@@ -77,33 +105,15 @@ def build_block(experiment: Experiment) -> Block:
     network, learner = experiment.network, experiment.learner
     rule = BY_NAME[learner.rule]
     _, bits, unit_words, synapse_words = rule.needs
-    int32s = rule.int32s(learner.tau, learner.momentum_shift)
     sizes = network.layers
-    recurrent = network.recurrent or (False,) * (len(sizes) - 1)
-    rows: list[int] = []
-    n_weights, n_signals = 0, sizes[0]
-    input_frac = SENSOR_FRAC
-    for k, (n_below, n_out, name) in enumerate(zip(sizes[:-1], sizes[1:], network.activations, strict=True)):
-        own = n_out if recurrent[k] else 0
-        n_in = n_below + own
-        n_weights += (n_in + 1) * n_out
-        n_signals += own + n_out
-        shift = product_shift(n_in)
-        drive_shift = network.weight_frac + input_frac - shift - DRIVE_FRAC
-        room = min(input_frac, network.weight_frac + input_frac - DRIVE_FRAC)
-        if shift > room:
-            raise ExperimentError(
-                f"network.layers[{k}]: {n_in} inputs leave no room for weight_frac = {network.weight_frac}; "
-                f"allowed: at most {2**room - 1} inputs here"
-            )
-        rows += [n_in, n_out, ACTIVATIONS[name], shift, input_frac - shift, drive_shift, input_frac, own]
-        input_frac = DRIVE_FRAC if name == "identity" else SENSOR_FRAC
+    rows = layer_rows(network)
+    n_weights = sum((row[layout.N_IN] + 1) * row[layout.N_OUT] for row in rows)
     needs_table = unit_words > 0 or any(a in ("tanh", "logistic") for a in network.activations)
     # mem: weights, signals, signs, units, table, synapses; what is not there has no words.
     ends = [0]
     for words in (
         n_weights,
-        n_signals,
+        sizes[0] + sum(row[layout.RECURRENT] + row[layout.N_OUT] for row in rows),
         bits * sum((o + 15) // 16 for o in sizes[1:]),
         unit_words * sum(sizes[1:]),
         layout.TABLE_WORDS if needs_table else 0,
@@ -112,34 +122,34 @@ def build_block(experiment: Experiment) -> Block:
         ends.append(ends[-1] + words)
     weights_at, signals_at, signs_at, units_at, table_at, synapses_at, end = ends
     amplitude = round((learner.amplitude or 0) * 2 ** rule.amplitude_frac(network.weight_frac))
-    n_layers = len(sizes) - 1
-    eligibility_at = layout.LAYERS_AT + layout.LAYER_WORDS * n_layers
+    eligibility_at = layout.LAYERS_AT + layout.LAYER_WORDS * len(rows)
 
-    head = np.zeros(eligibility_at + int32s * n_weights, dtype="<i4")
-    head[layout.ESTIMATOR] = ESTIMATORS[learner.estimator]
-    head[layout.AMPLITUDE] = amplitude
-    head[layout.RATE] = learner.rate
-    head[layout.RATE_SHIFT] = learner.rate_shift
-    head[layout.BASELINE_SHIFT] = learner.baseline_shift
-    head[layout.STOCHASTIC] = int(learner.rounding == "stochastic")
-    head[layout.N_LAYERS] = n_layers
-    head[layout.N_WEIGHTS] = n_weights
-    head[layout.LIMIT] = 32767 - (amplitude if rule.perturbs == WEIGHT else 0)
-    head[layout.WEIGHTS_AT] = weights_at
-    head[layout.SIGNALS_AT] = signals_at
-    head[layout.SIGNS_AT] = signs_at
-    head[layout.UNITS_AT] = units_at
-    head[layout.TABLE_AT] = table_at
-    head[layout.SYNAPSES_AT] = synapses_at
-    head[layout.ELIGIBILITY_AT] = eligibility_at
-    for key, option in rule.options:
-        head[option.at] = option.word(getattr(learner, key))
-    for at, derive in rule.derived:
-        head[at] = derive(experiment)
+    head = np.zeros(eligibility_at + rule.int32s(learner.tau, learner.momentum_shift) * n_weights, dtype="<i4")
+    for at, word in (
+        (layout.ESTIMATOR, ESTIMATORS[learner.estimator]),
+        (layout.AMPLITUDE, amplitude),
+        (layout.RATE, learner.rate),
+        (layout.RATE_SHIFT, learner.rate_shift),
+        (layout.BASELINE_SHIFT, learner.baseline_shift),
+        (layout.STOCHASTIC, int(learner.rounding == "stochastic")),
+        (layout.N_LAYERS, len(rows)),
+        (layout.N_WEIGHTS, n_weights),
+        (layout.LIMIT, 32767 - (amplitude if rule.perturbs == WEIGHT else 0)),
+        (layout.WEIGHTS_AT, weights_at),
+        (layout.SIGNALS_AT, signals_at),
+        (layout.SIGNS_AT, signs_at),
+        (layout.UNITS_AT, units_at),
+        (layout.TABLE_AT, table_at),
+        (layout.SYNAPSES_AT, synapses_at),
+        (layout.ELIGIBILITY_AT, eligibility_at),
+        *((option.at, option.word(getattr(learner, key))) for key, option in rule.options),
+        *((at, derive(experiment)) for at, derive in rule.derived),
+    ):
+        head[at] = word
     for at, stream in ((layout.PERTURBATION, "perturbation"), (layout.ROUNDING, "rounding")):
         seed = stream_seed(experiment.seed, stream)
         head[at], head[at + 1] = seed & 0xFFFF, seed >> 16
-    head[layout.LAYERS_AT : eligibility_at] = rows
+    head[layout.LAYERS_AT : eligibility_at] = np.ravel(rows)
 
     mem = np.zeros(end, dtype="<u2")
     span = min(round(network.init * 2**network.weight_frac), int(head[layout.LIMIT]))

@@ -69,6 +69,11 @@ class Network(Table):
         "whether a layer's own outputs of the step before are further inputs of it",
         (),
     )
+    bias: Annotated[tuple[bool, ...], ARRAY] = other(
+        "true or false, one a layer after the input; none: every layer has one",
+        "whether a layer's units have a bias, a weight of the input 1.0",
+        (),
+    )
     weight_frac: int = whole(8, 14, "1 LSB of a weight = 2**-weight_frac", 11)
     init: float = real("initial weights are uniform in +-init", 0.0, "0 or more", ge=0.0)
 
@@ -178,7 +183,13 @@ class Run(Table):
 
 
 # Tables and keys that the first format did not have.
-LATER = (("network", "recurrent"), ("run", "evaluate_steps"), *(("learner", key) for key in OPTIONS))
+LATER = (
+    ("network", "recurrent"),
+    ("network", "bias"),
+    ("plant", "hold"),
+    ("run", "evaluate_steps"),
+    *(("learner", key) for key in OPTIONS),
+)
 
 
 class Experiment(Table):
@@ -217,8 +228,8 @@ class Experiment(Table):
         tables = _normal(self.model_dump(exclude_none=True))
         for name, key in LATER:
             table = getattr(self, name)
-            if getattr(table, key) == type(table).model_fields[key].default:
-                tables[name].pop(key, None)
+            if key in tables[name] and getattr(table, key) == type(table).model_fields[key].default:
+                del tables[name][key]
         return json.dumps(tables, sort_keys=True, separators=(",", ":"))
 
     @property

@@ -81,14 +81,15 @@ def cross_checks(good: Good) -> Iterator[Problem]:
 
 def _check_network(good: Good) -> Iterator[Problem]:
     layers, activations = good("network.layers"), good("network.activations")
-    recurrent = good("network.recurrent")
-    if layers and recurrent and len(recurrent) != len(layers) - 1:
-        yield Problem(
-            ("network", "recurrent"),
-            f"says it of {len(recurrent)} of the {len(layers) - 1} layers after the input",
-            f"{len(layers) - 1} of them, or none",
-        )
-        return
+    recurrent, bias = good("network.recurrent"), good("network.bias")
+    for key, said in (("recurrent", recurrent), ("bias", bias)):
+        if layers and said and len(said) != len(layers) - 1:
+            yield Problem(
+                ("network", key),
+                f"says it of {len(said)} of the {len(layers) - 1} layers after the input",
+                f"{len(layers) - 1} of them, or none",
+            )
+            return
     init, weight_frac = good("network.init"), good("network.weight_frac")
     if layers and activations is not None and len(activations) != len(layers) - 1:
         yield Problem(
@@ -194,15 +195,11 @@ def _check_spiking(good: Good, rule: Rule) -> Iterator[Problem]:
         return
     spiking = [name == "integrate_fire" for name in activations]
     where = ("network", "activations")
-    if not rule.spiking:
-        if any(spiking):
-            rules = " or ".join(each.name for each in BY_NAME.values() if each.spiking)
-            yield Problem(where, f'{rule.name} has no "integrate_fire" units', f"with {rules}")
-    elif rule.name == "songbird":
+    if rule.name == "songbird":
         if spiking != [True] + [False] * (len(spiking) - 1) or any(good("network.recurrent") or ()):
             what = "the songbird learns one layer, RA, driven by sensors alone"
             yield Problem(where, what, '"integrate_fire" first and nowhere else, and no recurrent layer')
-    elif not any(spiking):
+    elif rule.spiking and not any(spiking):
         yield Problem(where, f"{rule.name} learns spiking layers, and there is none", '"integrate_fire" somewhere')
 
 

@@ -12,6 +12,7 @@ from subsong_device.layout import (
     N_IN,
     N_LAYERS,
     N_OUT,
+    NO_BIAS,
     ONE_DRIVE,
     PRODUCT_SHIFT,
     RECURRENT,
@@ -62,7 +63,7 @@ def activate(mem: ptr16, table: int, kind: int, at: int, n: int) -> int:
 def drives(head: ptr32, mem: ptr16, layer: int, signal: int, weight: int, sign: int, amount: int) -> int:
     """Compute a layer's drives from its inputs at mem[signal], and leave them where its outputs will be.
 
-    Unit i has the drive (sum over j of (w_ij * x_j >> PRODUCT_SHIFT)) + (bias << BIAS_SHIFT), shifted right by
+    Unit i has the drive (sum over j of (w_ij * x_j >> PRODUCT_SHIFT)) + bias * 2**BIAS_SHIFT, shifted right by
     DRIVE_SHIFT to 1 LSB = 2**-12; then the perturbation is added; then the drive saturates to int16.
 
     Args:
@@ -83,7 +84,9 @@ def drives(head: ptr32, mem: ptr16, layer: int, signal: int, weight: int, sign: 
     n_in = head[layer + N_IN]
     n_out = head[layer + N_OUT]
     product_shift = head[layer + PRODUCT_SHIFT]
-    bias_shift = head[layer + BIAS_SHIFT]
+    one = 0
+    if head[layer + BIAS_SHIFT] != NO_BIAS:
+        one = 1 << head[layer + BIAS_SHIFT]
     drive_shift = head[layer + DRIVE_SHIFT]
     output = signal + n_in
     saturated = 0
@@ -93,7 +96,7 @@ def drives(head: ptr32, mem: ptr16, layer: int, signal: int, weight: int, sign: 
         for j in range(n_in):
             g += (((mem[weight + j] ^ 0x8000) - 0x8000) * ((mem[signal + j] ^ 0x8000) - 0x8000)) >> product_shift
         weight += n_in
-        g = (g + (((mem[weight] ^ 0x8000) - 0x8000) << bias_shift)) >> drive_shift
+        g = (g + ((mem[weight] ^ 0x8000) - 0x8000) * one) >> drive_shift
         weight += 1
         if amount != 0:
             if ((at - output) & 15) == 0:
