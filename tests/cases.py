@@ -10,7 +10,7 @@ from oracle import Oracle
 from subsong.block import ESTIMATORS as ESTIMATOR_NUMBERS
 from subsong.block import Block, build_block
 from subsong.experiment import parse_experiment
-from subsong.rules import BY_NAME, OPTIONS, WEIGHT
+from subsong.rules import BY_NAME, OPTIONS, STATELESS, WEIGHT
 from subsong_device import frames, layout
 from subsong_sim.engines import LocalLearner
 from subsong_sim.learner import Learner
@@ -19,8 +19,7 @@ RULES = frames.RULES
 ESTIMATORS = tuple(ESTIMATOR_NUMBERS)
 # Every rule with every estimator that it takes.
 COMBINATIONS = tuple((rule, estimator) for rule in RULES for estimator in BY_NAME[rule].estimators)
-# Every rule with every activation that its layers may have, but those of spiking rules.
-ACTIVATIONS = ("identity", "hard_tanh", "tanh", "logistic")
+ACTIVATIONS = STATELESS
 COST_LIMIT = 2**28
 _WORDS = list(vars(layout))
 # head's scalars by index, for messages: layout.py names them first.
@@ -37,7 +36,7 @@ class Setup:
         recurrent: one a layer; none: no layer is.
         bias: one a layer; none: every layer has one.
         options: the rule's own numbers, by key of [learner]; of a choice among texts, its number.
-        steps: of a trial, at most.
+        steps: of a trial, at most: what an eligibility must have room for; 0: as many as the rule takes.
         head: scalars to overwrite, by index.
         weights: weights to overwrite, from the first on.
     """
@@ -59,7 +58,7 @@ class Setup:
     recurrent: tuple[bool, ...] = ()
     bias: tuple[bool, ...] = ()
     options: Mapping[str, int] = field(default_factory=dict)
-    steps: int = 1
+    steps: int = 0
 
     @property
     def n_weights(self) -> int:
@@ -102,7 +101,7 @@ rounding = "{self.rounding}"
 {plant}
 [run]
 trials = 1
-steps = {self.steps}
+steps = {self.steps or rule.most_steps}
 """
 
     def block(self) -> Block:

@@ -8,8 +8,9 @@ import pytest
 
 from subsong import board_session
 from subsong.experiment import Experiment, parse_experiment
-from subsong.experiment_text import example_text, with_learner
+from subsong.experiment_text import EXAMPLES, example_text, with_learner
 from subsong.ports import Port, open_port
+from subsong.rules import BY_NAME
 
 RULES = ("weight_perturbation", "node_perturbation")
 
@@ -25,6 +26,16 @@ def shortened(name: str, rule: str = RULES[0], **keys: object) -> Experiment:
         lines.append(f"{key} = {run.pop(key)}" if key in run else line)
     assert not run
     return parse_experiment("\n".join(lines), "test")
+
+
+def example_of(rule: str) -> Experiment:
+    """Return the first shipped example of a rule, perturbed by chance; cartpole and xor hold numbers of two rules."""
+    for name in EXAMPLES:
+        experiment = parse_experiment(with_learner(example_text(name), rule), name)
+        if experiment.learner.rule == rule:
+            chance = {"code": "random"} if "code" in dict(BY_NAME[rule].options) else {}
+            return experiment.model_copy(update={"learner": experiment.learner.model_copy(update=chance)})
+    raise AssertionError(f"no example in {EXAMPLES} learns by {rule}")
 
 
 PENDULUM = """

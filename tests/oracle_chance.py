@@ -126,7 +126,7 @@ class HedonisticSynapse(Chance):
         for k, layer in enumerate(self.layers):
             if layer.own:
                 self.own[k] = list(self.signals[k + 1])
-            x = [*self._inputs(k), 32767]
+            x = [*self._inputs(k), 0 if layer.bias_shift == 31 else 32767]
             self.signals[k + 1] = []
             for i in range(layer.n_out):
                 self.signals[k + 1].append(self._fire(self._number(k, i), layer, x, at))
@@ -140,7 +140,7 @@ class HedonisticSynapse(Chance):
         for k, x_j in enumerate(x, at):
             if x_j == 0:
                 continue
-            q = (self.weights[k] << layer.bias_shift) >> layer.drive_shift
+            q = within(self.weights[k] << (layer.input_frac - layer.product_shift), HOT) >> layer.drive_shift
             p = logistic(max(-32768, min(32767, q)), self.table)
             strength = self.synapses[k]
             if not self.sign:

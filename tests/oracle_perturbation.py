@@ -183,7 +183,7 @@ class NodePerturbation(Coded):
             n -= 12 * bool(self.velocity)
             q_layer = q
             if n > 29:
-                q_layer = rounded(q, n - 29, self._threshold())
+                q_layer = rounded(q, min(n - 29, 29), self._threshold())
                 n = 29
             for _ in range((layer.n_in + 1) * layer.n_out):
                 d = within(within(tz(self.eligibility[k], g), 2**15 - 1) * q_layer, 2**29)

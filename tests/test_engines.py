@@ -13,7 +13,6 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from cases import (
-    ACTIVATIONS,
     COMBINATIONS,
     COST_LIMIT,
     Case,
@@ -88,7 +87,7 @@ def setups(draw: st.DrawFn, combinations: Sequence[tuple[str, str]] = COMBINATIO
         recurrent=draw(flags(n_layers)) if name != "songbird" else (),
         bias=draw(flags(n_layers)),
         options={key: draw(edge_or(option.low, HIGHEST.get(key, option.high))) for key, option in rule.options},
-        steps=min(MOST_STEPS, rule.most_steps),
+        steps=draw(st.sampled_from((0, min(MOST_STEPS, rule.most_steps)))),
     )
     if draw(st.booleans()):
         limit = setup.limit
@@ -109,7 +108,7 @@ def flags(n: int) -> st.SearchStrategy[tuple[bool, ...]]:
 
 def activations(rule: Rule, n: int) -> st.SearchStrategy[tuple[str, ...]]:
     """Draw the activations of n layers."""
-    others = st.sampled_from(ACTIVATIONS if rule.spiking else [a for a in rule.activations if a in ACTIVATIONS])
+    others = st.sampled_from([name for name in rule.activations if name != "integrate_fire"])
     if rule.name == "songbird":
         return st.tuples(st.just("integrate_fire"), *[others] * (n - 1))
     if rule.spiking:
@@ -167,8 +166,11 @@ def test_engine_equals_the_oracle(engine: Engine, case: Case) -> None:
 @pytest.mark.slow
 @settings(max_examples=1500)
 @given(case=drawn_cases())
-def test_engine_equals_the_oracle_over_many_experiments(engine: Engine, case: Case) -> None:
-    assert_equal(case, oracle_engine(case), engine(case))
+def test_every_engine_equals_the_oracle_over_many_experiments(engines: dict[str, Engine], case: Case) -> None:
+    """Drawn once, and played once by the oracle, for all engines: that takes longer than most of them."""
+    expected = oracle_engine(case)
+    found = {name: first_difference(expected, engine(case)) for name, engine in engines.items()}
+    assert not any(found.values()), f"{case.rule}: {found}"
 
 
 def test_the_first_difference_is_named() -> None:

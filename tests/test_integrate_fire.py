@@ -239,7 +239,9 @@ def test_engines_are_equal(rule: str, estimator: str) -> None:
 
 def test_what_a_rule_cannot_learn_is_refused() -> None:
     wrong = {
-        'has no "integrate_fire" units': toml("node_perturbation", activations='["integrate_fire", "tanh"]'),
+        '"integrate_fire" is none of node_perturbation': toml(
+            "node_perturbation", activations='["integrate_fire", "tanh"]'
+        ),
         "there is none": toml(RULES[0], activations='["tanh", "tanh"]'),
         "driven by sensors alone": toml(RULES[1], activations='["integrate_fire", "integrate_fire"]'),
         "no recurrent layer": toml(RULES[1], recurrent="[true, false]"),

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from cases import Case, Step, Trial, assert_equal, cpython_engine, numba_engine
+from learning import example_of
 from subsong import rules
 from subsong.block import Block, build_block
-from subsong.errors import ExperimentError
 from subsong.experiment import Experiment, parse_experiment
-from subsong.experiment_text import EXAMPLES, example_text, with_learner
+from subsong.experiment_text import example_text
 from subsong.rules import TABLE, WEIGHT, Rule
 from subsong.session import simulate
 from subsong_device import layout
@@ -26,18 +26,7 @@ from subsong_sim.engines import LocalLearner
 Array = np.ndarray[Any, np.dtype[np.float64]]
 BY_NAME = pytest.mark.parametrize("rule", TABLE, ids=lambda rule: rule.name)
 DOCUMENT = Path(__file__).parents[1] / "docs" / "rules.md"
-SEEDS = 300
 FAR, NEAR = 7.0, 4.5  # standard errors: what has a mean lies beyond one, what has none within the other
-
-
-def example_of(rule: Rule) -> Experiment:
-    """Return the first shipped example of a rule, perturbed by chance; cartpole and xor hold numbers of two rules."""
-    for name in EXAMPLES:
-        experiment = parse_experiment(with_learner(example_text(name), rule.name), name)
-        if experiment.learner.rule == rule.name:
-            chance = {"code": "random"} if "code" in dict(rule.options) else {}
-            return experiment.model_copy(update={"learner": experiment.learner.model_copy(update=chance)})
-    raise AssertionError(f"no example in {EXAMPLES} learns by {rule.name}")
 
 
 class Played(NamedTuple):
@@ -69,6 +58,7 @@ class Bench:
         inputs = random.Random(5)
         self.inputs = [[inputs.randint(8000, 32767) for _ in range(block.n_sensors)] for _ in range(steps)]
         self.n_weights = self.head[layout.N_WEIGHTS]
+        self.chances = states(300 if self.n_weights < 60 else 100)
 
     def weights(self) -> Array:
         """Return the weights, LSBs."""
@@ -106,7 +96,7 @@ class Bench:
 
 def bench(rule: Rule) -> Bench:
     """Return a bench with the network of the rule's example, and costs that make weights move by a few LSBs."""
-    experiment = example_of(rule)
+    experiment = example_of(rule.name)
     block = build_block(experiment)
     steps = min(3, experiment.run.steps)
     of = Bench(rule, block, steps, 1 << 8)
@@ -135,7 +125,7 @@ def z_scores(samples: Array) -> Array:
 def test_the_random_eligibility_has_zero_mean(rule: Rule) -> None:
     """Over chance alone: inputs and costs are always the same. Hebb's has a mean, which shows that the test works."""
     of = bench(rule)
-    samples = np.array([of.play(*state).eligibility for state in states(SEEDS)])
+    samples = np.array([of.play(*state).eligibility for state in of.chances])
     assert np.abs(samples).max() > 0
     if rule.zero_mean:
         assert np.abs(z_scores(samples)).max() < NEAR
@@ -147,7 +137,7 @@ def test_the_random_eligibility_has_zero_mean(rule: Rule) -> None:
 def test_a_cost_independent_of_the_perturbation_moves_nothing_on_average(rule: Rule) -> None:
     """It falls all the time, whatever is done: every rule moves; but for Hebb, as often this way as that."""
     of = bench(rule)
-    moves = np.array([of.play(*state).move for state in states(SEEDS)])
+    moves = np.array([of.play(*state).move for state in of.chances])
     assert np.abs(moves).mean() > 0.1
     if rule.zero_mean:
         assert np.abs(z_scores(moves)).max() < NEAR
@@ -183,7 +173,20 @@ def test_any_two_words_can_come_next() -> None:
         assert (draw(stream, 0), draw(stream, 0)) == words
 
 
-SIGNED = [rule for rule in TABLE if rule.perturbs == WEIGHT or rule.needs[1] == 1]
+def small(rule: Rule) -> Experiment | None:
+    """Return an experiment with two units that hear themselves, or with six weights; None where a rule has no such."""
+    tables = example_of(rule.name).model_dump(exclude_none=True)
+    recurrent = [rule.perturbs != WEIGHT]
+    tables["network"] |= {"layers": [2, 2], "activations": ["tanh"], "recurrent": recurrent, "init": 0.5}
+    tables["plant"] = {"kind": "gymnasium", "id": "None-v0"}
+    tables["run"] |= {"steps": min(2, rule.most_steps), "evaluate_steps": 0}
+    try:
+        return Experiment.model_validate(tables)
+    except ValueError:
+        return None
+
+
+SIGNED = [rule for rule in TABLE if (rule.perturbs == WEIGHT or rule.needs[1] == 1) and small(rule) is not None]
 
 
 @pytest.mark.parametrize("rule", SIGNED, ids=lambda rule: rule.name)
@@ -193,14 +196,8 @@ def test_over_all_signs_there_are_the_eligibility_has_no_mean_at_all(rule: Rule)
     With weights, six of them, every word that can be drawn in a trial.
     """
     weight = rule.perturbs == WEIGHT
-    tables = example_of(rule).model_dump(exclude_none=True)
-    tables["network"] |= {"layers": [2, 2], "activations": ["tanh"], "recurrent": [not weight], "init": 0.5}
-    tables["plant"] = {"kind": "gymnasium", "id": "None-v0"}
-    tables["run"] |= {"steps": min(2, rule.most_steps), "evaluate_steps": 0}
-    try:
-        experiment = Experiment.model_validate(tables)
-    except (ExperimentError, ValueError):
-        pytest.skip(f"{rule.name} has no layer of plain units")
+    experiment = small(rule)
+    assert experiment is not None
     steps = 1 if weight else experiment.run.steps
     of = Bench(rule, build_block(experiment), steps, 100)
     if weight:
@@ -221,7 +218,7 @@ def test_over_all_signs_there_are_the_eligibility_has_no_mean_at_all(rule: Rule)
 
 @BY_NAME
 def test_a_rule_has_an_example_a_section_and_a_row(rule: Rule) -> None:
-    experiment = example_of(rule)
+    experiment = example_of(rule.name)
     assert experiment.learner.estimator in rule.estimators
     assert f"\n## {rule.name}\n" in DOCUMENT.read_text(encoding="utf-8")
     assert [row for row in rules.rows() if row[0] == rule.name]
@@ -229,7 +226,7 @@ def test_a_rule_has_an_example_a_section_and_a_row(rule: Rule) -> None:
 
 @BY_NAME
 def test_what_other_rules_have_is_no_part_of_an_experiment(rule: Rule) -> None:
-    experiment = example_of(rule)
+    experiment = example_of(rule.name)
     kept = experiment.model_dump()["learner"].keys()
     assert kept & rules.OPTIONS.keys() == dict(rule.options).keys()
     assert ("rate" in kept) == rule.rated
@@ -246,7 +243,7 @@ def test_an_example_runs(rule: Rule) -> None:
 
 def case_of_example(rule: Rule) -> Case:
     """Return trials of a rule's example with words and costs of all sizes, an evaluation among them."""
-    block = build_block(example_of(rule))
+    block = build_block(example_of(rule.name))
     rng = random.Random(3)
 
     def cost() -> int:
@@ -278,7 +275,7 @@ def test_numba_computes_what_cpython_computes(rule: Rule) -> None:
 
 def shortened(rule: Rule) -> Experiment:
     """Return a rule's example with four trials."""
-    tables = example_of(rule).model_dump(exclude_none=True)
+    tables = example_of(rule.name).model_dump(exclude_none=True)
     tables["run"] |= {"trials": 4, "evaluate_every": 2, "evaluate_episodes": 1}
     tables["run"].pop("stop_cost", None)
     return Experiment.model_validate(tables)

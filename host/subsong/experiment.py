@@ -186,7 +186,9 @@ class Run(Table):
 LATER = (
     ("network", "recurrent"),
     ("network", "bias"),
+    ("plant", "hold"),
     ("run", "evaluate_steps"),
+    ("plant", "hold"),
     *(("learner", key) for key in OPTIONS),
 )
 
@@ -227,8 +229,8 @@ class Experiment(Table):
         tables = _normal(self.model_dump(exclude_none=True))
         for name, key in LATER:
             table = getattr(self, name)
-            if getattr(table, key) == type(table).model_fields[key].default:
-                tables[name].pop(key, None)
+            if key in tables[name] and getattr(table, key) == type(table).model_fields[key].default:
+                del tables[name][key]
         return json.dumps(tables, sort_keys=True, separators=(",", ":"))
 
     @property

@@ -195,15 +195,11 @@ def _check_spiking(good: Good, rule: Rule) -> Iterator[Problem]:
         return
     spiking = [name == "integrate_fire" for name in activations]
     where = ("network", "activations")
-    if not rule.spiking:
-        if any(spiking):
-            rules = " or ".join(each.name for each in BY_NAME.values() if each.spiking)
-            yield Problem(where, f'{rule.name} has no "integrate_fire" units', f"with {rules}")
-    elif rule.name == "songbird":
+    if rule.name == "songbird":
         if spiking != [True] + [False] * (len(spiking) - 1) or any(good("network.recurrent") or ()):
             what = "the songbird learns one layer, RA, driven by sensors alone"
             yield Problem(where, what, '"integrate_fire" first and nowhere else, and no recurrent layer')
-    elif not any(spiking):
+    elif rule.spiking and not any(spiking):
         yield Problem(where, f"{rule.name} learns spiking layers, and there is none", '"integrate_fire" somewhere')
 
 

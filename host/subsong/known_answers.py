@@ -54,7 +54,11 @@ class KnownLearner:
     def toml(self) -> str:
         """Return the experiment file."""
         frac = BY_NAME[self.rule].amplitude_frac(self.weight_frac)
-        numbers = {"rate": self.rate, "rate_shift": self.rate_shift} if BY_NAME[self.rule].rated else {}
+        numbers: dict[str, object] = {}
+        if BY_NAME[self.rule].rated:
+            numbers = {"rate": self.rate, "rate_shift": self.rate_shift}
+        if BY_NAME[self.rule].perturbs:
+            numbers["amplitude"] = repr(self.amplitude / 2**frac)
         options = "\n".join(f"{key} = {value}" for key, value in (numbers | dict(self.options)).items())
         return f"""
 seed = {self.seed}
@@ -66,7 +70,6 @@ weight_frac = {self.weight_frac}
 [learner]
 rule = "{self.rule}"
 estimator = "{self.estimator}"
-amplitude = {self.amplitude / 2**frac!r}
 baseline_shift = {self.baseline_shift}
 rounding = "{self.rounding}"
 {options}
@@ -191,14 +194,43 @@ def _coded(rule: str) -> tuple[KnownLearner, ...]:
 def _others(rule: str) -> tuple[KnownLearner, ...]:
     """Return a few cases of any rule, one for each of its estimators and one of two layers that hear themselves."""
     first, *rest = BY_NAME[rule].estimators
-    base = KnownLearner(rule, first, (3, 4, 2), ("tanh", "identity"), _LONG, recurrent=(True, False), seed=18)
+    allowed = BY_NAME[rule].activations
+
+    def kinds(*wanted: str) -> tuple[str, ...]:
+        return tuple(kind if kind in allowed else allowed[0] for kind in wanted)
+
+    base = KnownLearner(rule, first, (3, 4, 2), kinds("tanh", "identity"), _LONG, recurrent=(True, False), seed=18)
     return (
         base,
         *(
-            replace(base, estimator=estimator, activations=("hard_tanh", "logistic"), recurrent=(), seed=19 + k)
+            replace(base, estimator=estimator, activations=kinds("hard_tanh", "logistic"), recurrent=(), seed=19 + k)
             for k, estimator in enumerate(rest)
         ),
         replace(base, layers=(2, 17, 1), recurrent=(True, True), rounding="nearest", trials=_LONG[:3], seed=29),
+    )
+
+
+def _spiking(rule: str) -> tuple[KnownLearner, ...]:
+    """Return the cases of a rule with integrate-and-fire units, with weights large enough for them to fire."""
+    song = rule == "songbird"
+    own = {"lman_shift": 1} if song else {"tick_shift": 2}
+    base = KnownLearner(
+        rule,
+        "each_step",
+        (3, 17, 2),
+        ("integrate_fire", "identity" if song else "integrate_fire"),
+        _LONG,
+        amplitude=8000,
+        scale=0,
+        recurrent=() if song else (True, False),
+        options={**own, "trace_shift": 2, "leak_shift": 2, "synapse_shift": 2},
+        seed=36,
+    )
+    return (
+        base,
+        replace(base, estimator="two_sided", layers=(2, 3, 1), options={**own, "spike_shift": 1, "refractory": 0}),
+        replace(base, estimator="running_baseline", layers=(2, 3), activations=base.activations[:1], recurrent=()),
+        replace(base, estimator="unperturbed_trial", options={"leak_shift": 1}, rounding="nearest", trials=_LONG[:4]),
     )
 
 
@@ -208,7 +240,7 @@ CASES: tuple[KnownLearner | KnownTask, ...] = (
     *_each_step(RULES[1]),
     *_coded(RULES[0]),
     *_coded(RULES[1]),
-    *(case for rule in RULES[2:] for case in _others(rule)),
+    *(case for rule in RULES[2:] for case in (_spiking if BY_NAME[rule].spiking else _others)(rule)),
     KnownTask(2, 3, 3, 3, (_T(steps=4), _T(evaluate=2, steps=4, x_scale=1), *_EVALUATIONS, _T(), _T(evaluate=2))),
     KnownTask(1, 2, 2, 0, (_T(steps=3), _T(steps=4, x_scale=-2), _T(evaluate=1, steps=3, x_scale=-3)), seed=2),
 )

@@ -18,7 +18,8 @@ WEIGHT, DRIVE = "weight", "drive"
 DRIVE_FRAC = 12
 BASELINES = ("running_baseline", "each_step")
 PAIRS = ("unperturbed_trial", "two_sided", "perturbed_pair")
-ACTIVATIONS = ("identity", "hard_tanh", "tanh", "logistic", "integrate_fire")
+STATELESS = ("identity", "hard_tanh", "tanh", "logistic")
+ACTIVATIONS = (*STATELESS, "integrate_fire")
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Rule:
     eligibility: str
     source: str
     options: tuple[tuple[str, Option], ...] = ()
-    activations: tuple[str, ...] = ACTIVATIONS
+    activations: tuple[str, ...] = STATELESS
     strength: str = ""
     derived: "tuple[tuple[int, Callable[[Experiment], int]], ...]" = ()
     rated: bool = True
@@ -237,6 +238,7 @@ TABLE = (
             ("tick_shift", Option(layout.TICK_SHIFT, 0, 10, 0, "a step has 2**tick_shift ticks")),
         ),
         spiking=True,
+        activations=ACTIVATIONS,
     ),
     Rule(
         name="songbird",
@@ -252,6 +254,7 @@ TABLE = (
             ("lman_shift", Option(layout.LMAN_SHIFT, 0, 10, 1, "LMAN draws anew every 2**lman_shift steps")),
         ),
         spiking=True,
+        activations=ACTIVATIONS,
     ),
     Rule(
         name="reinforce",

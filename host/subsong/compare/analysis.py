@@ -11,6 +11,7 @@ from subsong.compare.records import SIDES, Record, Side, check_comparable, cost_
 from subsong.compare.transfer import Evaluate, State, Table, Weights, fill
 from subsong.console import Progress
 from subsong.experiment import Experiment
+from subsong.experiment_tasks import TaskPlant
 
 Basis = Literal["own", "nominal", "mismatched"]
 
@@ -102,8 +103,8 @@ def analyse(
                 "from the board's snapshots, and what fell into the holes was not checked."
             )
     experiment = kept[0].experiment
-    if experiment.plant.kind == "task":
-        episodes = 1  # a task has no chance in it: every episode would cost the same
+    if isinstance(experiment.plant, TaskPlant) and not experiment.plant.varied:
+        episodes = 1  # no chance in it: every episode would cost the same
     states: dict[Weights, list[State]] = {"untrained": [], "software": [], "hardware": []}
     for record in (*counted["software"], *counted["hardware"]):
         if record.initial is not None and record.initial not in states["untrained"]:

@@ -10,7 +10,8 @@ from subsong_sim.dialect import Violation
 from subsong_sim.errors import EngineError
 from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, TASK_KERNELS, Source, gather
 from subsong_sim.ranges.interpreter import Place
-from subsong_sim.ranges.invariants import RULES, Block
+from subsong_sim.ranges.invariants import Block
+from subsong_sim.ranges.rules import RULES
 from subsong_sim.ranges.trial import found_by, prove_learner, prove_task
 from subsong_sim.ranges.values import Interval
 

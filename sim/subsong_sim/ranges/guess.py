@@ -87,6 +87,8 @@ def effect_since(content: Content, begun: Content) -> Effect | None:
 
 def after_turns(base: Interval, change: Change, n: int) -> Interval:
     """Return an interval of a region's words after at most n turns."""
+    if n <= 0:
+        return base
     n = min(n, 1) if change.apart else n
     result = base
     if change.added is not None:

@@ -102,7 +102,9 @@ class _Induction:
         for variable, kind in self.guess.kinds.items():
             before = read(s, variable)
             low, high = self.state.interval(before)
-            if kind.step is not None:
+            if not top:
+                value, marks[variable] = before, 0
+            elif kind.step is not None:
                 value = add(before, k, kind.step)
             elif kind.added is not None:
                 added = unknown(*times(kind.added, 0, top))
@@ -207,8 +209,9 @@ class _Induction:
                 return kind
             exact = all(isinstance(d, int) for _, d in steps)
             return Kind(added=whole([o.interval(d) for o, d in steps])) if exact else Kind(within=self._span(variable))
-        (symbol,) = symbols(head.marks[variable]) or (None,)
-        adds = all(symbol not in symbols(d) for _, d in steps) and variable not in self.guess.settled
+        (symbol,) = symbols(head.marks[variable]) or (None,)  # None: there has been no turn yet, and it is known
+        adds = symbol is not None and all(symbol not in symbols(d) for _, d in steps)
+        adds = adds and variable not in self.guess.settled
         if kind.added is not None:
             added = whole([kind.added, *(o.reach(d) for o, d in steps)])
             if not adds and added != kind.added:

@@ -1,48 +1,32 @@
 """What memory may hold before a trial, and must hold after it: the invariants that the proof rests on, and proves.
 
-docs/ranges.md says the same in words. What every learner has is in `Block`; what a rule has of its own is its row of
-RULES, and what a kind of on-board task has, its row of TASKS. For a new rule add a row:
-
-    "leaky_rule": Rule(amplitude=(1, 16384)),                        an eligibility to which a step adds 2**15 at most
-    "hebb": Rule(amplitude=(0, 0), factor=1 << 20),                  no perturbation; a step adds up to 2**20
-    "traced": Rule(amplitude=(0, 0), eligibility=lambda block, phase: (-LIMIT, LIMIT)),   its kernels clip it
-    "spiking": Rule(
-        amplitude=(0, 0),
-        options={"LEAK_SHIFT": (1, 12)},        words of head that the host writes and nothing changes
-        state={"BEST_COST": COST},              words of head that trials change: what they may hold between two
-        units=(0, 32767),                       what the words of units hold (int16), and those of synapses likewise
-    ),
-
-How many words of units and synapses there are, and whether it has signs and an eligibility, is in
-subsong_device.block.NEEDS. Words that differ among themselves, membrane potentials beside traces, are regions of their
-own: `regions` then returns them, and they take the place of "units" and "synapses". An interval that is too narrow is
-no danger: the trial's end is proved to be within it again, or refused by name. So begin with what the kernels clip to.
+docs/ranges.md says the same in words. What every learner has is here. A new rule adds its row to rules.py, a new kind
+of on-board task its row to tasks.py; each of the two says how.
 """
 
 import ast
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
 from subsong_device import frames, layout
-from subsong_device.block import NEEDS, TASK_KINDS
+from subsong_device.block import NEEDS, OWN_RANGES
 from subsong_sim.dialect import Violation
 from subsong_sim.ranges.memory import INT16, Memory
 from subsong_sim.ranges.regions import Region, fresh
+from subsong_sim.ranges.rules import RULES
 from subsong_sim.ranges.state import State
 from subsong_sim.ranges.values import INT32_HIGH, WORD, Interval, unknown
 
 COST = (-layout.COST_LIMIT, layout.COST_LIMIT)
 BIT = (0, 1)
 WORDS = (0, WORD)
-FADED = (1 << 30) - (1 << 15)  # kernels.eligibility.ELIGIBILITY_LIMIT
-ONE_INPUT = 1 << 15  # the largest magnitude of an input's word: what a step adds to an eligibility
 
 # Written by the host; exact in the proof, and in these ranges for the proof to mean what docs/arithmetic.md says.
 CONFIGURATION = {
-    "ESTIMATOR": (layout.RUNNING_BASELINE, layout.EACH_STEP),
+    "ESTIMATOR": (layout.RUNNING_BASELINE, layout.PERTURBED_PAIR),
     "RATE": (1, 16383),
     "RATE_SHIFT": (0, 29),
     "BASELINE_SHIFT": (1, 15),
@@ -54,40 +38,10 @@ ESTIMATORS = {
     layout.UNPERTURBED_TRIAL: "unperturbed_trial",
     layout.TWO_SIDED: "two_sided",
     layout.EACH_STEP: "each_step",
+    layout.BEST_SO_FAR: "best_so_far",
+    layout.PERTURBED_PAIR: "perturbed_pair",
 }
-
-
-class Rule(NamedTuple):
-    """What a rule has of its own.
-
-    Attributes:
-        amplitude: what AMPLITUDE may be.
-        weights: it perturbs weights, whose LIMIT leaves room for that.
-        factor: the largest magnitude that a step adds to an eligibility.
-        eligibility: returns what an eligibility may be between trials, given the block and PHASE; None: the sum of
-            what the trials of a pair add, or under EACH_STEP what `fade` clips to and a step adds.
-        options: its words of head that stay as the host wrote them, by their names in layout.py.
-        state: its words of head that trials change, likewise.
-        units: what the words that it keeps for each unit hold, int16.
-        synapses: the same for each weight.
-        regions: returns those words as regions, where they are not all of one kind.
-    """
-
-    amplitude: Interval
-    weights: bool = False
-    factor: int = ONE_INPUT
-    eligibility: "Callable[[Block, int], Interval] | None" = None
-    options: Mapping[str, Interval] = {}
-    state: Mapping[str, Interval] = {}
-    units: Interval = INT16
-    synapses: Interval = INT16
-    regions: "Callable[[Block], list[Region]] | None" = None
-
-
-RULES: Mapping[str, Rule] = {
-    "weight_perturbation": Rule(amplitude=(1, 4096), weights=True),
-    "node_perturbation": Rule(amplitude=(1, 16384)),
-}
+PAIRS = (layout.UNPERTURBED_TRIAL, layout.TWO_SIDED, layout.PERTURBED_PAIR)
 
 
 class Case(NamedTuple):
@@ -112,7 +66,9 @@ class Block:
         self.rule, self.steps = rule, steps
         self.own = RULES[rule]
         # int32 of head a weight, bits of mem a unit, words of mem a unit, words of mem a weight.
-        self.needs = NEEDS[frames.RULES.index(rule)]
+        number = frames.RULES.index(rule)
+        self.needs = NEEDS[number]
+        self.own_ranges = {at: (low, high) for at, low, high in OWN_RANGES[number]}
         self.head = struct.unpack(f"<{len(head) // 4}i", head)
         self.mem = struct.unpack(f"<{len(mem) // 2}H", mem)
         n = self.head[layout.N_LAYERS]
@@ -153,7 +109,6 @@ class Block:
             "SIGN": (-1, 1),
             "DELTA": (2 * COST[0], 2 * COST[1]),
             **dict.fromkeys(streams, WORDS),
-            **self.own.state,
         }
 
     def cells(self) -> dict[int, tuple[str, Interval]]:
@@ -161,6 +116,8 @@ class Block:
         found = {getattr(layout, name): (name, interval) for name, interval in self.scalars().items()}
         for name in ("PERTURBATION", "REWIND", "ROUNDING"):
             found[getattr(layout, name) + 1] = name, WORDS
+        for at, interval in self.own.state(self).items():
+            found[at] = f"OWN + {at - layout.OWN}", interval
         return found
 
     def weights(self) -> Interval:
@@ -170,12 +127,7 @@ class Block:
 
     def eligibility(self, phase: int) -> Interval:
         """Return what an eligibility may be between trials: a pair's first trial leaves half of what both may."""
-        if self.own.eligibility is not None:
-            return self.own.eligibility(self, phase)
-        if self.estimator == layout.EACH_STEP:
-            return -FADED - self.own.factor, FADED + self.own.factor
-        trials = 1 if self.estimator != layout.TWO_SIDED or phase else 2
-        return -trials * self.steps * self.own.factor, trials * self.steps * self.own.factor
+        return self.own.eligibility(self, phase)
 
     def regions(self) -> list[Region]:
         """Return the regions whose words are not told apart."""
@@ -195,13 +147,13 @@ class Block:
         if eligibility:
             e = h[layout.ELIGIBILITY_AT]
             found.append(Region("eligibility", "head", e, e + eligibility * n_weights, 32, self.eligibility(0)))
-        if self.own.regions is not None:
-            found += self.own.regions(self)
-        else:
+        if unit_words and self.own.units is not None:
             start, n = h[layout.UNITS_AT], unit_words * sum(self.sizes[1:])
             found.append(Region("units", "mem", start, start + n, 16, self.own.units))
+        if synapse_words and self.own.synapses is not None:
             start, n = h[layout.SYNAPSES_AT], synapse_words * n_weights
             found.append(Region("synapses", "mem", start, start + n, 16, self.own.synapses))
+        found += self.own.regions(self)
         table = h[layout.TABLE_AT]
         kinds = {h[at + layout.ACTIVATION] for at in range(layout.LAYERS_AT, self.rows_end, layout.LAYER_WORDS)}
         if unit_words or kinds & {layout.TANH, layout.LOGISTIC}:
@@ -230,19 +182,21 @@ class Block:
     def cases(self) -> Iterator[Case]:
         """Yield every kind of trial: together they are all."""
         for evaluate in (0, 1):
-            if self.estimator in (layout.RUNNING_BASELINE, layout.EACH_STEP):
-                yield from (Case(evaluate, self.head[layout.PHASE], started) for started in (0, 1))
-            else:
+            if self.estimator in PAIRS:
                 yield from (Case(evaluate, phase, self.head[layout.STARTED]) for phase in (0, 1))
+            else:
+                yield from (Case(evaluate, self.head[layout.PHASE], started) for started in (0, 1))
 
     def begins_well(self) -> list[Violation]:
         """Return where the block itself is outside the invariants: what the proof, by induction, begins with."""
         found = []
-        ranges = {**CONFIGURATION, **self.own.options, "AMPLITUDE": self.own.amplitude}
+        ranges = {**CONFIGURATION, "AMPLITUDE": self.own.amplitude}
         amplitude = self.head[layout.AMPLITUDE] if self.own.weights else 0
         ranges["LIMIT"] = (0, INT16[1] - amplitude)
         for name, interval in ranges.items():
             found += self._word(name, self.head[getattr(layout, name)], interval)
+        for at, interval in self.own_ranges.items():
+            found += self._word(f"OWN + {at - layout.OWN}", self.head[at], interval)
         for i, (name, interval) in self.cells().items():
             found += self._word(name, self.head[i], interval)
         for region in self.regions():
@@ -277,61 +231,8 @@ class Block:
 
     def _violation(self, name: str, what: str) -> Violation:
         file, lines = _layout_lines()
-        return Violation(file, lines.get(name, 0), f"{what}: build the block anew ({self.words})")
-
-
-# ------------------------------------------------------------------------------------------------- tasks
-
-
-class Task:
-    """An on-board task's block, and what its words may hold between two calls of its kernels.
-
-    Args:
-        words: of the block.
-    """
-
-    def __init__(self, words: tuple[int, ...]) -> None:
-        self.words = words
-        self.n_in, self.n_out = words[layout.TASK_INPUTS], words[layout.TASK_OUTPUTS]
-        self.count = words[layout.TASK_COUNT]
-        self.kind = TASK_KINDS[words[layout.TASK_KIND]]
-
-    @property
-    def shape(self) -> str:
-        """The task in words, for messages."""
-        return f"task of {self.count} {self.kind}, {self.n_in} inputs and {self.n_out} outputs"
-
-    def cells(self) -> dict[int, tuple[str, Interval]]:
-        """Return name and interval of the header's words that change, and of those that the kind adds."""
-        place = (0, max(self.count - 1, 0))
-        header = {"TASK_NEXT": place, "TASK_START": place, "TASK_RESUME": place, "TASK_EVALUATING": BIT}
-        found = {getattr(layout, name): (name, interval) for name, interval in header.items()}
-        return {**found, **TASKS[self.kind].cells(self)}
-
-    def regions(self) -> list[Region]:
-        """Return the regions whose words are not told apart."""
-        x, u = Region("x", "x", 0, self.n_in, 16, INT16), Region("u", "u", 0, self.n_out, 16, INT16)
-        return [*TASKS[self.kind].regions(self), x, u]
-
-
-class TaskKind(NamedTuple):
-    """What a kind of task keeps behind its header.
-
-    Attributes:
-        regions: returns its regions of the block; those with `data` never change.
-        cells: returns name and interval of its words that are told apart and change, by index.
-    """
-
-    regions: Callable[[Task], list[Region]]
-    cells: Callable[[Task], dict[int, tuple[str, Interval]]] = lambda _task: {}
-
-
-def _patterns(task: Task) -> list[Region]:
-    data = task.words[layout.TASK_DATA :]
-    return [Region("patterns", "task", layout.TASK_DATA, len(task.words), 16, INT16, data)]
-
-
-TASKS: Mapping[str, TaskKind] = {"patterns": TaskKind(_patterns)}
+        line = lines.get(name.split(" ", maxsplit=1)[0], 0)
+        return Violation(file, line, f"{what}: build the block anew ({self.words})")
 
 
 @cache

@@ -147,12 +147,13 @@ def _keys(function: ast.FunctionDef) -> frozenset[str]:
     """Return the names whose integers are few and mean something.
 
     These are only ever given constants and what a kernel returns; those that also take steps of a constant count if
-    they are what the kernel returns, or all that a while changes.
+    they are what the kernel returns, or all that a while changes; but not what the turns of a `for` count.
     """
     given: set[str] = set()
     stepped: set[str] = set()
     others: set[str] = set()
     counting: set[str] = set()
+    tallies = {name for node in ast.walk(function) if isinstance(node, ast.For) for name in _stepped(node)}
     for node in ast.walk(function):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             fine = _constant(node.value) or isinstance(node.value, ast.Call)
@@ -165,4 +166,9 @@ def _keys(function: ast.FunctionDef) -> frozenset[str]:
             counting |= names
         elif isinstance(node, ast.Return) and isinstance(node.value, ast.Name):
             counting.add(node.value.id)
-    return frozenset((given - others) - (stepped - counting))
+    return frozenset((given - others) - (stepped - (counting - tallies)))
+
+
+def _stepped(loop: ast.For) -> set[str]:
+    steps = (n for n in ast.walk(loop) if isinstance(n, ast.AugAssign))
+    return {n.target.id for n in steps if isinstance(n.target, ast.Name)}

@@ -7,11 +7,12 @@ from subsong_sim.dialect import Violation
 from subsong_sim.loader import Source
 from subsong_sim.ranges.induction import Turns
 from subsong_sim.ranges.interpreter import Frame, Interpreter
-from subsong_sim.ranges.invariants import BIT, COST, Block, Task
+from subsong_sim.ranges.invariants import BIT, COST, Block
 from subsong_sim.ranges.loops import run_loop, run_turns
 from subsong_sim.ranges.memory import INT16, Memory
 from subsong_sim.ranges.regions import fresh
 from subsong_sim.ranges.state import State, join
+from subsong_sim.ranges.tasks import Task
 from subsong_sim.ranges.values import Value, sub, unknown
 
 
@@ -103,8 +104,10 @@ def prove_task(source: Source, task: bytes) -> Interpreter:
     state = State()
     for name in ("EVALUATE", "PHASE"):
         state.cells["head", getattr(layout, name)] = unknown(*BIT)
-    for i in range(layout.TASK_DATA):
-        state.cells["task", i] = words[i]
+    held = {i for r in regions if r.buffer == "task" for i in range(r.start, r.end)}
+    for i, word in enumerate(words):
+        if i not in held:
+            state.cells["task", i] = word
     for i, (_, interval) in block.cells().items():
         state.cells["task", i] = unknown(*interval)
     for region in regions:
