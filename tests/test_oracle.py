@@ -14,6 +14,7 @@ from cases import (
     COMBINATIONS,
     COST_LIMIT,
     ESTIMATORS,
+    RULES,
     Setup,
     Step,
     Trial,
@@ -28,7 +29,7 @@ from cases import (
 from oracle import ORACLES, NodePerturbation, Oracle, WeightPerturbation
 from oracle_parts import COST, HOT, TABLE, Layer, Stream, least_shift, tz
 from subsong.errors import ExperimentError
-from subsong.rules import BY_NAME
+from subsong.rules import BY_NAME, STATELESS
 from subsong_device import frames, layout
 
 FAN_INS = (1, 2, 3, 15, 16, 255, 256, 2047, 4095)
@@ -57,9 +58,13 @@ def test_golden_vectors_cover_what_they_are_named_for() -> None:
         assert saturated > 20 or "saturated" not in name
         assert content["arithmetic"] == layout.ARITHMETIC_VERSION
     setups = [setup for setup, *_ in make_golden.VECTORS.values()]
-    assert {(s.rule, s.estimator) for s in setups} == set(COMBINATIONS)
+    assert {s.rule for s in setups} == set(RULES)
+    assert {s.estimator for s in setups} == set(ESTIMATORS)
+    first = ("weight_perturbation", "node_perturbation")
+    assert {(s.rule, s.estimator) for s in setups} >= {each for each in COMBINATIONS if each[0] in first}
     assert any(any(s.recurrent) and not all(s.recurrent) for s in setups)
-    assert {a for s in setups for a in s.activations} == {"identity", "hard_tanh", "tanh", "logistic"}
+    assert any(any(s.bias) and not all(s.bias) for s in setups)
+    assert {a for s in setups for a in s.activations} == {*STATELESS, "integrate_fire"}
     assert {len(s.activations) for s in setups} == {1, 2, 3}
 
 
@@ -168,7 +173,7 @@ MAGNITUDES = (0, 1, 2, 32767, 32768, 2**29, 2**30 - 1, 2**30)
 DELTAS = (0, 1, 32767, 32768, COST - 1, COST, COST + 1, 2 * COST)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("estimator", BY_NAME["node_perturbation"].estimators)
 @pytest.mark.parametrize(("rate", "rate_shift"), list(product((1, 16383), (0, 13, 29))))
 def test_updates_of_node_perturbation_stay_in_range(estimator: str, rate: int, rate_shift: int) -> None:
     """Every size of eligibility, of difference and of rate; and what descends, descends."""
@@ -267,7 +272,7 @@ def test_a_block_is_what_the_page_says(rule: str) -> None:
     scalars = [0] * 7 + [1, 99, 77, 9, 6, 0, 2, n, 32767 if node else 32767 - 99]
     table = n + 22 + signs
     scalars += [0, n, n + 22, table, 56, *([0] * 5), *words("perturbation"), 0, 0, *words("rounding")]
-    scalars += [table, table + 257, 9 if node else 0, *([0] * 5)]
+    scalars += [table, table + 257, 9 if node else 0, 0, 0, 1, 0, 0]
     rows = [3, 17, layout.TANH, 2, 13, 13, 15, 0, 17, 2, layout.IDENTITY, 5, 10, 10, 15, 0]
     assert head_words(block.head) == scalars + rows + [0] * (n if node else 0)
     assert mem_words(block.mem)[n:] == [0] * (22 + signs) + TABLE
