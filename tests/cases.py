@@ -22,8 +22,8 @@ COMBINATIONS = tuple((rule, estimator) for rule in RULES for estimator in BY_NAM
 ACTIVATIONS = STATELESS
 COST_LIMIT = 2**28
 _WORDS = list(vars(layout))
-# head's scalars by index, for messages: layout.py names them first.
-NAMES = {getattr(layout, name): name for name in _WORDS[_WORDS.index("COST") : _WORDS.index("LAYERS_AT")]}
+# head's scalars by index, for messages: layout.py names them first; those behind OWN have a name for each rule.
+NAMES = {getattr(layout, name): name for name in _WORDS[_WORDS.index("COST") : _WORDS.index("OWN")]}
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ VECTORS: dict[str, tuple[Setup, int, int, int, int]] = {
             activations=("tanh", "identity"),
             bias=(True, False),
             rate=900,
-            rate_shift=16,
+            rate_shift=21,
             seed=10,
             options={"code": layout.WALSH_HADAMARD, "tau": 2, "momentum_shift": 2},
         ),
