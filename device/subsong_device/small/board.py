@@ -24,7 +24,6 @@ from subsong_device.small.words import (
     BLOCK,
     CHECKSUM,
     CHUNK,
-    CODE,
     COST_SEEN,
     COUNT,
     DEADMAN,
@@ -32,6 +31,7 @@ from subsong_device.small.words import (
     DETAIL,
     DONE,
     END,
+    FAULT,
     FIELDS,
     GOT,
     HEAP_FREE,
@@ -126,7 +126,7 @@ def seal():
             call4(check, array("i", (places[0], s[REGION_AT + region], s[REGION_AT + 1 + region], 0)))
             != s[FIELDS + region]
         ):
-            s[CODE] = CHECKSUM
+            s[FAULT] = CHECKSUM
             s[DETAIL] = region
             return
     bad = call(load("_check_block", learner), arena, s, 0)
@@ -135,7 +135,7 @@ def seal():
     if bad < 0:
         s[PHASE_NOW] = READY
     else:
-        s[CODE] = BLOCK
+        s[FAULT] = BLOCK
         s[DETAIL] = bad
 
 
@@ -147,9 +147,10 @@ def run():
     while s[DONE] < trials and not s[STOPPING]:
         s[TRIAL_NOW] = first + s[DONE]
         s[FIELDS + 1] = evaluate
+        pack_into("<i", arena, 4, evaluate)
+        call(load("_task_begin", learner), arena, task, 0)
         do(BEGIN)
-        # The next pattern; and where T_STEP has its words.
-        pack_into("<H", arena, s[REGION_AT + 2] + 6, 0)
+        # Where T_STEP has its words.
         cost = 0
         x = places[2] = address(tx) + (PAYLOAD_AT + 14)
         u = places[3] = x + 2 * s[SENSORS]
@@ -231,7 +232,7 @@ def main():
     except EOFError:
         if s[PHASE_NOW] != LEFT:
             s[ANSWERS] = 0
-            s[CODE] = DEADMAN
+            s[FAULT] = DEADMAN
             s[DETAIL] = s[DEADMAN_MS]
             send(ROW_ACK)
     finally:
