@@ -132,12 +132,14 @@ def build_small(profile: Profile) -> Firmware:
 
 
 def constants(compiled: Mapping[str, Compiled]) -> dict[str, int]:
-    """Return the constants that board.py imports, and the two sizes that only the host knows."""
+    """Return the constants that board.py imports, and the three sizes that only the host knows."""
     known = {name: value for name, value in vars(words).items() if isinstance(value, int)}
     # The guard takes the learner's place while it looks at a block, and the task's beginning before a trial's.
     names = (*RULES, "guard", "tasks")
     learner = [kernel.code for name in names for kernel in compiled[name].kernels]
-    return known | {"ARENA_BYTES": ARENA_BYTES, "LEARNER_BYTES": max(map(len, learner))}
+    command = next(kernel.code for kernel in compiled["link"].kernels if kernel.name == "command")
+    sizes = {"ARENA_BYTES": ARENA_BYTES, "LEARNER_BYTES": max(map(len, learner)), "COMMAND_BYTES": len(command)}
+    return known | sizes
 
 
 def session_image() -> bytes:

@@ -24,6 +24,7 @@ from subsong_device.small.words import (
     BLOCK,
     CHECKSUM,
     CHUNK,
+    COMMAND_BYTES,
     COST_SEEN,
     COUNT,
     DEADMAN,
@@ -73,9 +74,10 @@ from subsong_device.small.words import (
     WRITE,
 )
 
-# What must be in one piece, while the heap is: head, mem and task, one behind the other; the learner's kernel.
+# What must be in one piece, while the heap is: head, mem and task, one behind the other; the learner's kernel; command.
 arena = bytearray(ARENA_BYTES)
 learner = bytearray(LEARNER_BYTES)
+kernels = [bytearray(COMMAND_BYTES)]  # command, take, make_frame, task_sense, task_cost
 
 
 def do(action):
@@ -188,10 +190,10 @@ def serve(wait):
         if s[TAKEN] == s[GOT] and uart.any():
             s[TAKEN] = 0
             s[GOT] = uart.readinto(came)
-        if call(kernels[0], s, rx, came):
+        if call(kernels[1], s, rx, came):
             heard = ticks_ms()
             wait = False
-            action = call(kernels[1], s, rx, 0)
+            action = call(kernels[0], s, rx, 0)
             if action == REPEAT:
                 uart.write(reply)
             elif action == REFUSE:
@@ -217,7 +219,8 @@ def part(region, offset, at):
 def main():
     """Serve the link until the host closes it or falls silent; Ctrl-C is off meanwhile. Once after a restart."""
     global arena, learner
-    for name in ("_take", "_command", "_make_frame", "_task_sense", "_task_cost"):
+    load("_command", kernels[0])
+    for name in ("_take", "_make_frame", "_task_sense", "_task_cost"):
         kernels.append(load(name))
     s[ARENA_WORD] = len(arena)
     places[0] = address(arena)
@@ -293,8 +296,6 @@ def call4(r0, r1):
 def address(r0):
     """Return a buffer's address; not that of a bytes object, whose words are elsewhere."""
 
-
-kernels = []  # take, command, make_frame, task_sense, task_cost
 
 places = array("i", (0, 0, 0, 0))  # what act takes: head, mem, sensor words, actuator words
 s = array("i", load("_session"))
