@@ -11,6 +11,8 @@ SHELL := /bin/bash
 
 JOBS ?= 2
 BIN := .venv/bin
+# Processes take groups and tests in tests/conftest.py's order: what takes longest comes first.
+PARALLEL := -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 # One stamp for what a user runs (520 MB), one for what a developer needs beside it (400 MB more, type checkers above all).
 VENV := .venv/.made
 RUN := .venv/.installed
@@ -25,10 +27,10 @@ demo: $(RUN) ## learn on an embedded board and in the simulator, replay, compare
 	$(BIN)/python -m subsong.demo
 
 test: lint ## everything that CI checks
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+	$(BIN)/python -m pytest $(PARALLEL)
 
 quick: $(DEV) ## the tests that take seconds
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 # basedpyright sees device/ with MicroPython's standard library in CPython's place: the stubs bring it to site-packages/stdlib.
 lint: $(DEV) ## style, formatting, types, who imports whom

@@ -7,6 +7,7 @@ brings it.
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from cases import Engine
     from micropython_engine import MicroPythonEngine
 
+LONGEST = ("pico",)  # the group of tests that give an emulated Pico every verb, one after another
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL", "0") not in ("", "0")
+
+# What a script's shell starts in the background ignores Ctrl-C, and so do its children: tests that press it would wait.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The first call of a kernel compiles it for seconds, and CI machines stall: time says nothing here. CI draws the same
 # examples each time, so that a red run is the commit's doing; everywhere else each run looks at new ones.
@@ -61,22 +67,47 @@ def micropython() -> "Iterator[MicroPythonEngine]":
 
 
 UNICORNS = ("unicorn-armv6m", "unicorn-armv7em", "unicorn-rv32imc")
+ENGINES = ("cpython", "numba", "micropython", *UNICORNS)
 # Quick runs play on one of the three; drawn kernels are compiled for all of them there, too (test_compiler*.py).
-_SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in UNICORNS[1:]]
+_PARAMS = [pytest.param(name, marks=pytest.mark.slow) if name in UNICORNS[1:] else name for name in ENGINES]
 
 
-@pytest.fixture(scope="session", params=["cpython", "numba", "micropython", UNICORNS[0], *_SLOWER])
-def engine(request: pytest.FixtureRequest) -> "Engine":
-    """Every engine that executes the firmware's kernels, one after another: a case in, its answers out."""
+def _engine_of(name: str, request: pytest.FixtureRequest) -> "Engine":
     from cases import cpython_engine, numba_engine
 
-    if request.param == "micropython":
+    if name == "micropython":
         return request.getfixturevalue("micropython")
-    if request.param in UNICORNS:
+    if name in UNICORNS:
         from unicorn_engine import unicorn_engine
 
-        return unicorn_engine(request.param.removeprefix("unicorn-"))
-    return {"cpython": cpython_engine, "numba": numba_engine}[request.param]
+        return unicorn_engine(name.removeprefix("unicorn-"))
+    return {"cpython": cpython_engine, "numba": numba_engine}[name]
+
+
+@pytest.fixture(scope="session", params=_PARAMS)
+def engine(request: pytest.FixtureRequest) -> "Engine":
+    """Every engine that executes the firmware's kernels, one after another: a case in, its answers out."""
+    return _engine_of(request.param, request)
+
+
+@pytest.fixture(scope="session")
+def engines(request: pytest.FixtureRequest) -> "dict[str, Engine]":
+    """All of them at once, by name: for many cases, which take longer to draw than to play."""
+    return {name: _engine_of(name, request) for name in ENGINES}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin, where several processes share the work, with what takes longest, or it is what all wait for in the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    group = item.get_closest_marker("xdist_group")
+    if group is not None:
+        return 0 if group.args == LONGEST else 1
+    return 2 if item.get_closest_marker("slow") else 3
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

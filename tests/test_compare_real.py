@@ -11,7 +11,6 @@ from subsong.compare import compare
 from subsong.errors import LogError
 from subsong.experiment import parse_experiment
 from subsong.session import simulate
-from subsong_sim.loader import load_loops
 
 pytest_plugins = ["subsong_hil.fixtures"]
 
@@ -20,14 +19,6 @@ SHORT = (
     .replace("steps = 500", "steps = 60")
     .replace("stop_cost = -475.0", "")
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _kernels():
-    """Compile into the user's cache, or take from it: `deployed_flash` brings an empty one."""
-    for toml in (SHORT, XOR):
-        simulate(parse_experiment(toml, "test"), out=None)
-    load_loops("weight_perturbation")
 
 
 def both(toml: str, folder: Path, seeds: tuple[int, ...]) -> list[Path]:

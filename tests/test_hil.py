@@ -11,13 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from subsong.cache import cache_folder
 from subsong_hil import BOARDS, images
 
 pytest_plugins = ["subsong_hil.fixtures"]
 
 ROOT = Path(__file__).parents[1]
-KERNELS = cache_folder() / "kernels"  # of the simulator, before a test has a cache of its own
 TESTS = 5
 
 
@@ -28,11 +26,8 @@ def microbit_firmware() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _shared_kernels(board_cache: Path) -> None:
-    """A board of this test's own, and everybody's compiled kernels: compiling them takes longer than the suite."""
-    KERNELS.mkdir(parents=True, exist_ok=True)
-    board_cache.mkdir()
-    (board_cache / "kernels").symlink_to(KERNELS)
+def _own_board(board_cache: Path) -> None:
+    """A board of this test's own."""
 
 
 def run_suite(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -69,7 +64,7 @@ def test_the_suite_passes_on_the_unix_board_and_says_what_it_measured() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("pico-1.25.0")
+@pytest.mark.xdist_group("pico")
 def test_the_suite_passes_on_the_emulated_pico_at_every_tier(pico_deployed: Path) -> None:
     done = run_suite("--port", "pico")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -23,9 +23,14 @@ def test_it(board, n):
 def test_a_group_stays_in_one_process(tmp_path: Path) -> None:
     (tmp_path / "test_grouped.py").write_text(GROUPED, encoding="utf-8")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-c", "/dev/null", "--rootdir", "."]
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
     done = subprocess.run(
-        [*command, "-p", "no:cacheprovider"], cwd=tmp_path, env=inherited, capture_output=True, text=True, check=False
+        [*command, "-c", "/dev/null", "--rootdir", ".", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env=inherited,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout
     boards = [path.name[0] for path in sorted(tmp_path.glob("?-gw?"))]

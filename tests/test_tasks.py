@@ -301,6 +301,33 @@ def test_the_teachers_cost_is_half_the_squared_distance_of_the_weights() -> None
     assert abs(np.mean(costs) - expected) < 4 * np.std(costs) / math.sqrt(n)
 
 
+@pytest.mark.slow
+def test_node_perturbation_learns_as_fast_as_theory_says() -> None:
+    """Without biases, at the best rate 1 / k, k = M (N + 2) = 24, an update takes 1/24 of the error off."""
+    rate, shift, sigma, fall = 6827, 22, 0.025, []
+    # A weight LSB is 2**-11 and a count 2**-25; the literature's rate, for inputs of variance 1, is sigma times that.
+    assert rate * 2.0 ** (25 - 11 - shift) * sigma == pytest.approx(1 / 24 / 0.25**2, rel=1e-3)
+    for seed in range(1, 121):
+        e = experiment("linear_teacher", [10, 2], seed=seed)
+        tables = tomllib.loads(e.to_toml())
+        tables["network"]["bias"] = [False]
+        tables["learner"] |= {"amplitude": sigma, "rate": rate, "rate_shift": shift}
+        e = parse_experiment(to_toml(tables), "law")
+        block = build_block(e)
+        learner = LocalLearner(block.rule, block.head, block.mem, "numba")
+        runs = TaskTrials(learner, block.task, 1, "numba", block.rule)
+        teacher = np.frombuffer(block.task, "<u2")[layout.TEACHER_DATA + 2 :].astype(np.int16).reshape(2, 10)
+        errors = []
+        for _ in range(31):
+            weights = np.asarray(learner.mem)[:22].astype(np.int16).reshape(2, 11)
+            errors.append(float(np.sum((weights[:, :10].astype(float) - teacher) ** 2)))
+            list(runs.run(0, range(2), evaluate=False))
+        fall.append(np.mean(1 - np.array(errors[1:]) / errors[:-1]))
+    # Ratios of successive errors have the mean a, whatever the weights are.
+    assert abs(np.mean(fall) - 1 / 24) < 3 * np.std(fall) / math.sqrt(len(fall))
+    assert np.std(fall) / math.sqrt(len(fall)) < 0.1 / 24
+
+
 def test_measurement_noise_has_its_size_and_is_the_learners_alone() -> None:
     e = experiment("linear_teacher", [1, 1], "teacher = 0.0\nnoise = 0.05")
     player = Player(build_block(e).task, 1, 1)

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -41,6 +42,7 @@ def executable(name: str, text: str) -> ModuleType:
     return import_text(name, f"ptr8 = ptr16 = ptr32 = object\n{plain}")
 
 
+@cache
 def viper_as_python(name: str) -> ModuleType:
     return executable(f"{name}_viper", viper_module(*MODULES[name]))
 

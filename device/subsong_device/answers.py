@@ -26,6 +26,7 @@ from subsong_device.layout import (
     PATTERNS,
     PHASE,
     RECURRENT,
+    SYNAPSES_AT,
     TABLE_AT,
     TABLE_WORDS,
     TASK_DATA,
@@ -140,6 +141,8 @@ class Learner:
                 t = data[2 * i] | data[2 * i + 1] << 8
                 mem[table + 129 + i] = 0x8000 + t
                 mem[table + 127 - i] = 0x8000 - t
+        for k in range(head[SYNAPSES_AT], mem_words):
+            mem[k] = words.draw(-2, 0 - 0x8000, 0x7FFF) & 0xFFFF
         self._n_sensors = head[LAYERS_AT + N_IN] - head[LAYERS_AT + RECURRENT]
         self._x, _ = guarded("H", self._n_sensors)
         self._u, self._u_bytes = guarded("H", head[LAYERS_AT + (head[N_LAYERS] - 1) * LAYER_WORDS + N_OUT])

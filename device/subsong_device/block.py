@@ -198,6 +198,7 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
         _need(0 <= head[at + layout.BIAS_SHIFT] <= layout.NO_BIAS, at + layout.BIAS_SHIFT)
         for shift in (layout.PRODUCT_SHIFT, layout.DRIVE_SHIFT, layout.INPUT_FRAC):
             _need(0 <= head[at + shift] < 31, at + shift)
+        _need(head[at + layout.PRODUCT_SHIFT] <= head[at + layout.INPUT_FRAC], at + layout.PRODUCT_SHIFT)
         table = table or kind in (layout.TANH, layout.LOGISTIC)
         n_weights += (n_in + 1) * n_out
         n_signals += own + n_out

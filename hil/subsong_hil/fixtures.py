@@ -19,11 +19,22 @@ from subsong_hil import images
 from subsong_hil.pico import PicoBoard
 from subsong_hil.unix import UnixBoard
 
+SHARED = ("compiled", "kernels", "ranges")  # folders of the cache, in which everything is found by a hash
+
 
 @pytest.fixture
 def board_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache folder: `--port unix` is then a board of this test's own, in this process and its children."""
+    """A cache folder without boards: `--port unix` is then one of this test's own, in this process and its children.
+
+    What is compiled or proved once for each text of the kernels stays everybody's: making it again takes longer than
+    most tests.
+    """
     cache = tmp_path / "cache"
+    cache.mkdir()
+    for name in SHARED:
+        everybodys = cache_folder() / name
+        everybodys.mkdir(parents=True, exist_ok=True)
+        (cache / name).symlink_to(everybodys)
     monkeypatch.setenv("SUBSONG_CACHE", str(cache))
     monkeypatch.delenv("SUBSONG_HEAP", raising=False)
     return cache

@@ -188,6 +188,7 @@ LATER = (
     ("network", "bias"),
     ("plant", "hold"),
     ("run", "evaluate_steps"),
+    ("plant", "hold"),
     *(("learner", key) for key in OPTIONS),
 )
 

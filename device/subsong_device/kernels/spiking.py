@@ -17,8 +17,10 @@ from subsong_device.layout import (
     N_IN,
     N_LAYERS,
     N_OUT,
+    NO_BIAS,
     PEAK_SHIFT,
     PERTURBATION,
+    PRODUCT_SHIFT,
     RECURRENT,
     SATURATED,
     SIGN,
@@ -232,7 +234,8 @@ def release(head: ptr32, mem: ptr16, layer: int, signal: int, k: int, v: int) ->
 
     A synapse whose input spikes releases with probability p = logistic(q), q the word of its weight: its strength is
     then added to the unit's potential. Its eligibility grows by 1 - p on release and by -p on failure: (2**15 - p) with
-    probability p * 2**-15, else -p, exactly 0 on average. The last synapse's input, the bias's, spikes in every step.
+    probability p * 2**-15, else -p, exactly 0 on average. The last synapse's input, the bias's, spikes in every step,
+    or in none where the layer has no bias.
 
     Args:
         head: SIGN, layer's row, the eligibility, the perturbation stream; with SIGN 0 nothing is drawn or noted, and
@@ -250,13 +253,15 @@ def release(head: ptr32, mem: ptr16, layer: int, signal: int, k: int, v: int) ->
     adds at most 2**15 to an eligibility.
     """
     n_in = head[layer + N_IN]
+    up = head[layer + INPUT_FRAC] - head[layer + PRODUCT_SHIFT]
     for j in range(n_in + 1):
-        x = 0x7FFF
+        x = 0
         if j < n_in:
             x = mem[signal + j]
+        elif head[layer + BIAS_SHIFT] != NO_BIAS:
+            x = 0x7FFF
         if x != 0:
-            q = ((mem[head[WEIGHTS_AT] + k] ^ 0x8000) - 0x8000) << head[layer + BIAS_SHIFT]
-            q = q >> head[layer + DRIVE_SHIFT]
+            q = (((mem[head[WEIGHTS_AT] + k] ^ 0x8000) - 0x8000) << up) >> head[layer + DRIVE_SHIFT]
             if q > 0x7FFF:
                 q = 0x7FFF
             elif q < 0 - 0x8000:
