@@ -74,10 +74,9 @@ from subsong_device.small.words import (
     WRITE,
 )
 
-# What must be in one piece, while the heap is: head, mem and task, one behind the other; the learner's kernel; command.
+# What must be in one piece, while the heap is: head, mem and task, one behind the other; the learner's kernel.
 arena = bytearray(ARENA_BYTES)
 learner = bytearray(LEARNER_BYTES)
-kernels = [bytearray(COMMAND_BYTES)]  # command, take, make_frame, task_sense, task_cost
 
 
 def do(action):
@@ -204,6 +203,10 @@ def serve(wait):
             raise EOFError
         elif not wait:
             return
+
+
+# Command's place, too: once the longest functions are compiled, and before the heap is in pieces.
+kernels = [bytearray(COMMAND_BYTES)]  # command, take, make_frame, task_sense, task_cost
 
 
 def part(region, offset, at):
