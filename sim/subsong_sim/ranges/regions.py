@@ -63,6 +63,7 @@ class Content(NamedTuple):
         bound: no word's magnitude exceeds this symbol's value.
         version: another after every write.
         token: names the beginning of the piece.
+        outside: what words held when the piece began that lay outside some footprints, in closer intervals than base.
     """
 
     region: Region
@@ -71,6 +72,7 @@ class Content(NamedTuple):
     bound: Symbol | None = None
     version: int = 0
     token: int = 0
+    outside: tuple[tuple[Interval, tuple[Footprint, ...]], ...] = ()
 
     def interval(self) -> Interval:
         """Return an interval of every word now."""
@@ -105,6 +107,27 @@ def covers(must: tuple[Footprint, ...], region: Region) -> bool:
         isinstance(f.low, int) and isinstance(f.high, int) and f.low <= region.start and f.high >= region.end - 1
         for f in must
     )
+
+
+def word_at(state: "State", content: Content, at: Value) -> Interval:
+    """Return an interval of one word now: closer than that of all, where it is known not to have been written."""
+    here = Footprint(at, at)
+    if content.effect is not None and not all(_apart(state, here, f) for f in content.effect.may):
+        return content.interval()
+    low, high = content.base
+    for interval, written in content.outside:
+        if all(_apart(state, here, f) for f in written):
+            low, high = max(low, interval[0]), min(high, interval[1])
+    return low, high
+
+
+def carried(content: Content, done: tuple[Footprint, ...]) -> tuple[tuple[Interval, tuple[Footprint, ...]], ...]:
+    """Return what is known of unwritten words when the next piece begins, after something has written into `done`."""
+    before = () if content.effect is None else content.effect.may
+    closer = [(content.base, before)] if before else []
+    closer += [(interval, (*written, *before)) for interval, written in content.outside]
+    found = [(interval, (*written, *done)) for interval, written in closer]
+    return ((content.interval(), done), *found) if done else tuple(found)
 
 
 def _apart(state: "State", a: Footprint, b: Footprint) -> bool:
@@ -149,7 +172,9 @@ def sequence(state: "State", a: Effect | None, b: Effect, region: Region) -> Eff
     if b.added is None and covers(b.must, region):
         return b
     apart = all(_apart(state, f, g) for f in a.may for g in b.may)
-    added, written = _hull(a.added, b.added), _hull(a.written, b.written)
+    # Where a left no word as it was, none is there that only b added to.
+    alone = None if covers(a.must, region) else b.added
+    added, written = _hull(a.added, alone), _hull(a.written, b.written)
     if not apart:
         if a.added is not None and b.added is not None:
             added = _hull(added, _sum(a.added, b.added))
@@ -184,7 +209,8 @@ def join_contents(a: Content, in_a: "State", b: Content, in_b: "State") -> Conte
         may = united(in_a, x.may, y.may, False)
         must = tuple(f for f in x.must if f in y.must)
         effect = Effect(_hull(x.added, y.added), _hull(x.written, y.written), may, must)
-    return Content(a.region, hull(a.base, b.base), effect, bound, version, a.token)
+    outside = a.outside if a.outside == b.outside else ()
+    return Content(a.region, hull(a.base, b.base), effect, bound, version, a.token, outside)
 
 
 def store(state: "State", content: Content, at: Value, value: Value, interval: Interval) -> Content:
