@@ -95,7 +95,7 @@ def effect_since(content: Content, begun: Content) -> Effect | None:
     if content.token == begun.token:
         return content.effect
     everywhere = (Footprint(content.region.start, content.region.end - 1),)
-    return Effect(None, content.interval(), everywhere, ())
+    return Effect(None, content.interval(), everywhere, (), content.interval())
 
 
 def after_turns(base: Interval, change: Change, n: int) -> Interval:

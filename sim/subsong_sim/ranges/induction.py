@@ -23,7 +23,7 @@ from subsong_sim.ranges.guess import (
     write,
 )
 from subsong_sim.ranges.interpreter import Interpreter, Sink
-from subsong_sim.ranges.regions import Effect, Footprint, carried, fresh, sequence
+from subsong_sim.ranges.regions import Effect, Footprint, fresh, meet, outside_of, sequence
 from subsong_sim.ranges.state import State, join
 from subsong_sim.ranges.values import (
     INT32_HIGH,
@@ -130,8 +130,8 @@ class _Induction:
             else:
                 s.contents[name] = fresh(content.region, after_turns(base, change, top))
             done = self._written(name, k, values)
-            if done is not None and content.region.width == 32:
-                s.contents[name] = s.contents[name]._replace(outside=carried(content, done))
+            if done is not None:
+                s.contents[name] = s.contents[name]._replace(outside=outside_of(s, content, done))
         s.loads = ()
         return Head(s, k, values, turn, marks)
 
@@ -187,8 +187,8 @@ class _Induction:
         try:
             s = self.state.copy()
             for name, content in s.contents.items():
-                known = carried(content, ()) if content.region.width == 32 else ()
-                s.contents[name] = fresh(content.region, content.interval(), content.bound)._replace(outside=known)
+                begun = fresh(content.region, content.interval(), content.bound)
+                s.contents[name] = begun._replace(outside=content.outside)
             s.loads = ()
             head = s.copy()
             outs = [after for t in self.loop.enter(s, 0) for after in self.loop.turn(t, 0)]
@@ -369,11 +369,17 @@ class _Induction:
             if written and change.added and not change.apart:
                 more = times(change.added, 0, high)
                 written = written[0] + more[0], written[1] + more[1]
-            effect = Effect(added, written, may, must)
+            left = self._left(head, name)
+            effect = Effect(added, None if written is None else meet(written, left), may, must, left)
             whole = sequence(self.state, content.effect, effect, content.region)
             s.contents[name] = fresh(content.region, (0, 0))._replace(
-                base=content.base, effect=whole, token=content.token
+                base=content.base, effect=whole, token=content.token, outside=outside_of(s, content, may)
             )
+
+    def _left(self, head: Head, name: str) -> Interval:
+        """Return an interval of all words that a turn wrote: of any turn, so of all."""
+        effects = [effect_since(o.contents[name], head.state.contents[name]) for o in self.outs]
+        return whole([e.left for e in effects if e is not None] or [self.state.contents[name].interval()])
 
     def _from(self, where: Reach) -> Value:
         if where.rising is None:
