@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from cases import COST_LIMIT, ESTIMATORS, RULES, Setup, Step, Trial
+from cases import COST_LIMIT, ESTIMATORS, FIRST, Setup, Step, Trial
 from ranges_watch import Watch
 from subsong_sim import ranges
 from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, Source, gather
@@ -49,7 +49,7 @@ def any_trials(rng: random.Random, n_sensors: int) -> list[Trial]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", FIRST)
 def test_what_is_proved_of_altered_kernels_is_true_of_their_runs(rule: str) -> None:
     source = gather(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS)
     proved = refused = 0
