@@ -304,12 +304,12 @@ class Song(Model):
         super().__init__(block)
         self.song_at = 15 + self.count * self.m
         self.costs_at = self.song_at + self.m
-        assert len(self.w) == self.costs_at + 2 * self.w[11]
+        self.end = self.costs_at + 2 * self.w[11]
 
     def begin(self, evaluate: bool, phase: int) -> None:  # noqa: ARG002 - as every kind's
         """Begin the song in silence."""
         self.w[4] = self.w[14] = 0
-        self.w[self.song_at :] = [0] * (len(self.w) - self.song_at)
+        self.w[self.song_at : self.end] = [0] * (self.end - self.song_at)
 
     def sense(self) -> list[int]:
         """Let neurons burst, one behind the other."""
