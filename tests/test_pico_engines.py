@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 
 from cases import ACTIVATIONS, ESTIMATORS, FIRST, Answer, Case, case_of, first_difference, head_words, oracle_engine
-from make_golden import VECTORS, trials_of
+from golden_setups import VECTORS
+from make_golden import trials_of
 from pico_cases import at_the_extremes, drawn, of_every_difference, of_every_drive, of_every_eligibility
 from pico_engine import MODULES, PROVED, TARGET, PicoEngine
 from subsong.compiler import assembler_module, compile_kernels
