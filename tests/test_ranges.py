@@ -13,18 +13,22 @@ from click.testing import CliRunner
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from cases import ACTIVATIONS, COST_LIMIT, ESTIMATORS, FIRST, Setup, Step, Trial
+from cases import ACTIVATIONS, COST_LIMIT, FIRST, Setup, Step, Trial
 from ranges_watch import Watch
 from subsong.block import build_block
 from subsong.cli import subsong
 from subsong.experiment import parse_experiment
 from subsong.ranges import extremes, prove_experiment, prove_kernels
+from subsong.rules import BY_NAME
 from subsong_device import layout
 from subsong_sim import ranges
 from subsong_sim.errors import EngineError
 from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, TASK_KERNELS, Source, gather
 from subsong_sim.ranges.interpreter import Place
 from subsong_sim.ranges.values import INT32_HIGH, INT32_LOW, Interval
+
+# Of both rules.
+ESTIMATORS = BY_NAME[FIRST[0]].estimators
 
 
 def learner(rule: str) -> Source:
