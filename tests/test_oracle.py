@@ -14,6 +14,7 @@ from cases import (
     COMBINATIONS,
     COST_LIMIT,
     ESTIMATORS,
+    FIRST,
     RULES,
     Setup,
     Step,
@@ -60,8 +61,7 @@ def test_golden_vectors_cover_what_they_are_named_for() -> None:
     setups = [setup for setup, *_ in make_golden.VECTORS.values()]
     assert {s.rule for s in setups} == set(RULES)
     assert {s.estimator for s in setups} == set(ESTIMATORS)
-    first = ("weight_perturbation", "node_perturbation")
-    assert {(s.rule, s.estimator) for s in setups} >= {each for each in COMBINATIONS if each[0] in first}
+    assert {(s.rule, s.estimator) for s in setups} >= {each for each in COMBINATIONS if each[0] in FIRST}
     assert any(any(s.recurrent) and not all(s.recurrent) for s in setups)
     assert any(any(s.bias) and not all(s.bias) for s in setups)
     assert {a for s in setups for a in s.activations} == {*STATELESS, "integrate_fire"}
