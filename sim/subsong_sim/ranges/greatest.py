@@ -48,7 +48,7 @@ def _all_read(head: Head, outs: list[State], content: Content, n: Value) -> bool
             return False
         effect: Effect | None = None
         for f in here:
-            effect = sequence(t, effect, Effect(None, (0, 0), (f,), (f,)), content.region)
+            effect = sequence(t, effect, Effect(None, (0, 0), (f,), (f,), (0, 0)), content.region)
         t.contents[name] = begun._replace(effect=effect)
         seen.append(t)
     where = reach_of(name, head.turn, seen, begun, [])

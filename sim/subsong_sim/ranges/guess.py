@@ -32,17 +32,30 @@ class Change(NamedTuple):
     apart: bool
 
 
+class Done(NamedTuple):
+    """Where turns have written in a region: from a variable's value before the loop, plus `offset`, on.
+
+    Attributes:
+        stride: words a turn; 0: up to what the variable has risen to, plus `offset`.
+    """
+
+    variable: Variable
+    offset: int
+    stride: int
+
+
 @dataclass
 class Guess:
     """What a turn does; nothing, to what is not named."""
 
     kinds: dict[Variable, Kind] = field(default_factory=dict)
     changes: dict[str, Change] = field(default_factory=dict)
+    done: dict[str, Done | None] = field(default_factory=dict)
     settled: set[Variable] = field(default_factory=set)  # known to be no accumulator
 
     def copy(self) -> "Guess":
         """Return an equal guess."""
-        return Guess(dict(self.kinds), dict(self.changes), set(self.settled))
+        return Guess(dict(self.kinds), dict(self.changes), dict(self.done), set(self.settled))
 
 
 @dataclass
@@ -82,7 +95,7 @@ def effect_since(content: Content, begun: Content) -> Effect | None:
     if content.token == begun.token:
         return content.effect
     everywhere = (Footprint(content.region.start, content.region.end - 1),)
-    return Effect(None, content.interval(), everywhere, ())
+    return Effect(None, content.interval(), everywhere, (), content.interval())
 
 
 def after_turns(base: Interval, change: Change, n: int) -> Interval:

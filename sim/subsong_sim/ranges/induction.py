@@ -7,6 +7,7 @@ from subsong_sim.ranges.footprints import Reach, reach_of
 from subsong_sim.ranges.greatest import greatest
 from subsong_sim.ranges.guess import (
     Change,
+    Done,
     Guess,
     Head,
     Kind,
@@ -22,7 +23,7 @@ from subsong_sim.ranges.guess import (
     write,
 )
 from subsong_sim.ranges.interpreter import Interpreter, Sink
-from subsong_sim.ranges.regions import Effect, Footprint, fresh, sequence
+from subsong_sim.ranges.regions import Effect, Footprint, fresh, meet, outside_of, sequence
 from subsong_sim.ranges.state import State, join
 from subsong_sim.ranges.values import (
     INT32_HIGH,
@@ -33,6 +34,7 @@ from subsong_sim.ranges.values import (
     Value,
     add,
     hull,
+    put,
     scale,
     sub,
     symbols,
@@ -127,8 +129,37 @@ class _Induction:
                 s.contents[name] = fresh(content.region, base, content.bound)
             else:
                 s.contents[name] = fresh(content.region, after_turns(base, change, top))
+            done = self._written(name, k, values)
+            if done is not None:
+                s.contents[name] = s.contents[name]._replace(outside=outside_of(s, content, done))
         s.loads = ()
         return Head(s, k, values, turn, marks)
+
+    def _written(self, name: str, k: Value, values: dict[Variable, Value]) -> tuple[Footprint, ...] | None:
+        """Return where k turns have written in a region; None: nobody knows."""
+        done = self.guess.done.get(name)
+        if name not in self.guess.changes or k == 0:
+            return ()
+        if done is None:
+            return None
+        first = add(read(self.state, done.variable), done.offset)
+        last = add(first, k, done.stride) if done.stride else add(values[done.variable], done.offset)
+        return (Footprint(first, add(last, -1)),)
+
+    def _done(self, head: Head, where: Reach | None) -> Done | None:
+        """Say in terms of a variable where turns write."""
+        if where is None:
+            return None
+        if where.rising is not None:
+            variable = next(v for v, h in head.values.items() if h == where.rising)
+            return Done(variable, where.low, 0) if isinstance(where.low, int) else None
+        low = put(where.low, where.turn, 0)
+        for variable in (*self.names, *self.state.locals):
+            before = self.state.locals[variable]
+            offset = sub(low, before)
+            if isinstance(offset, int):
+                return Done(variable, offset, where.stride)
+        return None
 
     def attempt(self) -> tuple[Head, Sink]:
         """Run a turn from any state that the guess allows."""
@@ -156,7 +187,8 @@ class _Induction:
         try:
             s = self.state.copy()
             for name, content in s.contents.items():
-                s.contents[name] = fresh(content.region, content.interval(), content.bound)
+                begun = fresh(content.region, content.interval(), content.bound)
+                s.contents[name] = begun._replace(outside=content.outside)
             s.loads = ()
             head = s.copy()
             outs = [after for t in self.loop.enter(s, 0) for after in self.loop.turn(t, 0)]
@@ -177,7 +209,7 @@ class _Induction:
                 self.guess.kinds[variable] = Kind(step=step)
             else:
                 self.guess.kinds[variable] = Kind(within=widest([head.interval(before), *intervals(outs, variable)]))
-        self._changes(Head(head, 0, {}, Symbol(0, 0), {}), outs)
+        self._changes(Head(head, 0, {}, Symbol(0, 0), {}), outs, 0)
 
     # ------------------------------------------------------------------------------------------- judging
 
@@ -199,7 +231,7 @@ class _Induction:
             if better != self.guess.kinds[variable]:
                 self.guess.kinds[variable] = better
                 same = False
-        return self._changes(head, outs) and same
+        return self._changes(head, outs, number) and same
 
     def _kind(self, head: Head, variable: Variable, before: Value, number: int) -> Kind:
         kind = self.guess.kinds[variable]
@@ -238,7 +270,7 @@ class _Induction:
         intervals = [o.reach(read(o, variable)) for o in self.outs]
         return whole([self.state.interval(read(self.state, variable)), *intervals])
 
-    def _changes(self, head: Head, outs: Iterable[State]) -> bool:
+    def _changes(self, head: Head, outs: Iterable[State], number: int) -> bool:
         """Tell whether regions were changed as guessed; else guess more."""
         same = True
         for name, content in head.state.contents.items():
@@ -247,12 +279,20 @@ class _Induction:
                 continue
             added = widest([e.added for e in effects if e.added is not None])
             written = widest([e.written for e in effects if e.written is not None])
-            apart = self.footprints(head, name) is not None
+            where = self.footprints(head, name)
+            apart = where is not None
+            done = self._done(head, where) if number <= PATIENT else None
+            if done != self.guess.done.get(name):
+                self.guess.done[name] = done
+                same = False
             old = self.guess.changes.get(name)
             new = Change(added, written, apart)
             if old is not None:
                 both = [x for x in (old.added, added) if x], [x for x in (old.written, written) if x]
                 new = Change(widest(both[0]), widest(both[1]), old.apart and apart)
+                if number and new.written not in (None, old.written):
+                    # What still grows may well go on to what the region is declared to hold.
+                    new = new._replace(written=widest([new.written, content.region.declared]))
             if new != old:
                 self.guess.changes[name] = new
                 same = False
@@ -329,11 +369,17 @@ class _Induction:
             if written and change.added and not change.apart:
                 more = times(change.added, 0, high)
                 written = written[0] + more[0], written[1] + more[1]
-            effect = Effect(added, written, may, must)
+            left = self._left(head, name)
+            effect = Effect(added, None if written is None else meet(written, left), may, must, left)
             whole = sequence(self.state, content.effect, effect, content.region)
             s.contents[name] = fresh(content.region, (0, 0))._replace(
-                base=content.base, effect=whole, token=content.token
+                base=content.base, effect=whole, token=content.token, outside=outside_of(s, content, may)
             )
+
+    def _left(self, head: Head, name: str) -> Interval:
+        """Return an interval of all words that a turn wrote: of any turn, so of all."""
+        effects = [effect_since(o.contents[name], head.state.contents[name]) for o in self.outs]
+        return whole([e.left for e in effects if e is not None] or [self.state.contents[name].interval()])
 
     def _from(self, where: Reach) -> Value:
         if where.rising is None:

@@ -1,7 +1,7 @@
 """Loads and stores of the range checker: what lies where, and what a word may hold."""
 
 from subsong_sim.ranges.operators import signed
-from subsong_sim.ranges.regions import Content, Region, fresh, store
+from subsong_sim.ranges.regions import Content, Region, fresh, store, word_at
 from subsong_sim.ranges.state import State
 from subsong_sim.ranges.values import (
     INT32_HIGH,
@@ -75,7 +75,7 @@ class Memory:
             entry = sub(at, region.start)
             return unknown(min(words), max(words), Entry(region.data, entry) if isinstance(entry, Form) else None)
         content = state.contents[region.name]
-        low, high = content.interval()
+        low, high = word_at(state, content, at) if region.width == 32 else content.interval()
         if content.bound is not None:
             # The greatest magnitude of all, as it is known by now.
             most = state.of(content.bound)[1]

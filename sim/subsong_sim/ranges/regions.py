@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 _versions = count(1)
 FOOTPRINTS = 8  # kept apart at most
+OUTSIDE = 4  # of these at most
 
 
 class Region(NamedTuple):
@@ -45,12 +46,17 @@ class Effect(NamedTuple):
         written: what it wrote into the others; None: none such.
         may: where it wrote, at most.
         must: where it wrote whatever happened.
+        left: an interval of all words where it wrote, as they were known when they were written.
     """
 
     added: Interval | None
     written: Interval | None
     may: tuple[Footprint, ...]
     must: tuple[Footprint, ...]
+    left: Interval
+
+
+Outside = tuple[tuple[Interval, tuple[Footprint, ...]], ...]
 
 
 class Content(NamedTuple):
@@ -63,6 +69,7 @@ class Content(NamedTuple):
         bound: no word's magnitude exceeds this symbol's value.
         version: another after every write.
         token: names the beginning of the piece.
+        outside: intervals of the words outside some footprints: of those that nothing has written lately.
     """
 
     region: Region
@@ -71,6 +78,7 @@ class Content(NamedTuple):
     bound: Symbol | None = None
     version: int = 0
     token: int = 0
+    outside: "Outside" = ()
 
     def interval(self) -> Interval:
         """Return an interval of every word now."""
@@ -86,17 +94,10 @@ def applied(base: Interval, effect: Effect | None, region: Region) -> Interval:
     """Return an interval of every word of a region after an effect."""
     if effect is None:
         return base
-    parts: list[Interval] = []
-    if not covers(effect.must, region):
-        parts.append(base)
-    if effect.added is not None:
-        parts.append((base[0] + effect.added[0], base[1] + effect.added[1]))
-    if effect.written is not None:
-        parts.append(effect.written)
-    result = parts[0]
-    for part in parts[1:]:
-        result = hull(result, part)
-    return result
+    added = None if effect.added is None else _sum(base, effect.added)
+    wrote = _hull(added, effect.written)
+    touched = effect.left if wrote is None else meet(wrote, effect.left)
+    return touched if covers(effect.must, region) else hull(base, touched)
 
 
 def covers(must: tuple[Footprint, ...], region: Region) -> bool:
@@ -105,6 +106,27 @@ def covers(must: tuple[Footprint, ...], region: Region) -> bool:
         isinstance(f.low, int) and isinstance(f.high, int) and f.low <= region.start and f.high >= region.end - 1
         for f in must
     )
+
+
+def word_at(state: "State", content: Content, at: Value) -> Interval:
+    """Return an interval of one word now: closer than that of all, where it is known not to have been written."""
+    low, high = content.interval()
+    here = Footprint(at, at)
+    for interval, written in content.outside:
+        if all(_apart(state, here, f) for f in written):
+            low, high = max(low, interval[0]), min(high, interval[1])
+    return low, high
+
+
+def outside_of(state: "State", content: Content, done: tuple[Footprint, ...]) -> Outside:
+    """Return what is known of the words that nothing has written, after something has written into `done`."""
+    if content.region.width != 32 or not done:
+        return content.outside
+    found = [(interval, united(state, written, done, False)) for interval, written in content.outside]
+    found = [(interval, written) for interval, written in found if not covers(written, content.region)]
+    if not covers(done, content.region) and all(written != done for _, written in found):
+        found.append((content.interval(), done))
+    return tuple(found[-OUTSIDE:])
 
 
 def _apart(state: "State", a: Footprint, b: Footprint) -> bool:
@@ -149,13 +171,23 @@ def sequence(state: "State", a: Effect | None, b: Effect, region: Region) -> Eff
     if b.added is None and covers(b.must, region):
         return b
     apart = all(_apart(state, f, g) for f in a.may for g in b.may)
-    added, written = _hull(a.added, b.added), _hull(a.written, b.written)
+    # Where a left no word as it was, none is there that only b added to.
+    alone = None if covers(a.must, region) else b.added
+    added, written = _hull(a.added, alone), _hull(a.written, b.written)
     if not apart:
         if a.added is not None and b.added is not None:
             added = _hull(added, _sum(a.added, b.added))
         if a.written is not None and b.added is not None:
             written = _hull(written, _sum(a.written, b.added))
-    return Effect(added, written, united(state, a.may, b.may, False), united(state, a.must, b.must, True))
+    left = hull(a.left, b.left)
+    written = None if written is None else meet(written, left)
+    return Effect(added, written, united(state, a.may, b.may, False), united(state, a.must, b.must, True), left)
+
+
+def meet(a: Interval, b: Interval) -> Interval:
+    """Return what two intervals of the same thing have in common; the first, where that is nothing."""
+    low, high = max(a[0], b[0]), min(a[1], b[1])
+    return (low, high) if low <= high else a
 
 
 def _sum(a: Interval, b: Interval) -> Interval:
@@ -183,8 +215,17 @@ def join_contents(a: Content, in_a: "State", b: Content, in_b: "State") -> Conte
     else:
         may = united(in_a, x.may, y.may, False)
         must = tuple(f for f in x.must if f in y.must)
-        effect = Effect(_hull(x.added, y.added), _hull(x.written, y.written), may, must)
-    return Content(a.region, hull(a.base, b.base), effect, bound, version, a.token)
+        effect = Effect(_hull(x.added, y.added), _hull(x.written, y.written), may, must, hull(x.left, y.left))
+    outside = tuple(x for x in a.outside if _known_outside(x, b))
+    outside += tuple(x for x in b.outside if x not in outside and _known_outside(x, a))
+    return Content(a.region, hull(a.base, b.base), effect, bound, version, a.token, outside)
+
+
+def _known_outside(known: tuple[Interval, tuple[Footprint, ...]], other: Content) -> bool:
+    """Tell whether what is known of words outside footprints is true of another content, too."""
+    (low, high), written = known
+    everywhere: Outside = ((other.interval(), ()),)
+    return any(low <= a and b <= high and set(w) <= set(written) for (a, b), w in (*everywhere, *other.outside))
 
 
 def store(state: "State", content: Content, at: Value, value: Value, interval: Interval) -> Content:
@@ -198,12 +239,13 @@ def store(state: "State", content: Content, at: Value, value: Value, interval: I
         interval: of the word, signed.
     """
     here = (Footprint(at, at),)
-    effect = Effect(None, interval, here, here)
+    effect = Effect(None, interval, here, here, interval)
     if isinstance(value, Form):
         for s, c in value.terms:
             origin = s.origin
             if c == 1 and isinstance(origin, Loaded) and origin.version == content.version:
                 if origin.region == content.region.name and state.interval(sub(origin.at, at)) == (0, 0):
-                    effect = Effect(state.tight(sub(value, Form(0, ((s, 1),)))), None, here, here)
+                    effect = Effect(state.tight(sub(value, Form(0, ((s, 1),)))), None, here, here, interval)
     whole = sequence(state, content.effect, effect, content.region)
-    return content._replace(effect=whole, bound=None, version=next(_versions))
+    outside = outside_of(state, content, here)
+    return content._replace(effect=whole, bound=None, version=next(_versions), outside=outside)

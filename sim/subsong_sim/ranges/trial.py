@@ -20,9 +20,9 @@ def prove_learner(source: Source, block: Block) -> Interpreter:
     """Run every kind of trial on intervals; the machine that did it holds what was found."""
     memory = block.memory()
     machine = Interpreter(source, memory, block.words, run_loop)
-    for case in block.cases():
+    for number, case in enumerate(block.cases()):
         state = _begin_anew(_call(machine, "begin", ("head", "mem"), block.state(memory, case)))
-        state = _steps(machine, block, state)
+        state = _steps(machine, block, state, number)
         _observe(state)
         state = _call(machine, "end", ("head", "mem"), state)
         _holds_again(machine, block, state)
@@ -46,8 +46,8 @@ def _observe(state: State) -> None:
     state.cells["head", layout.COST] = unknown(*COST)
 
 
-def _steps(machine: Interpreter, block: Block, state: State) -> State:
-    """Run up to so many steps."""
+def _steps(machine: Interpreter, block: Block, state: State, number: int) -> State:
+    """Run up to so many steps of the trial of this number."""
     n = unknown(0, block.steps)
 
     def turn(s: State, _k: Value) -> list[State]:
@@ -64,7 +64,7 @@ def _steps(machine: Interpreter, block: Block, state: State) -> State:
         machine.fail(source.body[-1], _frame_of(machine, "act"), what)
 
     source = machine.source.functions["act"]
-    (after,) = run_turns(machine, Turns(0, turn, enter, lambda s: [s], n, frozenset(), fail), state)
+    (after,) = run_turns(machine, Turns(number, turn, enter, lambda s: [s], n, frozenset(), fail), state)
     return after
 
 
