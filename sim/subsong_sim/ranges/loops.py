@@ -13,7 +13,7 @@ from subsong_sim.ranges.interpreter import Frame, Interpreter, Sink
 from subsong_sim.ranges.state import State, merge
 from subsong_sim.ranges.values import Value, add, scale, sub, unknown
 
-SHORT = 1  # turns that are simply run
+SHORT = 3  # turns that are simply run
 UNROLLED = 64  # turns that are run one by one where one turn cannot be judged for all
 OUTER = 4096  # the same for a loop whose turns set the lengths of inner loops
 PERIOD = 16  # sixteen signs a word: some loops do something special every sixteenth turn

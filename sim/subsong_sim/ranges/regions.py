@@ -126,7 +126,7 @@ def outside_of(state: "State", content: Content, done: tuple[Footprint, ...]) ->
     found = [(interval, written) for interval, written in found if not covers(written, content.region)]
     if not covers(done, content.region) and all(written != done for _, written in found):
         found.append((content.interval(), done))
-    return tuple(found[-OUTSIDE:])
+    return tuple(found[:OUTSIDE])  # the oldest are the closest
 
 
 def _apart(state: "State", a: Footprint, b: Footprint) -> bool:
