@@ -16,7 +16,7 @@ from subsong_sim.ranges.state import State, join, merge
 from subsong_sim.ranges.static import Facts, study
 from subsong_sim.ranges.values import INT32_HIGH, INT32_LOW, Interval, Value, hull, sub, unknown
 
-WAYS = 64  # kept apart at most, at one place
+WAYS = 32  # kept apart at most, at one place
 STATEMENTS = 2_000_000
 _SHIFTS = (ast.LShift, ast.RShift)
 Place = tuple[str, int, int, int, int]  # kernel, then line and column where an expression begins and ends

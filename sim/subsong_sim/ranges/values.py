@@ -77,16 +77,19 @@ class Symbol:
 class Form:
     """constant + the sum of factor * symbol; at least one symbol, in order of age, no factor 0."""
 
-    __slots__ = ("constant", "terms")
+    __slots__ = ("_hash", "constant", "terms")
 
     def __init__(self, constant: int, terms: tuple[tuple[Symbol, int], ...]) -> None:
         self.constant, self.terms = constant, terms
+        self._hash: int | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Form) and self.constant == other.constant and self.terms == other.terms
 
     def __hash__(self) -> int:
-        return hash((self.constant, self.terms))
+        if self._hash is None:
+            self._hash = hash((self.constant, self.terms))
+        return self._hash
 
     @property
     def symbol(self) -> Symbol | None:
