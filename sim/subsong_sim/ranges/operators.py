@@ -20,6 +20,7 @@ from subsong_sim.ranges.values import (
 )
 
 SIGN = 0x8000
+CASES = 64  # told apart at most
 
 
 def operate(state: State, operator: ast.operator, a: Value, b: Value) -> tuple[Value, Interval]:
@@ -27,11 +28,34 @@ def operate(state: State, operator: ast.operator, a: Value, b: Value) -> tuple[V
     value = _OPERATIONS[type(operator)](state, a, b)
     low, high = state.interval(value)
     if isinstance(value, Form) and len(value.terms) > 1:
-        tight = state.tight(value)
+        tight = _by_cases(state, value, state.tight(value))
         if tight != (low, high):
             # What is known of the sum and not of its parts would be forgotten with the form.
             return unknown(*tight), tight
     return value, (low, high)
+
+
+def _by_cases(state: State, v: Form, interval: Interval) -> Interval:
+    """Return an interval of a sum in which a number stands beside a quotient of itself that was shifted twice.
+
+    One shift can be put back exactly (State.tight), two cannot; but a quotient that is one of a few numbers says, for
+    each of them, where the number is.
+    """
+    for s, _ in v.terms:
+        low, high = state.of(s)
+        if not 0 < high - low < CASES or not isinstance(s.origin, Shifted):
+            continue
+        inner = [t for t, _ in s.origin.form.terms if isinstance(t.origin, Shifted)]
+        if not any(r is q for t in inner for r, _ in t.origin.form.terms for q, _ in v.terms):
+            continue
+        found: list[Interval] = []
+        for x in range(low, high + 1):
+            one = state.copy()
+            if one.assume(Form(-x, ((s, 1),))) and one.assume(Form(x, ((s, -1),))):
+                found.append(one.interval(v))
+        if found:
+            return max(interval[0], min(a for a, _ in found)), min(interval[1], max(b for _, b in found))
+    return interval
 
 
 def _add(_state: State, a: Value, b: Value) -> Value:
