@@ -11,7 +11,9 @@ from subsong_sim.ranges.values import (
     Interval,
     Masked,
     Product,
+    Quotient,
     Shifted,
+    Symbol,
     Value,
     add,
     scale,
@@ -96,8 +98,26 @@ def _multiply(state: State, a: Value, b: Value) -> Value:
 def _shift_left(state: State, a: Value, b: Value) -> Value:
     if isinstance(b, int):
         return scale(a, 1 << b)
-    by = _interval(state, b)
-    return unknown(*_corners([x << s for x in _interval(state, a) for s in by]))
+    by, known = _interval(state, b), _interval(state, a)
+    low, high = _corners([x << s for x in known for s in by])
+    for most in _quotients(state, a, b):
+        # What is no larger than number >> b is no larger than the number after << b.
+        own = Form(0, ((most, 1),))
+        assert isinstance(most.origin, Quotient)
+        if state.proves(sub(own, a)):
+            high = min(high, most.origin.number)
+        if state.proves(add(own, a)):
+            low = max(low, -most.origin.number)
+    return unknown(low, high)
+
+
+def _quotients(state: State, a: Value, b: Value) -> list[Symbol]:
+    """Return what is known of a value in terms of a number shifted to the right by b."""
+    if not isinstance(a, Form):
+        return []
+    near = [s for q, _ in a.terms for f in state.by_symbol.get(q, ()) for s, _ in f.terms]
+    near += [s for s, _ in a.terms]
+    return [s for s in dict.fromkeys(near) if isinstance(s.origin, Quotient) and s.origin.by == b]
 
 
 def _shift_right(state: State, a: Value, b: Value) -> Value:
@@ -112,7 +132,8 @@ def _shift_right(state: State, a: Value, b: Value) -> Value:
         low, high = _interval(state, a)
         return unknown(low >> b, high >> b, Shifted(a, b))
     by = _interval(state, b)
-    return unknown(*_corners([x >> s for x in _interval(state, a) for s in by]))
+    origin = Quotient(a, b) if isinstance(a, int) and a >= 0 and isinstance(b, Form) else None
+    return unknown(*_corners([x >> s for x in _interval(state, a) for s in by]), origin)
 
 
 def _bits(*intervals: Interval) -> int:

@@ -210,15 +210,31 @@ def join_contents(a: Content, in_a: "State", b: Content, in_b: "State") -> Conte
     version = a.version if a.version == b.version else next(_versions)
     x, y = a.effect, b.effect
     if x is None or y is None:
-        some = y if x is None else x
-        effect = None if some is None else some._replace(must=())
+        some, here, there = (y, in_b, in_a) if x is None else (x, in_a, in_b)
+        effect = None if some is None else some._replace(may=_there(some.may, (), here, there), must=())
     else:
-        may = united(in_a, x.may, y.may, False)
+        may = united(in_a, _there(x.may, y.may, in_a, in_b), _there(y.may, x.may, in_b, in_a), False)
         must = tuple(f for f in x.must if f in y.must)
         effect = Effect(_hull(x.added, y.added), _hull(x.written, y.written), may, must, hull(x.left, y.left))
-    outside = tuple(x for x in a.outside if _known_outside(x, b))
-    outside += tuple(x for x in b.outside if x not in outside and _known_outside(x, a))
+    outside = tuple(x for x in a.outside if x in b.outside)
+    for own, here, other, there in ((a, in_a, b, in_b), (b, in_b, a, in_a)):
+        known = [x for x in own.outside if x not in outside and _known_outside(x, other)]
+        outside += tuple((interval, _there(written, (), here, there)) for interval, written in known)
     return Content(a.region, hull(a.base, b.base), effect, bound, version, a.token, outside)
+
+
+def _there(
+    own: tuple[Footprint, ...], others: tuple[Footprint, ...], here: "State", there: "State"
+) -> tuple[Footprint, ...]:
+    """Return where one of two joined ways may have written, for both: numbers, where only one knows the bounds."""
+    found = []
+    for f in own:
+        low, high = here.interval(f.low)[0], here.interval(f.high)[1]
+        if f not in others and (there.interval(f.low)[0] < low or there.interval(f.high)[1] > high):
+            found.append(Footprint(low, high))
+        else:
+            found.append(f)
+    return tuple(found)
 
 
 def _known_outside(known: tuple[Interval, tuple[Footprint, ...]], other: Content) -> bool:

@@ -57,7 +57,14 @@ class Loaded(NamedTuple):
     version: int
 
 
-Origin = Shifted | Masked | AtLeast | Entry | Product | Loaded | None
+class Quotient(NamedTuple):
+    """The origin of a symbol that is number >> by, for a number that is not negative and a `by` that is not known."""
+
+    number: int
+    by: "Form"
+
+
+Origin = Quotient | Shifted | Masked | AtLeast | Entry | Product | Loaded | None
 
 
 class Symbol:
