@@ -16,6 +16,7 @@ from subsong_sim.ranges.values import (
     Symbol,
     Value,
     add,
+    meet,
     scale,
     sub,
     unknown,
@@ -120,6 +121,17 @@ def _quotients(state: State, a: Value, b: Value) -> list[Symbol]:
     return [s for s in dict.fromkeys(near) if isinstance(s.origin, Quotient) and s.origin.by == b]
 
 
+def _shifted_again(state: State, a: Form, own: Symbol, b: int, interval: Interval) -> Value:
+    """Return a symbol shifted to the right: the same one every time."""
+    symbol = own.shifted.get(b)
+    if symbol is None:
+        symbol = own.shifted[b] = Symbol(own.low >> b, own.high >> b, Shifted(a, b))
+    low, high = meet(state.of(symbol), interval)
+    if (low, high) != (symbol.low, symbol.high):
+        state.bounds[symbol] = low, high
+    return Form(0, ((symbol, 1),))
+
+
 def _shift_right(state: State, a: Value, b: Value) -> Value:
     if isinstance(a, int) and isinstance(b, int):
         return a >> b
@@ -130,6 +142,8 @@ def _shift_right(state: State, a: Value, b: Value) -> Value:
         if not a.constant & whole and not any(c & whole for _, c in a.terms):
             return Form(a.constant >> b, tuple((s, c >> b) for s, c in a.terms))
         low, high = _interval(state, a)
+        if a.symbol is not None and low >> b < high >> b:
+            return _shifted_again(state, a, a.symbol, b, (low >> b, high >> b))
         return unknown(low >> b, high >> b, Shifted(a, b))
     by = _interval(state, b)
     origin = Quotient(a, b) if isinstance(a, int) and a >= 0 and isinstance(b, Form) else None

@@ -72,13 +72,15 @@ class Symbol:
 
     Attributes:
         origin: how it came about, where that says more than its interval.
+        shifted: the symbols of itself >> by.
     """
 
-    __slots__ = ("high", "low", "origin", "serial")
+    __slots__ = ("high", "low", "origin", "serial", "shifted")
 
     def __init__(self, low: int, high: int, origin: Origin = None) -> None:
         self.low, self.high, self.origin = low, high, origin
         self.serial = next(_serial)
+        self.shifted: dict[int, Symbol] = {}
 
 
 class Form:
@@ -173,3 +175,9 @@ def symbols(a: Value) -> tuple[Symbol, ...]:
 def hull(a: Interval, b: Interval) -> Interval:
     """Return the smallest interval that holds both."""
     return min(a[0], b[0]), max(a[1], b[1])
+
+
+def meet(a: Interval, b: Interval) -> Interval:
+    """Return what two intervals of the same thing have in common; the first, where that is nothing."""
+    low, high = max(a[0], b[0]), min(a[1], b[1])
+    return (low, high) if low <= high else a
