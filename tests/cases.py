@@ -6,25 +6,24 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import NamedTuple
 
-from oracle import ORACLES, Oracle
+from oracle import Oracle
 from subsong.block import ESTIMATORS as ESTIMATOR_NUMBERS
 from subsong.block import Block, build_block
 from subsong.experiment import parse_experiment
-from subsong.rules import BY_NAME, OPTIONS, WEIGHT
+from subsong.rules import BY_NAME, OPTIONS, STATELESS, WEIGHT
 from subsong_device import frames, layout
 from subsong_sim.engines import LocalLearner
 from subsong_sim.learner import Learner
 
-# A rule is played here once it has an oracle; tests/test_oracle.py asks that every one has.
-RULES = tuple(rule for rule in frames.RULES if rule in ORACLES)
+RULES = frames.RULES
 ESTIMATORS = tuple(ESTIMATOR_NUMBERS)
 # Every rule with every estimator that it takes.
 COMBINATIONS = tuple((rule, estimator) for rule in RULES for estimator in BY_NAME[rule].estimators)
-ACTIVATIONS = ("identity", "hard_tanh", "tanh", "logistic")
+ACTIVATIONS = STATELESS
 COST_LIMIT = 2**28
 _WORDS = list(vars(layout))
-# head's scalars by index, for messages: layout.py names them first.
-NAMES = {getattr(layout, name): name for name in _WORDS[_WORDS.index("COST") : _WORDS.index("LAYERS_AT")]}
+# head's scalars by index, for messages: layout.py names them first; those behind OWN have a name for each rule.
+NAMES = {getattr(layout, name): name for name in _WORDS[_WORDS.index("COST") : _WORDS.index("OWN")]}
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Setup:
         recurrent: one a layer; none: no layer is.
         bias: one a layer; none: every layer has one.
         options: the rule's own numbers, by key of [learner]; of a choice among texts, its number.
+        steps: of a trial, at most: what an eligibility must have room for; 0: as many as the rule takes.
         head: scalars to overwrite, by index.
         weights: weights to overwrite, from the first on.
     """
@@ -58,11 +58,7 @@ class Setup:
     recurrent: tuple[bool, ...] = ()
     bias: tuple[bool, ...] = ()
     options: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def steps(self) -> int:
-        """Steps of a trial, at most: what an eligibility must have room for."""
-        return BY_NAME[self.rule].most_steps
+    steps: int = 0
 
     @property
     def n_weights(self) -> int:
@@ -79,10 +75,13 @@ class Setup:
     def toml(self, task: str = "") -> str:
         """Return the experiment file, of a task or of a plant that nobody makes."""
         plant = f'kind = "task"\nname = "{task}"' if task else 'kind = "gymnasium"\nid = "None-v0"'
-        amplitude_frac = BY_NAME[self.rule].amplitude_frac(self.weight_frac)
         rule = BY_NAME[self.rule]
-        rates = f"rate = {self.rate}\nrate_shift = {self.rate_shift}" if rule.rated else ""
-        options = "\n".join(f"{key} = {_as_the_file_has_it(key, value)}" for key, value in self.options.items())
+        keys = {key: _as_the_file_has_it(key, value) for key, value in self.options.items()}
+        if rule.perturbs:
+            keys["amplitude"] = repr(self.amplitude / 2 ** rule.amplitude_frac(self.weight_frac))
+        if rule.rated:
+            keys |= {"rate": str(self.rate), "rate_shift": str(self.rate_shift)}
+        own = "\n".join(f"{key} = {value}" for key, value in keys.items())
         return f"""
 seed = {self.seed}
 [network]
@@ -95,16 +94,14 @@ init = {self.init / 2**self.weight_frac!r}
 [learner]
 rule = "{self.rule}"
 estimator = "{self.estimator}"
-amplitude = {self.amplitude / 2**amplitude_frac!r}
-{rates}
 baseline_shift = {self.baseline_shift}
 rounding = "{self.rounding}"
-{options}
+{own}
 [plant]
 {plant}
 [run]
 trials = 1
-steps = {self.steps}
+steps = {self.steps or rule.most_steps}
 """
 
     def block(self) -> Block:

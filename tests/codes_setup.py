@@ -1,6 +1,5 @@
 """Blocks of learners with a code, a velocity, or two passes: a set-up and further keys of [learner]."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -12,8 +11,7 @@ from subsong.experiment import Experiment, parse_experiment
 def experiment_of(setup: Setup, keys: Mapping[str, object], task: str = "", steps: int = 1) -> Experiment:
     """Return a set-up's experiment with these keys in [learner], texts in quotes as they are."""
     lines = "".join(f"{key} = {value}\n" for key, value in keys.items())
-    text = setup.toml(task).replace("\n[plant]", f"\n{lines}[plant]")
-    return parse_experiment(re.sub(r"^steps = 1$", f"steps = {steps}", text, flags=re.MULTILINE), "setup")
+    return parse_experiment(replace(setup, steps=steps).toml(task).replace("\n[plant]", f"\n{lines}[plant]"), "setup")
 
 
 def block_of(setup: Setup, **keys: object) -> Block:

@@ -90,6 +90,15 @@ def engine(request: pytest.FixtureRequest) -> "Engine":
     return _engine_of(request.param, request)
 
 
+_SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("numba", *UNICORNS[1:])]
+
+
+@pytest.fixture(scope="session", params=["cpython", "micropython", UNICORNS[0], *_SLOW])
+def engine_of_all_rules(request: pytest.FixtureRequest) -> "Engine":
+    """Every engine, for cases of every rule: Numba, which compiles each for half a minute, in slow tests alone."""
+    return _engine_of(request.param, request)
+
+
 @pytest.fixture(scope="session")
 def engines(request: pytest.FixtureRequest) -> "dict[str, Engine]":
     """All of them at once, by name: for many cases, which take longer to draw than to play."""

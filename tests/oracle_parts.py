@@ -1,4 +1,4 @@
-"""The pieces of docs/arithmetic.md: numbers, random numbers, the checksum, the network. tests/oracle.py plays trials.
+"""The pieces of docs/arithmetic.md: numbers, random numbers, the checksum, the network. oracle_base.py plays trials.
 
 Slow, in unbounded integers, written from that page alone. `within` states a range in passing: every run proves ranges.
 """
@@ -12,6 +12,7 @@ from subsong_device import layout
 
 HOT = 2**30  # what small integers of 32-bit boards, and the page's shifts, lean on
 COST = 2**28
+GOLDEN = 331804471  # 2**29 times the golden section, nearly
 
 # ------------------------------------------------------------------------------------------------- numbers
 
@@ -43,6 +44,11 @@ def rounded(p: int, n: int, threshold: int) -> int:
     assert 0 <= threshold < 2**29
     within(p, 2**29)
     return p if n == 0 else within(p + (threshold >> (29 - n)), HOT) >> n
+
+
+def faded(v: int, s: int) -> int:
+    """Take 2**-s of v off it, rounded away from zero: it fades to nothing."""
+    return v - (within(v + 2**s - 1, 2**31 - 1) >> s if v > 0 else v >> s)
 
 
 def signed(word: int) -> int:
@@ -114,6 +120,15 @@ def fold_words(c: int, words: Sequence[int]) -> int:
     return c
 
 
+def fold_int32s(c: int, values: Sequence[int]) -> int:
+    """Fold a run of int32 in blocks of sixteen: their low halves, then their high halves."""
+    for k in range(0, len(values), 16):
+        block = [within(v, 2**31 - 1) for v in values[k : k + 16]]
+        c = fold(c, sum((j + 1) * (v & 0xFFFF) for j, v in enumerate(block)))
+        c = fold(c, sum((j + 1) * (v >> 16 & 0xFFFF) for j, v in enumerate(block)))
+    return c
+
+
 # ------------------------------------------------------------------------------------------------- network
 
 
@@ -156,7 +171,7 @@ class Layer:
         if self.activation == layout.TANH:
             return within(tanh(g, table), 32767)
         assert self.activation == layout.LOGISTIC
-        return within(16384 + (tanh(g >> 1, table) >> 1), 32767)
+        return logistic(g, table)
 
 
 def tanh(g: int, table: Sequence[int]) -> int:
@@ -164,6 +179,11 @@ def tanh(g: int, table: Sequence[int]) -> int:
     v = g + 32768
     i = v >> 8
     return table[i] + ((within((table[i + 1] - table[i]) * (v & 255), HOT) + 128) >> 8) - 32768
+
+
+def logistic(g: int, table: Sequence[int]) -> int:
+    """Return the logistic function: 1 LSB = 2**-12 in, 2**-15 out."""
+    return within(16384 + (tanh(g >> 1, table) >> 1), 32767)
 
 
 TABLE = [round(32767 * math.tanh((i - 128) / 16)) + 32768 for i in range(257)]

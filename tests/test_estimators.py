@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cases import ACTIVATIONS, COST_LIMIT, Setup, Step, Trial, case_of
-from oracle import Task
 from subsong.block import build_block
 from subsong.experiment import parse_experiment
 from subsong.rules import BY_NAME
 from subsong_device import layout
 from subsong_sim.engines import LocalLearner, task_kernels
 from subsong_sim.trials import TaskTrials
+from task_models import model
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 # The rules from which the others are made; what is true of those alone stands in a file of each.
@@ -398,7 +398,7 @@ def test_task_costs_are_squared_errors(frac: int) -> None:
         block = struct.pack("<9H4h", 0, 2, 2, frac - 12, 0, 0, 0, 0, 1, 0, 0, *targets)
         task = list(struct.unpack(f"<{len(block) // 2}H", block))
         cost = kernels.task_cost(task, [word & 0xFFFF for word in u])
-        assert cost == Task(block).cost(u)
+        assert cost == model(block).cost(u)
         errors = [min(4.0, abs(p - q) / 2**frac) for p, q in zip(u, targets, strict=True)]
         exact = min(16.0, sum(e * e for e in errors))
         assert abs(cost * 2.0**-24 - exact) <= sum(2 * e + 2**-12 for e in errors) * 2**-12

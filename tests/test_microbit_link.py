@@ -3,6 +3,7 @@
 import random
 import struct
 import zlib
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -11,13 +12,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cases import RULES, Setup, head_words
+from cases import Setup, head_words
 from subsong.compiler import compile_kernels
-from subsong.errors import FirmwareError
+from subsong.errors import BoardError, FirmwareError
 from subsong.profile import named_profile
-from subsong.small_firmware import STATES, VERSION, board_parts, build_small, constants, require_version, session_image
+from subsong.small_firmware import (
+    KNOWN,
+    MODULES,
+    RULES,
+    STATES,
+    VERSION,
+    board_parts,
+    build_small,
+    constants,
+    require_fit,
+    require_version,
+    session_image,
+)
 from subsong_device import block as full_block
-from subsong_device import faults, frames, layout, session
+from subsong_device import faults, frames, layout, session, task_check
 from subsong_device.small import words
 from subsong_sim import loader
 from subsong_sim.engines import make_buffer
@@ -72,10 +85,7 @@ def test_its_firmware_is_built_alike_each_time_and_kept_small() -> None:
     assert set(firmware.manifest.kernels["armv6m"]) == {*RULES, "tasks"}
     assert {name[1:] for name in firmware.sources if name[0] == "_"} > NAMES - {"open_frame", "close_frame"}
     # What is compiled on the board in one piece.
-    sizes = {
-        name: compile_kernels(f"subsong_device.learners.{name}", loader.LEARNER_KERNELS, "armv6m") for name in RULES
-    }
-    sizes["guard"] = compile_kernels("subsong_device.small.guard", ("check_block", "check_task"), "armv6m")
+    sizes = {name: compile_kernels(module, called, "armv6m", KNOWN) for name, (module, called, _) in MODULES.items()}
     parts = board_parts(constants(sizes))
     assert max(map(len, parts)) < 700
     for part in parts:
@@ -90,6 +100,63 @@ def test_another_micropython_is_refused(version: str) -> None:
     require_version("a0", "1.9.2")
     with pytest.raises(FirmwareError, match=rf"port a0: the board runs MicroPython {version}, .* a micro:bit v2"):
         require_version("a0", version)
+
+
+# ------------------------------------------------------------------------------------------------ what it leaves out
+
+
+def test_its_rules_are_the_first_on_the_link() -> None:
+    assert frames.RULES[: len(RULES)] == RULES
+    assert set(KNOWN.never) <= set(vars(layout)) and set(dict(KNOWN.words)) <= set(vars(layout))
+    own = block_ranges(RULES[0]) | block_ranges(RULES[1])
+    assert set(dict(KNOWN.words)) >= own - {"CODE_STEP", "WAITING"}, "what a rule has of its own is settled, or checked"
+
+
+def block_ranges(rule: str) -> set[str]:
+    at = [word for word, _, _ in full_block.OWN_RANGES[frames.RULES.index(rule)]]
+    return {name for name in ("CODE", "CODE_STEP", "TAU", "WAITING", "MOMENTUM_SHIFT") if getattr(layout, name) in at}
+
+
+@pytest.mark.parametrize("rule", frames.RULES[len(RULES) :])
+def test_another_rule_is_refused_before_anything_is_sent(rule: str) -> None:
+    block = replace(Setup().block(), rule=rule)
+    says = rf'port a0: microbit has no room for learner.rule = "{rule}"; let it learn by weight_perturbation or node_p'
+    with pytest.raises(BoardError, match=says):
+        require_fit("a0", "microbit", block)
+    assert Session("cpython").ask_to_open(frames.RULES.index(rule)) == (0, faults.FIELD, 0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"rule": "node_perturbation", "estimator": "each_step"}, "costs of single steps; use another"),
+        ({"options": {"code": layout.WALSH_HADAMARD}}, "a perturbation's code, .* leave learner.code"),
+        ({"options": {"tau": 2}}, "updates that are gathered"),
+        ({"options": {"momentum_shift": 3}}, "updates that are gathered"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_the_host_and_by_the_board(changed: dict[str, Any], says: str) -> None:
+    setup = Setup(**changed)
+    block = setup.block()
+    with pytest.raises(BoardError, match=f"port a0: microbit has no room for .*{says}.*, or take another board"):
+        require_fit("a0", "microbit", block)
+    require_fit("a0", "microbit", Setup(rule=setup.rule, recurrent=(True,)).block())
+    head = head_words(block.head)
+    s = [0] * words.SESSION_WORDS
+    s[words.OF_RULE] = RULES.index(setup.rule)
+    s[words.SENSORS], s[words.ACTUATORS] = setup.layers[0], setup.layers[-1]
+    s[words.HEAD_WORDS], s[words.MEM_WORDS] = len(head), len(block.mem) // 2
+    assert kernels("guard", ("check_block",), "cpython").check_block(head, s) in {
+        layout.ESTIMATOR, layout.CODE, layout.TAU, layout.MOMENTUM_SHIFT,
+    }  # fmt: skip
+
+
+def test_another_kind_of_task_is_refused() -> None:
+    block = replace(Setup().block(), task=struct.pack("<9H", layout.LETTERS, 2, 1, 0, 0, 0, 0, 0, 1))
+    with pytest.raises(
+        BoardError, match="microbit has no room for the task letters; let it learn xor, or take another"
+    ):
+        require_fit("a0", "microbit", block)
 
 
 # ------------------------------------------------------------------------------------------------ frames
@@ -147,7 +214,9 @@ def judged(head: list[int], setup: Setup, n_mem: int) -> int:
 def test_the_guard_refuses_what_the_full_firmware_refuses(engine: str, rule: str) -> None:
     check = kernels("guard", ("check_block",), engine).check_block
     rng = random.Random(5)
-    setup = Setup(rule=rule, layers=(3, 17, 2), activations=("tanh", "identity"), amplitude=300)
+    setup = Setup(
+        rule=rule, layers=(3, 17, 2), activations=("tanh", "identity"), amplitude=300, recurrent=(False, True)
+    )
     built = setup.block()
     good, n_mem = head_words(built.head), len(built.mem) // 2
     session_words = [0] * words.SESSION_WORDS
@@ -178,23 +247,29 @@ def test_the_guard_refuses_what_the_full_firmware_refuses(engine: str, rule: str
         65536,
         2**31 - 1,
     )
-    tried = [(at, value) for at in range(48) for value in values]
+    rows_end = layout.LAYERS_AT + 2 * layout.LAYER_WORDS
+    tried = [(at, value) for at in range(rows_end) for value in values]
     for at, value in [(0, 0), *tried]:
         head = list(good)
         head[at] = value
         if rng.random() < 0.3:
-            head[rng.randrange(48)] = rng.choice(values)
-        expected = judged(head, setup, n_mem)
+            head[rng.randrange(rows_end)] = rng.choice(values)
+        # What the small firmware leaves out, the full one takes.
+        known = all(head[getattr(layout, name)] == only for name, only in KNOWN.words)
+        known = known and head[layout.ESTIMATOR] not in (getattr(layout, name) for name in KNOWN.never)
+        judged_head = list(head)
+        judged_head[layout.CODE_STEP] = judged_head[layout.WAITING] = 0  # nobody looks at them here
+        expected = judged(judged_head, setup, n_mem) if known else 0
         got = check(make_buffer(struct.pack(f"<{len(head)}i", *head), "i", engine), s)
         assert (got >= 0) == (expected >= 0), (at, value, got, expected)
         refused += got >= 0
     assert 100 < refused < len(tried)
 
 
-@pytest.mark.parametrize("word", range(5))
+@pytest.mark.parametrize("word", [word for word in range(layout.TASK_DATA) if word != layout.TASK_EVALUATING])
 def test_the_guard_of_tasks_refuses_what_the_full_firmware_refuses(engine: str, word: int) -> None:
     check = kernels("guard", ("check_task",), engine).check_task
-    good = [4, 2, 1, 0, 3, *range(12)]
+    good = [layout.PATTERNS, 2, 1, 0, 3, 2, 1, 0, 4, *range(12)]
     session_words = [0] * words.SESSION_WORDS
     session_words[words.SENSORS], session_words[words.ACTUATORS], session_words[words.TASK_WORDS] = 2, 1, len(good)
     s = make_buffer(struct.pack(f"<{len(session_words)}i", *session_words), "i", engine)
@@ -202,11 +277,13 @@ def test_the_guard_of_tasks_refuses_what_the_full_firmware_refuses(engine: str, 
         task = list(good)
         task[word] = value
         try:
-            full_block.check_task(task, 2, 1)
+            task_check.check_task(task, 2, 1)
             expected = -1
         except faults.Fault as fault:
             expected = fault.detail
-        assert check(make_buffer(struct.pack("<17H", *task), "H", engine), s) == expected
+        if word == layout.TASK_KIND and value != layout.PATTERNS:
+            expected = 0x10000 + word  # there is no other
+        assert check(make_buffer(struct.pack("<21H", *task), "H", engine), s) == expected
 
 
 # ------------------------------------------------------------------------------------------------ the session
@@ -232,8 +309,13 @@ class Session:
         s[words.TAKEN], s[words.GOT] = 0, len(wire)
         while self.take(s, self.rx, data):
             action = self.command(s, self.rx)
-            said.append((int(action), int(s[words.CODE]), int(s[words.DETAIL])))
+            said.append((int(action), int(s[words.FAULT]), int(s[words.DETAIL])))
         return said
+
+    def ask_to_open(self, rule: int) -> tuple[int, int, int]:
+        """Say hello, and ask for a learner of a rule."""
+        self.ask(frames.HELLO, 1, "I", frames.schema())
+        return self.ask(frames.OPEN, 2, "BBHHIIII", rule, 1, 2, 1, 56, 281, 21, 2000)
 
     def ask(self, kind: int, seq: int, layout_: str, *fields: Any) -> tuple[int, int, int]:
         (answer,) = self.hear(frames.encode(kind, seq, struct.pack(f"<{layout_}", *fields)))
@@ -242,7 +324,7 @@ class Session:
 
 def test_the_session_speaks_the_link(engine: str) -> None:
     session_ = Session(engine)
-    assert session_.ask(frames.OPEN, 1, "BBHHIIII", 0, 1, 2, 1, 48, 281, 17, 2000)[1] == faults.SEQUENCE
+    assert session_.ask(frames.OPEN, 1, "BBHHIIII", 0, 1, 2, 1, 56, 281, 21, 2000)[1] == faults.SEQUENCE
     assert session_.ask(frames.HELLO, 5, "I", 1)[0] == frames.HELLO
     assert session_.ask(frames.STOP, 6, "") == (0, faults.SCHEMA, session_.s[words.OF_SCHEMA])
     assert session_.ask(frames.HELLO, 7, "I", frames.schema()) == (frames.HELLO, 0, 0)
@@ -251,14 +333,14 @@ def test_the_session_speaks_the_link(engine: str) -> None:
     assert [(kind, seq) for _, kind, seq, _ in told] == [(frames.R_HELLO, 7)]
     assert struct.unpack("<IHBBII", told[0][3])[:4] == (frames.schema(), layout.ARITHMETIC_VERSION, 2, words.CHUNK)
     assert session_.ask(frames.RUN, 8, "IIHB", 0, 1, 4, 0) == (0, faults.STATE, faults.GREETED)
-    assert session_.ask(frames.OPEN, 9, "BBHHIIII", 0, 1, 2, 1, 248, 281, 17, 2000) == (0, faults.NO_MEMORY, 1200)
-    for field, value in ((0, 2), (1, 2), (2, 0), (2, 18), (3, 17), (4, 39), (5, 0), (6, 0), (7, 19), (7, 3600001)):
-        fields = [0, 1, 2, 1, 48, 281, 17, 2000]
+    assert session_.ask(frames.OPEN, 9, "BBHHIIII", 0, 1, 2, 1, 248, 281, 21, 2000) == (0, faults.NO_MEMORY, 1200)
+    for field, value in ((0, 2), (1, 2), (2, 0), (2, 18), (3, 17), (4, 47), (5, 0), (6, 0), (7, 19), (7, 3600001)):
+        fields = [0, 1, 2, 1, 56, 281, 21, 2000]
         fields[field] = value
         number = int(session_.s[words.NEXT_SEQ])
         assert session_.ask(frames.OPEN, number, "BBHHIIII", *fields) == (0, faults.FIELD, field)
     number = int(session_.s[words.NEXT_SEQ])
-    wire = frames.encode(frames.OPEN, number, struct.pack("<BBHHIIII", 0, 1, 2, 1, 48, 281, 17, 2000))
+    wire = frames.encode(frames.OPEN, number, struct.pack("<BBHHIIII", 0, 1, 2, 1, 56, 281, 21, 2000))
     assert session_.hear(wire) == [(0, 0, 0)]
     assert session_.s[words.PHASE_NOW] == faults.OPENED
     assert [action for action, _, _ in session_.hear(wire)] == [words.REPEAT]

@@ -14,6 +14,7 @@ from cases import (
     COMBINATIONS,
     COST_LIMIT,
     ESTIMATORS,
+    RULES,
     Setup,
     Step,
     Trial,
@@ -26,9 +27,9 @@ from cases import (
     weights_of,
 )
 from oracle import ORACLES, NodePerturbation, Oracle, WeightPerturbation
-from oracle_parts import COST, HOT, TABLE, Layer, least_shift, tz
+from oracle_parts import COST, HOT, TABLE, Layer, Stream, least_shift, tz
 from subsong.errors import ExperimentError
-from subsong.rules import BY_NAME
+from subsong.rules import BY_NAME, STATELESS
 from subsong_device import frames, layout
 
 FAN_INS = (1, 2, 3, 15, 16, 255, 256, 2047, 4095)
@@ -57,9 +58,13 @@ def test_golden_vectors_cover_what_they_are_named_for() -> None:
         assert saturated > 20 or "saturated" not in name
         assert content["arithmetic"] == layout.ARITHMETIC_VERSION
     setups = [setup for setup, *_ in make_golden.VECTORS.values()]
-    assert {(s.rule, s.estimator) for s in setups} == set(COMBINATIONS)
+    assert {s.rule for s in setups} == set(RULES)
+    assert {s.estimator for s in setups} == set(ESTIMATORS)
+    first = ("weight_perturbation", "node_perturbation")
+    assert {(s.rule, s.estimator) for s in setups} >= {each for each in COMBINATIONS if each[0] in first}
     assert any(any(s.recurrent) and not all(s.recurrent) for s in setups)
-    assert {a for s in setups for a in s.activations} == {"identity", "hard_tanh", "tanh", "logistic"}
+    assert any(any(s.bias) and not all(s.bias) for s in setups)
+    assert {a for s in setups for a in s.activations} == {*STATELESS, "integrate_fire"}
     assert {len(s.activations) for s in setups} == {1, 2, 3}
 
 
@@ -139,9 +144,8 @@ def test_what_the_page_refuses_is_refused(weight_frac: int, after: str) -> None:
 def adversarial_trials(head: bytes, steps: int) -> list[Trial]:
     """Return a two-sided pair whose sensor word follows the sign of the perturbation: the eligibility never falls."""
     h = head_words(head)
-    learner = NodePerturbation(head, bytes(2 * 5))
-    learner.perturbation.a, learner.perturbation.b = h[26:28]
-    one = tuple(Step(0, (32767 if learner.perturbation.draw() & 1 else -32768,)) for _ in range(steps))
+    stream = Stream(*h[26:28])
+    one = tuple(Step(0, (32767 if stream.draw() & 1 else -32768,)) for _ in range(steps))
     return [Trial(False, one, -COST_LIMIT), Trial(False, one, COST_LIMIT)]
 
 
@@ -161,7 +165,7 @@ def update(learner: NodePerturbation, eligibility: list[int], delta: int, sign: 
     """Let the oracle update from zero weights with a state that we choose; return the weights."""
     learner.weights = [0] * len(learner.weights)
     learner.eligibility, learner.delta, learner.sign = list(eligibility), delta, sign
-    learner._finish(update=True)
+    learner._end(update=True)
     return learner.weights
 
 
@@ -169,7 +173,7 @@ MAGNITUDES = (0, 1, 2, 32767, 32768, 2**29, 2**30 - 1, 2**30)
 DELTAS = (0, 1, 32767, 32768, COST - 1, COST, COST + 1, 2 * COST)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("estimator", BY_NAME["node_perturbation"].estimators)
 @pytest.mark.parametrize(("rate", "rate_shift"), list(product((1, 16383), (0, 13, 29))))
 def test_updates_of_node_perturbation_stay_in_range(estimator: str, rate: int, rate_shift: int) -> None:
     """Every size of eligibility, of difference and of rate; and what descends, descends."""
@@ -200,7 +204,7 @@ def test_updates_of_weight_perturbation_stay_in_range(estimator: str, rate: int,
     shift = rate_shift + (estimator == "two_sided")
     for delta, flip in product((*DELTAS, *(2**k for k in range(30))), (1, -1)):
         learner.delta = flip * delta
-        step = learner._step()
+        step = learner._size()
         exact = abs(delta) * rate / 2**shift
         if exact <= 32767 and least_shift(delta, 15) <= shift:
             assert abs(step - flip * exact) <= 1 + exact * 2**-14
@@ -208,8 +212,8 @@ def test_updates_of_weight_perturbation_stay_in_range(estimator: str, rate: int,
         for sign in (1, -1):
             learner.sign, learner.rewind = sign, learner.perturbation.copy()
             learner.weights = [learner.limit, -learner.limit, 0]
-            learner._perturb()
-            learner._finish(update=True)
+            learner._begin()
+            learner._end(update=True)
             assert all(abs(w) <= learner.limit for w in learner.weights)
 
 
@@ -268,7 +272,7 @@ def test_a_block_is_what_the_page_says(rule: str) -> None:
     scalars = [0] * 7 + [1, 99, 77, 9, 6, 0, 2, n, 32767 if node else 32767 - 99]
     table = n + 22 + signs
     scalars += [0, n, n + 22, table, 56, *([0] * 5), *words("perturbation"), 0, 0, *words("rounding")]
-    scalars += [table, table + 257, 9 if node else 0, *([0] * 5)]
+    scalars += [table, table + 257, 9 if node else 0, 0, 0, 1, 0, 0]
     rows = [3, 17, layout.TANH, 2, 13, 13, 15, 0, 17, 2, layout.IDENTITY, 5, 10, 10, 15, 0]
     assert head_words(block.head) == scalars + rows + [0] * (n if node else 0)
     assert mem_words(block.mem)[n:] == [0] * (22 + signs) + TABLE

@@ -12,11 +12,11 @@ import pytest
 
 from cases import ACTIVATIONS, ESTIMATORS, RULES, Answer, Case, case_of, first_difference, head_words, oracle_engine
 from make_golden import VECTORS, trials_of
-from oracle import Task
 from pico_cases import at_the_extremes, drawn, of_every_difference, of_every_drive, of_every_eligibility
 from pico_engine import MODULES, PROVED, TARGET, PicoEngine
 from subsong.compiler import assembler_module, compile_kernels
 from subsong_device import layout
+from task_models import model
 from test_engines import task_blocks, task_outputs
 from test_extremes import SHAPES
 
@@ -119,11 +119,11 @@ def test_drawn_experiments_are_of_every_kind() -> None:
 
 def test_tasks_are_computed_alike(pico: PicoEngine) -> None:
     for block in task_blocks():
-        reference = Task(block)
+        reference = model(block)
         outputs = task_outputs(reference)
         reference.begin(False, 0)
         expected = [(reference.sense(), reference.cost(u)) for u in outputs]
-        for tier, (got, after) in pico.task(block, reference.inputs, outputs).items():
+        for tier, (got, after) in pico.task(block, reference.n, outputs).items():
             assert got == expected, f"Pico {pico.version}, {tier}"
             assert after == reference.state(), f"Pico {pico.version}, {tier}"
 

@@ -6,13 +6,14 @@ from typing import NamedTuple
 import pytest
 
 from cases import RULES, Setup
-from oracle import Oracle, Task
+from oracle import Oracle
 from subsong.block import Block, build_block
 from subsong.experiment import parse_experiment
 from subsong_sim.engines import LocalLearner
 from subsong_sim.plants.cartpole import NumbaCartPole
 from subsong_sim.plants.spec import PlantSpec
 from subsong_sim.trials import CompiledCartPoleTrials, Ended, StepHook, TaskTrials, plant_trial
+from task_models import Model, model
 
 ROUNDS = ((0, 6, False), (6, 2, True), (8, 3, False))  # first trial, how many, evaluations
 
@@ -47,7 +48,7 @@ def test_task_trials_are_the_oracles(rule: str, engine_name: str) -> None:
     notes, expected = Notes(), Notes()
     learner = LocalLearner(rule, block.head, block.mem, engine_name)
     trials = TaskTrials(learner, block.task, 5, engine_name, rule, notes)
-    oracle, task = Oracle.of(rule, block.head, block.mem), Task(block.task)
+    oracle, task = Oracle.of(rule, block.head, block.mem), model(block.task)
     for first, n, evaluate in ROUNDS:
         ended = list(trials.run(first, [0] * n, evaluate))
         assert ended == [task_trial(oracle, task, trial, evaluate, expected) for trial in range(first, first + n)]
@@ -55,7 +56,7 @@ def test_task_trials_are_the_oracles(rule: str, engine_name: str) -> None:
         assert trials.state() == oracle.state()
 
 
-def task_trial(oracle: Oracle, task: Task, trial: int, evaluate: bool, hook: StepHook) -> Ended:
+def task_trial(oracle: Oracle, task: Model, trial: int, evaluate: bool, hook: StepHook) -> Ended:
     """Play a trial of five steps."""
     task.begin(evaluate, oracle.phase)
     oracle.begin(trial, evaluate)

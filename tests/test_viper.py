@@ -21,12 +21,12 @@ from hypothesis import given, settings
 from cases import RULES, Answer, Case, assert_equal, oracle_engine, play
 from kernel_programs import program
 from make_golden import FOLDER, VECTORS, row_of, trials_of
-from oracle import Task
 from subsong.compiler.inline import LARGEST_LITERAL, inline
 from subsong.compiler.viper import LONGEST_BLOCK, size, viper_module
 from subsong_sim import dialect
 from subsong_sim.engines import LocalLearner
 from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, TASK_KERNELS, gather, import_text, render
+from task_models import model
 from test_engines import drawn_cases, play_task, task_blocks, task_outputs
 
 MODULES = {
@@ -116,11 +116,11 @@ def test_the_text_reproduces_the_golden_vectors(name: str) -> None:
 
 @pytest.mark.parametrize("block", task_blocks(), ids=["xor", "five outputs", "one pattern", "unshifted"])
 def test_the_text_computes_tasks_alike(block: bytes) -> None:
-    reference = Task(block)
+    reference = model(block)
     outputs = task_outputs(reference)
     reference.begin(False, 0)
     expected = [(reference.sense(), reference.cost(u)) for u in outputs]
-    got, _ = play_task(viper_as_python("tasks"), "cpython", block, reference.inputs, outputs)
+    got, _ = play_task(viper_as_python("tasks"), "cpython", block, reference.n, outputs)
     assert got == expected
 
 

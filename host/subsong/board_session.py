@@ -16,6 +16,7 @@ from subsong.profile import TIERS
 from subsong.remembered import note
 from subsong.runlog import Recorder
 from subsong.session import RunResult, Trials, check_shape, learn, recording, run_header, share
+from subsong.small_firmware import require_fit
 from subsong.verify import Verified, verify_board
 from subsong_sim.learner import Ended, TrialSummary
 
@@ -139,6 +140,8 @@ def run_over(
     progress = progress or SilentProgress()
     block = build_block(experiment)
     held = held or verify_board(port)
+    if held.profile.firmware == "small":
+        require_fit(port.name, held.profile.name, block)
     board = held.device.as_dict()
     frames = _Frames()
     failed = start_firmware(port)

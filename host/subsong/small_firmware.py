@@ -14,22 +14,32 @@ from functools import cache
 from importlib import resources
 from string import ascii_lowercase, ascii_uppercase
 
+from subsong.block import Block
 from subsong.compiler import Compiled, compile_kernels
-from subsong.errors import FirmwareError
+from subsong.compiler.settled import Settled
+from subsong.errors import BoardError, FirmwareError
 from subsong.firmware import PACKAGE, Firmware, firmware_of
 from subsong.profile import Profile, version_numbers
 from subsong_device import frames, layout
 from subsong_device.small import words
+from subsong_device.task_check import TASK_KINDS
 from subsong_sim.loader import LEARNER_KERNELS
 
 VERSION = (1, 9)  # of MicroPython: what board.py leans on changed since
 ENTRY = "subsong"
 ARENA_BYTES = 1200  # for head, mem and task together
 MACHINE_CODE = 2
+RULES = ("weight_perturbation", "node_perturbation")  # the first two on the link
+# What the small firmware leaves out of them, for it does not fit; small/guard.py refuses the rest. A test compares.
+KNOWN = Settled(
+    words=(("CODE", layout.RANDOM_SIGNS), ("TAU", 1), ("MOMENTUM_SHIFT", 0)),
+    never=("EACH_STEP", "BEST_SO_FAR", "PERTURBED_PAIR"),
+)
+TASK_KERNELS = ("patterns_begin", "patterns_sense", "patterns_cost")  # of the only kind of task
 MODULES = {  # rule or task: module, kernels, the prefix of their files
     "weight_perturbation": (f"{PACKAGE}.learners.weight_perturbation", LEARNER_KERNELS, "_w"),
     "node_perturbation": (f"{PACKAGE}.learners.node_perturbation", LEARNER_KERNELS, "_n"),
-    "tasks": (f"{PACKAGE}.tasks", ("task_sense", "task_cost"), "_"),
+    "tasks": (f"{PACKAGE}.kernels.tasks.patterns", TASK_KERNELS, "_"),
     "link": (f"{PACKAGE}.small.link", ("take", "command", "make_frame"), "_"),
     "guard": (f"{PACKAGE}.small.guard", ("check_block", "check_task"), "_"),
     "wire": (f"{PACKAGE}.small.wire", ("crc32",), "_"),
@@ -45,7 +55,7 @@ FIELDS = {
     "HELLO": (
         words.OF_SCHEMA, words.OF_ARITHMETIC, words.OF_TIER, words.OF_CHUNK, words.HEAP_FREE, words.DROPPED,
     ),
-    "ACK": (words.CODE, words.DETAIL),
+    "ACK": (words.FAULT, words.DETAIL),
     "ACT": (words.FIELDS, words.FIELDS + 1),
     "TRIAL": (words.FIELDS, *_SUMMARY, words.DROPPED),
     "DATA": (words.REGION, words.OFFSET, words.COUNT),
@@ -67,6 +77,33 @@ def require_version(port: str, version: str) -> None:
         )
 
 
+def require_fit(port: str, board: str, block: Block) -> None:
+    """Raise BoardError, before anything is sent, where a board that takes the small firmware cannot learn this.
+
+    Args:
+        port: for the message.
+        board: likewise, the profile's name.
+        block: what would be sent.
+    """
+    head = struct.unpack(f"<{len(block.head) // 4}i", block.head)
+    kind = int.from_bytes(block.task[:2], "little")
+    never = [getattr(layout, name) for name in KNOWN.never]
+    if block.rule not in RULES:
+        what, instead = f'learner.rule = "{block.rule}"', f"let it learn by {' or '.join(RULES)}"
+    elif head[layout.ESTIMATOR] in never:
+        what, instead = "learning from the costs of single steps", "use another learner.estimator"
+    elif any(head[getattr(layout, name)] != value for name, value in KNOWN.words):
+        what, instead = (
+            "a perturbation's code, or updates that are gathered",
+            "leave learner.code, tau and momentum_shift out",
+        )
+    elif kind != layout.PATTERNS:
+        what, instead = f"the task {TASK_KINDS[kind]}", "let it learn xor"
+    else:
+        return
+    raise BoardError(f"port {port}: {board} has no room for {what}; {instead}, or take another board")
+
+
 @cache
 def build_small(profile: Profile) -> Firmware:
     """Build the small firmware: the same installation gives the same bytes.
@@ -75,9 +112,12 @@ def build_small(profile: Profile) -> Firmware:
         EngineError, CompileError: a kernel is outside the dialect, or cannot be compiled.
     """
     target = profile.target or ""
-    compiled = {name: compile_kernels(module, called, target) for name, (module, called, _) in MODULES.items()}
+    compiled = {name: compile_kernels(module, called, target, KNOWN) for name, (module, called, _) in MODULES.items()}
+    # Names cost heap there: a task's kernels, of one kind only, are the task's.
     sources = {
-        MODULES[name][2] + kernel.name: kernel.code for name, each in compiled.items() for kernel in each.kernels
+        MODULES[name][2] + kernel.name.replace("patterns_", "task_"): kernel.code
+        for name, each in compiled.items()
+        for kernel in each.kernels
     }
     sources["_session"] = session_image()
     parts = [part.encode() for part in board_parts(constants(compiled))]
@@ -86,18 +126,20 @@ def build_small(profile: Profile) -> Firmware:
     sources[f"{ENTRY}.py"] = (
         f"import gc\nf=open('parts')\nfor p in ({sizes}):\n exec(f.read(p))\n gc.collect()\nf.close()\n"
     ).encode()
-    digests = {name: compiled[name].digest for name in ("weight_perturbation", "node_perturbation", "tasks")}
+    digests = {name: compiled[name].digest for name in (*RULES, "tasks")}
     firmware = firmware_of(sources, None, {target: digests})
     return Firmware(replace(firmware.manifest, profile=profile.name), firmware.sources)
 
 
 def constants(compiled: Mapping[str, Compiled]) -> dict[str, int]:
-    """Return the constants that board.py imports, and the two sizes that only the host knows."""
+    """Return the constants that board.py imports, and the three sizes that only the host knows."""
     known = {name: value for name, value in vars(words).items() if isinstance(value, int)}
-    learner = [kernel.code for rule in frames.RULES for kernel in compiled[rule].kernels]
-    # The guard takes the learner's place while it looks at a block.
-    learner += [kernel.code for kernel in compiled["guard"].kernels]
-    return known | {"ARENA_BYTES": ARENA_BYTES, "LEARNER_BYTES": max(map(len, learner))}
+    # The guard takes the learner's place while it looks at a block, and the task's beginning before a trial's.
+    names = (*RULES, "guard", "tasks")
+    learner = [kernel.code for name in names for kernel in compiled[name].kernels]
+    command = next(kernel.code for kernel in compiled["link"].kernels if kernel.name == "command")
+    sizes = {"ARENA_BYTES": ARENA_BYTES, "LEARNER_BYTES": max(map(len, learner)), "COMMAND_BYTES": len(command)}
+    return known | sizes
 
 
 def session_image() -> bytes:

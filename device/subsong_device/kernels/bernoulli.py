@@ -11,7 +11,6 @@ from subsong_device.layout import (
     N_LAYERS,
     N_OUT,
     PERTURBATION,
-    SATURATED,
     SIGN,
     SIGNALS_AT,
     TABLE_AT,
@@ -66,13 +65,11 @@ def forward_bernoulli(head: ptr32, mem: ptr16) -> int:
     weight = head[WEIGHTS_AT]
     unit = head[UNITS_AT]
     layer = LAYERS_AT
-    saturated = 0
     for _k in range(head[N_LAYERS]):
         n_in = head[layer + N_IN]
         n_out = head[layer + N_OUT]
         recall(head, mem, layer, signal)
-        saturated += drives(head, mem, layer, signal, weight, 0, 0)
-        weight += (n_in + 1) * n_out
+        weight = drives(head, mem, layer, signal, weight, 0, 0)
         signal += n_in
         activate(mem, head[TABLE_AT], LOGISTIC, signal, n_out)
         low = 0
@@ -81,5 +78,4 @@ def forward_bernoulli(head: ptr32, mem: ptr16) -> int:
         draw_states(head, mem, signal, n_out, low, unit)
         unit += n_out
         layer += LAYER_WORDS
-    head[SATURATED] += saturated
     return signal

@@ -22,7 +22,6 @@ from subsong_device.layout import (
     N_LAYERS,
     N_OUT,
     REFRACTORY,
-    SATURATED,
     SIGNALS_AT,
     SIGNS_AT,
     SPIKE_SHIFT,
@@ -124,23 +123,20 @@ def tick(head: ptr32, mem: ptr16, amount: int) -> int:
     sign = head[SIGNS_AT]
     unit = head[UNITS_AT]
     layer = LAYERS_AT
-    saturated = 0
     for _k in range(head[N_LAYERS]):
         n_in = head[layer + N_IN]
         n_out = head[layer + N_OUT]
         recall(head, mem, layer, signal)
         if head[layer + ACTIVATION] == INTEGRATE_FIRE:
-            saturated += drives(head, mem, layer, signal, weight, sign, amount)
+            weight = drives(head, mem, layer, signal, weight, sign, amount)
             fire(head, mem, signal + n_in, unit, n_out)
         else:
-            saturated += drives(head, mem, layer, signal, weight, sign, 0)
+            weight = drives(head, mem, layer, signal, weight, sign, 0)
             activate(mem, head[TABLE_AT], head[layer + ACTIVATION], signal + n_in, n_out)
-        weight += (n_in + 1) * n_out
         sign += (n_out + 15) >> 4
         unit += SPIKING_WORDS * n_out
         signal += n_in
         layer += LAYER_WORDS
-    head[SATURATED] += saturated
     return signal
 
 

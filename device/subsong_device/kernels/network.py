@@ -76,7 +76,7 @@ def drives(head: ptr32, mem: ptr16, layer: int, signal: int, weight: int, sign: 
         amount: drive LSBs (2**-12), -16384..16384; 0: no perturbation.
 
     Returns:
-        How many drives saturated.
+        The offset of the next layer's weights. head[SATURATED] grows by the number of drives that saturated.
 
     Scaling and overflow: weights are in +-32767, so a product is below 2**30 and, shifted before it is summed by
     PRODUCT_SHIFT with 2**PRODUCT_SHIFT >= n_in + 1, the sum of n_in products and the bias stays below 2**30.
@@ -89,7 +89,6 @@ def drives(head: ptr32, mem: ptr16, layer: int, signal: int, weight: int, sign: 
         one = 1 << head[layer + BIAS_SHIFT]
     drive_shift = head[layer + DRIVE_SHIFT]
     output = signal + n_in
-    saturated = 0
     bits = 0
     for at in range(output, output + n_out):
         g = 0
@@ -109,12 +108,12 @@ def drives(head: ptr32, mem: ptr16, layer: int, signal: int, weight: int, sign: 
             bits = bits >> 1
         if g > 0x7FFF:
             g = 0x7FFF
-            saturated += 1
+            head[SATURATED] += 1
         elif g < 0 - 0x8000:
             g = 0 - 0x8000
-            saturated += 1
+            head[SATURATED] += 1
         mem[at] = g & 0xFFFF
-    return saturated
+    return weight
 
 
 def recall(head: ptr32, mem: ptr16, layer: int, signal: int) -> int:
@@ -190,7 +189,6 @@ def forward_lone(head: ptr32, mem: ptr16, amount: int, unit: int) -> int:
     weight = head[WEIGHTS_AT]
     sign = head[SIGNS_AT]
     layer = LAYERS_AT
-    saturated = 0
     every = amount
     if unit >= 0:
         every = 0
@@ -198,15 +196,13 @@ def forward_lone(head: ptr32, mem: ptr16, amount: int, unit: int) -> int:
         n_in = head[layer + N_IN]
         n_out = head[layer + N_OUT]
         recall(head, mem, layer, signal)
-        saturated += drives(head, mem, layer, signal, weight, sign, every)
-        weight += (n_in + 1) * n_out
+        weight = drives(head, mem, layer, signal, weight, sign, every)
         sign += (n_out + 15) >> 4
         signal += n_in
         if unit >= 0:
             if unit < n_out:
-                saturated += nudge(mem, signal + unit, amount)
+                head[SATURATED] += nudge(mem, signal + unit, amount)
             unit -= n_out
         activate(mem, head[TABLE_AT], head[layer + ACTIVATION], signal, n_out)
         layer += LAYER_WORDS
-    head[SATURATED] += saturated
     return signal

@@ -24,7 +24,7 @@ from subsong_device.small.words import (
     BLOCK,
     CHECKSUM,
     CHUNK,
-    CODE,
+    COMMAND_BYTES,
     COST_SEEN,
     COUNT,
     DEADMAN,
@@ -32,6 +32,7 @@ from subsong_device.small.words import (
     DETAIL,
     DONE,
     END,
+    FAULT,
     FIELDS,
     GOT,
     HEAP_FREE,
@@ -126,7 +127,7 @@ def seal():
             call4(check, array("i", (places[0], s[REGION_AT + region], s[REGION_AT + 1 + region], 0)))
             != s[FIELDS + region]
         ):
-            s[CODE] = CHECKSUM
+            s[FAULT] = CHECKSUM
             s[DETAIL] = region
             return
     bad = call(load("_check_block", learner), arena, s, 0)
@@ -135,7 +136,7 @@ def seal():
     if bad < 0:
         s[PHASE_NOW] = READY
     else:
-        s[CODE] = BLOCK
+        s[FAULT] = BLOCK
         s[DETAIL] = bad
 
 
@@ -147,9 +148,10 @@ def run():
     while s[DONE] < trials and not s[STOPPING]:
         s[TRIAL_NOW] = first + s[DONE]
         s[FIELDS + 1] = evaluate
+        pack_into("<i", arena, 4, evaluate)
+        call(load("_task_begin", learner), arena, task, 0)
         do(BEGIN)
-        # The next pattern; and where T_STEP has its words.
-        pack_into("<H", arena, s[REGION_AT + 2] + 6, 0)
+        # Where T_STEP has its words.
         cost = 0
         x = places[2] = address(tx) + (PAYLOAD_AT + 14)
         u = places[3] = x + 2 * s[SENSORS]
@@ -187,10 +189,10 @@ def serve(wait):
         if s[TAKEN] == s[GOT] and uart.any():
             s[TAKEN] = 0
             s[GOT] = uart.readinto(came)
-        if call(kernels[0], s, rx, came):
+        if call(kernels[1], s, rx, came):
             heard = ticks_ms()
             wait = False
-            action = call(kernels[1], s, rx, 0)
+            action = call(kernels[0], s, rx, 0)
             if action == REPEAT:
                 uart.write(reply)
             elif action == REFUSE:
@@ -201,6 +203,10 @@ def serve(wait):
             raise EOFError
         elif not wait:
             return
+
+
+# Command's place, too: once the longest functions are compiled, and before the heap is in pieces.
+kernels = [bytearray(COMMAND_BYTES)]  # command, take, make_frame, task_sense, task_cost
 
 
 def part(region, offset, at):
@@ -216,7 +222,8 @@ def part(region, offset, at):
 def main():
     """Serve the link until the host closes it or falls silent; Ctrl-C is off meanwhile. Once after a restart."""
     global arena, learner
-    for name in ("_take", "_command", "_make_frame", "_task_sense", "_task_cost"):
+    load("_command", kernels[0])
+    for name in ("_take", "_make_frame", "_task_sense", "_task_cost"):
         kernels.append(load(name))
     s[ARENA_WORD] = len(arena)
     places[0] = address(arena)
@@ -231,7 +238,7 @@ def main():
     except EOFError:
         if s[PHASE_NOW] != LEFT:
             s[ANSWERS] = 0
-            s[CODE] = DEADMAN
+            s[FAULT] = DEADMAN
             s[DETAIL] = s[DEADMAN_MS]
             send(ROW_ACK)
     finally:
@@ -292,8 +299,6 @@ def call4(r0, r1):
 def address(r0):
     """Return a buffer's address; not that of a bytes object, whose words are elsewhere."""
 
-
-kernels = []  # take, command, make_frame, task_sense, task_cost
 
 places = array("i", (0, 0, 0, 0))  # what act takes: head, mem, sensor words, actuator words
 s = array("i", load("_session"))

@@ -13,11 +13,11 @@ from subsong_device.small.words import (
     BEGIN,
     CHUNK,
     CLOSE,
-    CODE,
     COMMAND_ROWS,
     DETAIL,
     DROPPED,
     END,
+    FAULT,
     FIELD,
     FIELDS,
     FOLLOWED_BY_CHUNK,
@@ -50,6 +50,7 @@ from subsong_device.small.words import (
     OF_SCHEMA,
     OPEN,
     OPENED,
+    OUT_OF_ORDER,
     PAYLOAD_AT,
     PHASE_NOW,
     READ,
@@ -62,7 +63,6 @@ from subsong_device.small.words import (
     SCHEMA,
     SEAL,
     SENSORS,
-    SEQUENCE,
     SHAPE,
     SNAPSHOT,
     SNAPSHOT_DUE,
@@ -222,7 +222,7 @@ def command(s: ptr32, rx: ptr8) -> int:
 
     Returns:
         The command's type if something is left to do: WRITE, SEAL, BEGIN, STEP, END, READ, HELLO; REPEAT or
-        REFUSE; else 0. The reply is an ACK of s[CODE] and s[DETAIL] where those that remain do not send another.
+        REFUSE; else 0. The reply is an ACK of s[FAULT] and s[DETAIL] where those that remain do not send another.
 
     Scaling and overflow: those of unpack and bad_field.
     """
@@ -238,7 +238,7 @@ def command(s: ptr32, rx: ptr8) -> int:
             action = REPEAT
         else:
             action = REFUSE
-            code = SEQUENCE
+            code = OUT_OF_ORDER
             detail = s[NEXT_SEQ]
     else:
         s[LAST_SEQ] = seq
@@ -302,7 +302,7 @@ def command(s: ptr32, rx: ptr8) -> int:
                     else:
                         s[STOPPING] = 1
                 s[PHASE_NOW] = now
-    s[CODE] = code
+    s[FAULT] = code
     s[DETAIL] = detail
     return action
 

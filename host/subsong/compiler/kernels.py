@@ -13,6 +13,7 @@ from pathlib import Path
 from subsong.compiler.image import code_of
 from subsong.compiler.ir import ir_text
 from subsong.compiler.llvm import OPTIONS, PLAIN_LOOPS, Translated, translate
+from subsong.compiler.settled import Settled, settle
 from subsong.compiler.syntax import parameters
 from subsong.compiler.targets import TARGETS, Target
 from subsong.errors import CompileError
@@ -21,6 +22,7 @@ from subsong_sim.loader import Source, gather
 
 # Raised when this package makes other words of the same IR.
 _VERSION = 2
+EVERYTHING = Settled()
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,14 @@ def target_of(name: str) -> Target:
 
 
 @cache
-def compile_kernels(module: str, called: tuple[str, ...], target: str) -> Compiled:
+def compile_kernels(module: str, called: tuple[str, ...], target: str, known: Settled = EVERYTHING) -> Compiled:
     """Compile the kernels of a module that a board calls.
 
     Args:
         module: such as "subsong_device.learners.weight_perturbation", or the path of a file of kernels, ending in .py.
         called: names of the kernels.
         target: armv6m, armv7em or rv32imc.
+        known: of the blocks that the board takes, where it does not take all.
 
     Raises:
         EngineError: the module is missing or breaks the dialect.
@@ -85,6 +88,7 @@ def compile_kernels(module: str, called: tuple[str, ...], target: str) -> Compil
     for name in called:
         if name not in source.functions:
             raise CompileError(f"{module}: there is no kernel {name}; it has {', '.join(source.functions) or 'none'}")
+    source = settle(source, known)
     codes = compile_source(source, called, chosen)
     kernels = tuple(
         Kernel(name, tuple(p for p, _ in parameters(source.functions[name])), code)
