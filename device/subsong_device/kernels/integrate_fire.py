@@ -80,8 +80,9 @@ def fire(head: ptr32, mem: ptr16, at: int, unit: int, n: int) -> int:
         v = (mem[unit] ^ 0x8000) - 0x8000
         s = mem[unit + 1]
         s -= (s + below) >> fading
-        if mem[unit + 2] > 0:
-            mem[unit + 2] -= 1
+        waits = mem[unit + 2]
+        if waits > 0:
+            mem[unit + 2] = waits - 1
         else:
             g = (mem[i] ^ 0x8000) - 0x8000
             if g > 0:
