@@ -43,7 +43,7 @@ def main() -> None:
     for name in sys.argv[1:] or SECTIONS:
         start = time.monotonic()
         done[name] = section = measured(name, keep)
-        print(f"\n## {(SECTIONS[name].__doc__ or '').removeprefix('Return ')} {time.monotonic() - start:.0f} s\n")
+        print(f"\n## {name}: {time.monotonic() - start:.0f} s\n")
         if section.rows:
             print(table(HEADERS, [row.cells() for row in section.rows]))
         for title, headers, cells in section.others:

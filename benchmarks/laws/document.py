@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from laws.criteria import CASES
 from laws.rows import HEADERS, table
-from laws.sections import OUTPUTS, RULES, SIZES, TITLES, Section
+from laws.sections import OUTPUTS, RULES, SIZES, TITLES, TRIALS, Section
 from laws.teacher import word_law
 
 INTRODUCTION = """# Laws
@@ -52,17 +51,20 @@ def write(root: Path, done: dict[str, Section], command: str) -> None:
         if name in done:
             plot(images / f"laws-{name}.png", done[name].curves)
             parts.append(f"![{(plot.__doc__ or '').rstrip('.')}](images/laws-{name}.png)\n")
+    tables: dict[str, tuple[list[str], list[list[str]]]] = {}
     for section in done.values():
-        parts += [f"## {title}\n\n{table(headers, cells)}" for title, headers, cells in section.others]
-    if "criterion" in done:
-        parts.append(CRITERION.format(len(CASES)))
+        for title, headers, cells in section.others:
+            tables.setdefault(title, (headers, []))[1].extend(cells)
+    parts += [f"## {title}\n\n{table(*contents)}" for title, contents in tables.items()]
+    if TRIALS in tables:
+        parts.append(CRITERION.format(len(tables[TRIALS][1])))
     (root / "docs" / "laws.md").write_text("\n".join(parts), encoding="utf-8")
 
 
 CRITERION = """The {} pairs are those for which an example ships. The criterion is the example's `stop_cost`, looked
-at every `evaluate_every` trials (evaluations are not counted); CartPole's is a mean of 475 steps over 100 episodes, looked
-at after every update, the song's a mean squared error of .02. The control has the rate 2**-29, a fifth of the seeds, and
-everything else the same. The median is that of all seeds, "never" where fewer than half got there.
+at every `evaluate_every` trials (evaluations are not counted); CartPole's is a mean of 475 steps over 100 episodes,
+looked at after every update, the song's a mean squared error of .02. The control has the rate 2**-29, a fifth of the
+seeds, and everything else the same. The median is that of all seeds, "never" where fewer than half got there.
 """
 
 

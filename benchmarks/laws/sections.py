@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,7 +47,7 @@ def decay() -> Section:
     """Return how fast the linear teacher is learned."""
     rows, curves = [], {}
     for rule in RULES:
-        updates, seeds = (400, _seeds(1000, 100)) if rule == "node" else (3000, _seeds(1000, 60))
+        updates, seeds = (400, _seeds(400, 100)) if rule == "node" else (3000, _seeds(400, 60))
         law = teacher.word_law(rule, N, M, teacher.word_sigma(rule, 0.1))
         words, eta = teacher.teacher_errors(rule, N, M, law.eta_opt, seeds, updates, start=1.0)
         reals = reference.linear_teacher(rule, N, M, eta, len(seeds), updates, inputs="coins", start=1.0)
@@ -74,7 +75,7 @@ def residual() -> Section:
     """Return what measurement noise leaves of the error."""
     rows = []
     for rule in RULES:
-        updates, seeds = (600, _seeds(400, 100)) if rule == "node" else (6000, _seeds(200, 40))
+        updates, seeds = (600, _seeds(200, 100)) if rule == "node" else (6000, _seeds(100, 40))
         burn = 120 if rule == "node" else 1200
         law = teacher.word_law(rule, N, M, teacher.word_sigma(rule, 0.1), 0.05)
         start = law.floor(law.eta_opt)
@@ -101,7 +102,7 @@ def scaling() -> Section:
     """Return how the optimal rate depends on N and M."""
     rows, curves = [], {}
     for rule in RULES:
-        updates, seeds = (300, 300) if rule == "node" else (800, 300)
+        updates, seeds = (300, 150) if rule == "node" else (800, 150)
         if QUICK:
             seeds = 20
         found: dict[tuple[int, int], dict[str, tuple[float, float]]] = {}
@@ -171,7 +172,7 @@ def extended() -> Section:
         for size, rest in ((0.002, 0.0), (0.04, 0.0), (0.002, 2.0)):
             law = long.long_law(rule, size, rest)
             falls = size < 0.04 and rest == 0.0
-            seeds, updates, burn = (_seeds(48, 4), 900, 0) if falls else (_seeds(24, 4), 3000, 1000)
+            seeds, updates, burn = (_seeds(40, 4), 900, 0) if falls else (_seeds(16, 4), 3000, 1000)
             if QUICK:
                 updates, burn = updates // 3, burn // 3
             start = 4.0 if falls else law.floor(long.ETA) - rest
@@ -208,7 +209,7 @@ def xor() -> Section:
     """Return how XOR is learned, one pattern a trial."""
     rows, curves = [], {}
     task = networks.xor_task()
-    seeds, updates = _seeds(400, 40), 20_000 if QUICK else 200_000
+    seeds, updates = _seeds(200, 40), 20_000 if QUICK else 200_000
     for hidden, frac in ((4, 11), (2, 11), (2, 12)):
         for rule in RULES:
             mgd = networks.mgd_rate(5.0, task, hidden)
@@ -248,7 +249,7 @@ def regulator() -> Section:
     """Return how near the learned gain comes to the optimal one."""
     rows = []
     best, _ = lqr.optimum()
-    seeds = _seeds(100, 4)
+    seeds = _seeds(40, 4)
     runs = lqr.ars(len(seeds), 500, sigma=0.005, eta=0.005, decay=100.0, first_seed=1)
     reals = np.array([lqr.average_cost(gains[-1]) / best for gains in runs])
     for rule in RULES:
@@ -275,7 +276,7 @@ def regulator() -> Section:
 def letters() -> Section:
     """Return how well the letters are told apart."""
     rows = []
-    seeds = _seeds(8, 1)
+    seeds = _seeds(6, 1)
     for rule in RULES:
         samples, eta = (2_000_000, 0.05 / 4) if rule == "node" else (4_000_000, 1 / 864)
         frac, sigma, tau = (11, 0.05, 1) if rule == "node" else (11, 0.02, 16)
@@ -306,7 +307,7 @@ def letters() -> Section:
 def rounding() -> Section:
     """Return what stochastic rounding buys, and what gathering updates does."""
     cells = []
-    seeds = _seeds(60, 10)
+    seeds = _seeds(40, 10)
     for rule in RULES:
         for frac in (9, 11, 14):
             for rate, constants in ((1.0, 20), (1 / 16, 12)):
@@ -339,27 +340,35 @@ def rounding() -> Section:
     return Section([], tables, {})
 
 
-def criterion() -> Section:
-    """Return how many trials every rule takes on the tasks it fits."""
-    cells = []
-    for case in criteria.CASES:
-        n = 3 if QUICK else case.seeds
-        got = criteria.spent(case, range(1, n + 1))
-        solved = share(int(np.isfinite(got).sum()), n)
-        few = max(2, n // 5)
-        control = "none: it has no rate"
-        if criteria.has_control(case):
-            other = criteria.spent(case, range(1, few + 1), learning=False)
-            control = f"{int(np.isfinite(other).sum())} of {few}"
-        cells.append(
-            [case.rule, case.task, f"{case.example}.toml", str(n), f"{criteria.limit(case):,}",
-             f"{100 * solved.value:.0f} % [{100 * solved.low:.0f}, {100 * solved.high:.0f}]", interval(median(got)),
-             control]
-        )  # fmt: skip
+TRIALS = "Trials to the criterion"
+
+
+def criterion(case: criteria.Case) -> Section:
+    """Return how many trials a rule takes on a task."""
+    n = 3 if QUICK else case.seeds
+    got = criteria.spent(case, range(1, n + 1))
+    solved = share(int(np.isfinite(got).sum()), n)
+    few = max(2, n // 5)
+    control = "none: it has no rate"
+    if criteria.has_control(case):
+        other = criteria.spent(case, range(1, few + 1), learning=False)
+        control = f"{int(np.isfinite(other).sum())} of {few}"
+    cells = [
+        case.rule,
+        case.task,
+        f"{case.example}.toml",
+        str(n),
+        f"{criteria.limit(case):,}",
+        f"{100 * solved.value:.0f} % [{100 * solved.low:.0f}, {100 * solved.high:.0f}]",
+        interval(median(got)),
+        control,
+    ]
     headers = ["rule", "task", "settings", "seeds", "trials at most", "reached", "median trials", "control reached"]
-    return Section([], [("Trials to the criterion", headers, cells)], {})
+    return Section([], [(TRIALS, headers, [cells])], {})
 
 
 SECTIONS: dict[str, Callable[[], Section]] = {
-    f.__name__: f for f in (decay, residual, scaling, extended, xor, regulator, rounding, criterion, letters)
+    f.__name__: f for f in (decay, residual, scaling, extended, xor, regulator, letters, rounding)
 }
+for _case in criteria.CASES:
+    SECTIONS[f"{_case.rule}:{_case.example}"] = partial(criterion, _case)
