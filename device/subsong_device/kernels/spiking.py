@@ -111,7 +111,7 @@ def draw_spikes(head: ptr32, mem: ptr16, at: int, n: int, unit: int) -> int:
     Scaling and overflow: a logistic output f is in 11..32756, p = f >> PEAK_SHIFT; SPIKE * p is below 2**30.
     """
     for i in range(at, at + n):
-        f = mem[i]
+        f = mem[i] & 0x7FFF
         p = f >> head[PEAK_SHIFT]
         amount = 0
         factor = 0 - p
@@ -178,7 +178,7 @@ def accumulate_scores(head: ptr32, mem: ptr16) -> int:
         one = head[layer + INPUT_FRAC]
         for _i in range(head[layer + N_OUT]):
             factor = (mem[at + 1] ^ 0x8000) - 0x8000
-            phi = mem[at + 2]
+            phi = mem[at + 2] & 0x7FFF
             at += 3
             for j in range(n_in):
                 x = (phi * ((mem[signal + j] ^ 0x8000) - 0x8000)) >> 15

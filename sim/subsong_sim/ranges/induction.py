@@ -23,7 +23,7 @@ from subsong_sim.ranges.guess import (
     write,
 )
 from subsong_sim.ranges.interpreter import Interpreter, Sink
-from subsong_sim.ranges.regions import Effect, Footprint, fresh, meet, outside_of, sequence
+from subsong_sim.ranges.regions import Effect, Footprint, fresh, outside_of, sequence
 from subsong_sim.ranges.state import State, join
 from subsong_sim.ranges.values import (
     INT32_HIGH,
@@ -34,6 +34,7 @@ from subsong_sim.ranges.values import (
     Value,
     add,
     hull,
+    meet,
     put,
     scale,
     sub,
@@ -281,7 +282,8 @@ class _Induction:
             written = widest([e.written for e in effects if e.written is not None])
             where = self.footprints(head, name)
             apart = where is not None
-            done = self._done(head, where) if number <= PATIENT else None
+            wide = content.region.width == 32 and number <= PATIENT
+            done = self._done(head, where) if wide else None
             if done != self.guess.done.get(name):
                 self.guess.done[name] = done
                 same = False
@@ -373,7 +375,7 @@ class _Induction:
             effect = Effect(added, None if written is None else meet(written, left), may, must, left)
             whole = sequence(self.state, content.effect, effect, content.region)
             s.contents[name] = fresh(content.region, (0, 0))._replace(
-                base=content.base, effect=whole, token=content.token, outside=outside_of(s, content, may)
+                base=content.base, effect=whole, token=content.token, outside=outside_of(s, content, may, left if must == may else None)
             )
 
     def _left(self, head: Head, name: str) -> Interval:

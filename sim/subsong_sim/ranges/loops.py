@@ -13,7 +13,7 @@ from subsong_sim.ranges.interpreter import Frame, Interpreter, Sink
 from subsong_sim.ranges.state import State, merge
 from subsong_sim.ranges.values import Value, add, scale, sub, unknown
 
-SHORT = 1  # turns that are simply run
+SHORT = 3  # turns that are simply run
 UNROLLED = 64  # turns that are run one by one where one turn cannot be judged for all
 OUTER = 4096  # the same for a loop whose turns set the lengths of inner loops
 PERIOD = 16  # sixteen signs a word: some loops do something special every sixteenth turn
@@ -85,7 +85,9 @@ def run_turns(machine: Interpreter, loop: Turns, state: State, outer: bool = Fal
     if isinstance(n, int):
         if n <= 0:
             return [state]
-        if n <= (OUTER if outer else SHORT):
+        if n <= SHORT and not outer:
+            return _short(machine, loop, state, n)
+        if n <= (OUTER if outer else 1):
             return _one_by_one(loop, state, 0, n)
     plans: list[Callable[[State], list[State]]] = [lambda s: [induce(machine, loop, s)]]
     if isinstance(n, int):
@@ -93,6 +95,18 @@ def run_turns(machine: Interpreter, loop: Turns, state: State, outer: bool = Fal
         if n <= UNROLLED:
             plans.append(lambda s: _one_by_one(loop, s, 0, n))
     return _first_that_proves(machine, loop, plans, state)
+
+
+def _short(machine: Interpreter, loop: Turns, state: State, n: int) -> list[State]:
+    """Run a few turns one by one; judge them by one if that, and nothing else, finds what bounds a region."""
+    before = state.copy()
+    after = _one_by_one(loop, state, 0, n)
+    read = all(s.loads != before.loads and s.contents.keys() == before.contents.keys() for s in after)
+    if n > 1 and read and all(s.contents[name].version == c.version for s in after for name, c in before.contents.items()):
+        induced = induce(machine, loop, before.copy())
+        if any(induced.contents[name].bound is not c.bound for name, c in before.contents.items()):
+            return [induced]
+    return after
 
 
 def _first_that_proves(

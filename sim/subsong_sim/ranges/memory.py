@@ -75,7 +75,7 @@ class Memory:
             entry = sub(at, region.start)
             return unknown(min(words), max(words), Entry(region.data, entry) if isinstance(entry, Form) else None)
         content = state.contents[region.name]
-        low, high = word_at(state, content, at) if region.width == 32 else content.interval()
+        low, high = word_at(state, content, at) if content.outside else content.interval()
         if content.bound is not None:
             # The greatest magnitude of all, as it is known by now.
             most = state.of(content.bound)[1]

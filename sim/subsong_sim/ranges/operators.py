@@ -11,15 +11,19 @@ from subsong_sim.ranges.values import (
     Interval,
     Masked,
     Product,
+    Quotient,
     Shifted,
+    Symbol,
     Value,
     add,
+    meet,
     scale,
     sub,
     unknown,
 )
 
 SIGN = 0x8000
+CASES = 64  # told apart at most
 
 
 def operate(state: State, operator: ast.operator, a: Value, b: Value) -> tuple[Value, Interval]:
@@ -27,11 +31,34 @@ def operate(state: State, operator: ast.operator, a: Value, b: Value) -> tuple[V
     value = _OPERATIONS[type(operator)](state, a, b)
     low, high = state.interval(value)
     if isinstance(value, Form) and len(value.terms) > 1:
-        tight = state.tight(value)
+        tight = _by_cases(state, value, state.tight(value))
         if tight != (low, high):
             # What is known of the sum and not of its parts would be forgotten with the form.
             return unknown(*tight), tight
     return value, (low, high)
+
+
+def _by_cases(state: State, v: Form, interval: Interval) -> Interval:
+    """Return an interval of a sum in which a number stands beside a quotient of itself that was shifted twice.
+
+    One shift can be put back exactly (State.tight), two cannot; but a quotient that is one of a few numbers says, for
+    each of them, where the number is.
+    """
+    for s, _ in v.terms:
+        low, high = state.of(s)
+        if not 0 < high - low < CASES or not isinstance(s.origin, Shifted):
+            continue
+        inner = [t for t, _ in s.origin.form.terms if isinstance(t.origin, Shifted)]
+        if not any(r is q for t in inner for r, _ in t.origin.form.terms for q, _ in v.terms):
+            continue
+        found: list[Interval] = []
+        for x in range(low, high + 1):
+            one = state.copy()
+            if one.assume(Form(-x, ((s, 1),))) and one.assume(Form(x, ((s, -1),))):
+                found.append(one.interval(v))
+        if found:
+            return max(interval[0], min(a for a, _ in found)), min(interval[1], max(b for _, b in found))
+    return interval
 
 
 def _add(_state: State, a: Value, b: Value) -> Value:
@@ -72,8 +99,37 @@ def _multiply(state: State, a: Value, b: Value) -> Value:
 def _shift_left(state: State, a: Value, b: Value) -> Value:
     if isinstance(b, int):
         return scale(a, 1 << b)
-    by = _interval(state, b)
-    return unknown(*_corners([x << s for x in _interval(state, a) for s in by]))
+    by, known = _interval(state, b), _interval(state, a)
+    low, high = _corners([x << s for x in known for s in by])
+    for most in _quotients(state, a, b):
+        # What is no larger than number >> b is no larger than the number after << b.
+        own = Form(0, ((most, 1),))
+        assert isinstance(most.origin, Quotient)
+        if state.proves(sub(own, a)):
+            high = min(high, most.origin.number)
+        if state.proves(add(own, a)):
+            low = max(low, -most.origin.number)
+    return unknown(low, high)
+
+
+def _quotients(state: State, a: Value, b: Value) -> list[Symbol]:
+    """Return what is known of a value in terms of a number shifted to the right by b."""
+    if not isinstance(a, Form):
+        return []
+    near = [s for q, _ in a.terms for f in state.by_symbol.get(q, ()) for s, _ in f.terms]
+    near += [s for s, _ in a.terms]
+    return [s for s in dict.fromkeys(near) if isinstance(s.origin, Quotient) and s.origin.by == b]
+
+
+def _shifted_again(state: State, a: Form, own: Symbol, b: int, interval: Interval) -> Value:
+    """Return a symbol shifted to the right: the same one every time."""
+    symbol = own.shifted.get(b)
+    if symbol is None:
+        symbol = own.shifted[b] = Symbol(own.low >> b, own.high >> b, Shifted(a, b))
+    low, high = meet(state.of(symbol), interval)
+    if (low, high) != (symbol.low, symbol.high):
+        state.bounds[symbol] = low, high
+    return Form(0, ((symbol, 1),))
 
 
 def _shift_right(state: State, a: Value, b: Value) -> Value:
@@ -86,9 +142,12 @@ def _shift_right(state: State, a: Value, b: Value) -> Value:
         if not a.constant & whole and not any(c & whole for _, c in a.terms):
             return Form(a.constant >> b, tuple((s, c >> b) for s, c in a.terms))
         low, high = _interval(state, a)
+        if a.symbol is not None and low >> b < high >> b:
+            return _shifted_again(state, a, a.symbol, b, (low >> b, high >> b))
         return unknown(low >> b, high >> b, Shifted(a, b))
     by = _interval(state, b)
-    return unknown(*_corners([x >> s for x in _interval(state, a) for s in by]))
+    origin = Quotient(a, b) if isinstance(a, int) and a >= 0 and isinstance(b, Form) else None
+    return unknown(*_corners([x >> s for x in _interval(state, a) for s in by]), origin)
 
 
 def _bits(*intervals: Interval) -> int:

@@ -3,12 +3,13 @@
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-from subsong_sim.ranges.values import Form, Interval, Loaded, Symbol, Value, add, hull, sub
+from subsong_sim.ranges.values import Form, Interval, Loaded, Symbol, Value, add, hull, meet, sub
 
 if TYPE_CHECKING:
     from subsong_sim.ranges.state import State
 
 _versions = count(1)
+ANY = (-0x8000, 0x7FFF)  # a word of 16 bits of which nothing is known
 FOOTPRINTS = 8  # kept apart at most
 OUTSIDE = 4  # of these at most
 
@@ -82,7 +83,11 @@ class Content(NamedTuple):
 
     def interval(self) -> Interval:
         """Return an interval of every word now."""
-        return applied(self.base, self.effect, self.region)
+        low, high = applied(self.base, self.effect, self.region)
+        for interval, written in self.outside:
+            if not written:
+                low, high = meet((low, high), interval)
+        return low, high
 
 
 def fresh(region: Region, base: Interval, bound: Symbol | None = None) -> Content:
@@ -118,15 +123,28 @@ def word_at(state: "State", content: Content, at: Value) -> Interval:
     return low, high
 
 
-def outside_of(state: "State", content: Content, done: tuple[Footprint, ...]) -> Outside:
-    """Return what is known of the words that nothing has written, after something has written into `done`."""
-    if content.region.width != 32 or not done:
+def outside_of(state: "State", content: Content, done: tuple[Footprint, ...], left: Interval | None = None) -> Outside:
+    """Return what is known of the words that nothing has written, after something has written into `done`.
+
+    Args:
+        state: where.
+        content: before.
+        done: where something may have written.
+        left: what it left in these words, if it wrote all of them; None: perhaps not all.
+    """
+    if not done or (content.region.width != 32 and content.region.declared == ANY):
         return content.outside
-    found = [(interval, united(state, written, done, False)) for interval, written in content.outside]
+    found = []
+    for interval, written in content.outside:
+        if left is not None and written and all(f in done for f in written):
+            # Both those outside and those within are known.
+            found.append((hull(interval, left), ()))
+        else:
+            found.append((interval, united(state, written, done, False)))
     found = [(interval, written) for interval, written in found if not covers(written, content.region)]
     if not covers(done, content.region) and all(written != done for _, written in found):
         found.append((content.interval(), done))
-    return tuple(found[-OUTSIDE:])
+    return tuple(found[:OUTSIDE])  # the oldest are the closest
 
 
 def _apart(state: "State", a: Footprint, b: Footprint) -> bool:
@@ -184,12 +202,6 @@ def sequence(state: "State", a: Effect | None, b: Effect, region: Region) -> Eff
     return Effect(added, written, united(state, a.may, b.may, False), united(state, a.must, b.must, True), left)
 
 
-def meet(a: Interval, b: Interval) -> Interval:
-    """Return what two intervals of the same thing have in common; the first, where that is nothing."""
-    low, high = max(a[0], b[0]), min(a[1], b[1])
-    return (low, high) if low <= high else a
-
-
 def _sum(a: Interval, b: Interval) -> Interval:
     return a[0] + b[0], a[1] + b[1]
 
@@ -210,15 +222,31 @@ def join_contents(a: Content, in_a: "State", b: Content, in_b: "State") -> Conte
     version = a.version if a.version == b.version else next(_versions)
     x, y = a.effect, b.effect
     if x is None or y is None:
-        some = y if x is None else x
-        effect = None if some is None else some._replace(must=())
+        some, here, there = (y, in_b, in_a) if x is None else (x, in_a, in_b)
+        effect = None if some is None else some._replace(may=_there(some.may, (), here, there), must=())
     else:
-        may = united(in_a, x.may, y.may, False)
+        may = united(in_a, _there(x.may, y.may, in_a, in_b), _there(y.may, x.may, in_b, in_a), False)
         must = tuple(f for f in x.must if f in y.must)
         effect = Effect(_hull(x.added, y.added), _hull(x.written, y.written), may, must, hull(x.left, y.left))
-    outside = tuple(x for x in a.outside if _known_outside(x, b))
-    outside += tuple(x for x in b.outside if x not in outside and _known_outside(x, a))
+    outside = tuple(x for x in a.outside if x in b.outside)
+    for own, here, other, there in ((a, in_a, b, in_b), (b, in_b, a, in_a)):
+        known = [x for x in own.outside if x not in outside and _known_outside(x, other)]
+        outside += tuple((interval, _there(written, (), here, there)) for interval, written in known)
     return Content(a.region, hull(a.base, b.base), effect, bound, version, a.token, outside)
+
+
+def _there(
+    own: tuple[Footprint, ...], others: tuple[Footprint, ...], here: "State", there: "State"
+) -> tuple[Footprint, ...]:
+    """Return where one of two joined ways may have written, for both: numbers, where only one knows the bounds."""
+    found = []
+    for f in own:
+        low, high = here.interval(f.low)[0], here.interval(f.high)[1]
+        if f not in others and (there.interval(f.low)[0] < low or there.interval(f.high)[1] > high):
+            found.append(Footprint(low, high))
+        else:
+            found.append(f)
+    return tuple(found)
 
 
 def _known_outside(known: tuple[Interval, tuple[Footprint, ...]], other: Content) -> bool:
@@ -247,5 +275,5 @@ def store(state: "State", content: Content, at: Value, value: Value, interval: I
                 if origin.region == content.region.name and state.interval(sub(origin.at, at)) == (0, 0):
                     effect = Effect(state.tight(sub(value, Form(0, ((s, 1),)))), None, here, here, interval)
     whole = sequence(state, content.effect, effect, content.region)
-    outside = outside_of(state, content, here)
+    outside = outside_of(state, content, here, interval)
     return content._replace(effect=whole, bound=None, version=next(_versions), outside=outside)

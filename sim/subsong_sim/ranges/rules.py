@@ -121,4 +121,9 @@ RULES: Mapping[str, Rule] = {
     "hebb": Rule(amplitude=(1, 16384), eligibility=factors),
     "keep_if_better": Rule(amplitude=(1, 4096), weights=True),
     "run_and_tumble": Rule(amplitude=(1, 4096), weights=True),
+    "conductance_perturbation": Rule(amplitude=(1, 16384)),
+    "songbird": Rule(amplitude=(1, 16384)),
+    "reinforce": Rule(amplitude=(0, 0), eligibility=factors),
+    "hedonistic_synapse": Rule(amplitude=(0, 0)),
+    "stochastic_spiking": Rule(amplitude=(0, 0), eligibility=factors),
 }

@@ -271,7 +271,9 @@ def _times(v: Value, f: Form) -> tuple[int, int]:
 
 
 def merge(states: Sequence[State], keys: frozenset[str], most: int) -> list[State]:
-    """Join states that agree on the integers in `keys`; where more than `most` remain, give up keys, oldest first."""
+    """Join states that agree on the integers in `keys`; where more than `most` remain, give up keys, oldest first.
+
+    The last key may keep twice as many apart."""
     if len(states) < 2:
         return list(states)
     names = [name for name in states[0].locals if name in keys]
@@ -280,7 +282,7 @@ def merge(states: Sequence[State], keys: frozenset[str], most: int) -> list[Stat
         for state in states:
             values = (state.locals.get(name) for name in names)
             groups.setdefault(tuple(v if isinstance(v, int) else None for v in values), []).append(state)
-        if len(groups) <= most or not names:
+        if len(groups) <= (most if len(names) > 1 else 2 * most) or not names:
             return [join(group) for group in groups.values()]
         names = names[1:]
 
@@ -299,7 +301,11 @@ def _join(a: State, b: State) -> State:
         y = b.bounds.get(s)
         if y is not None:
             new.bounds[s] = x if x == y else hull(x, y)
-    new.facts = a.facts if a.facts == b.facts else tuple(f for f in a.facts if f in b.facts)
+    if a.facts is b.facts:
+        new.facts = a.facts
+    else:
+        theirs = frozenset(b.facts)
+        new.facts = tuple(f for f in a.facts if f in theirs)
     new.loads = a.loads if a.loads == b.loads else (*a.loads, *(s for s in b.loads if s not in a.loads))
     news: list[tuple[Value, Value, Value]] = []
     for name, v in a.locals.items():

@@ -166,7 +166,9 @@ def _keys(function: ast.FunctionDef) -> frozenset[str]:
             counting |= names
         elif isinstance(node, ast.Return) and isinstance(node.value, ast.Name):
             counting.add(node.value.id)
-    return frozenset((given - others) - (stepped - (counting - tallies)))
+    # What a `for` counts matters all the same where it is an index by itself.
+    indices = {n.slice.id for n in ast.walk(function) if isinstance(n, ast.Subscript) and isinstance(n.slice, ast.Name)}
+    return frozenset((given - others) - (stepped - ((counting - tallies) | indices)))
 
 
 def _stepped(loop: ast.For) -> set[str]:

@@ -129,6 +129,22 @@ def _sequence(task: Task) -> list[Region]:
     return [task.fixed("sequences", layout.SEQUENCE_DATA, n)]
 
 
+def _song_state(task: Task) -> State:
+    # Behind the last step nothing is sung any more.
+    yield layout.TASK_NEXT, ("TASK_NEXT", (0, task.count))
+    yield layout.SONG_RING, ("SONG_RING", (0, max(task.words[layout.SONG_DELAY] - 1, 0)))
+
+
+def _song(task: Task) -> list[Region]:
+    song = layout.SONG_TEMPLATE + task.count * task.n_out
+    costs = song + task.n_out
+    return [
+        task.fixed("template", layout.SONG_TEMPLATE, task.count * task.n_out),
+        Region("song", "task", song, costs, 16, INT16),
+        Region("costs", "task", costs, costs + 2 * task.words[layout.SONG_DELAY], 16, INT16),
+    ]
+
+
 KINDS: Mapping[str, Kind] = {
     "patterns": Kind(_patterns),
     "linear_teacher": Kind(_teacher, _teacher_state),
@@ -137,4 +153,5 @@ KINDS: Mapping[str, Kind] = {
     "lqr": Kind(_lqr, _streams),
     "delayed_match": Kind(_match, _match_state),
     "sequence": Kind(_sequence, _sequence_state),
+    "song": Kind(_song, _song_state),
 }

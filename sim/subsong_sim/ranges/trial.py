@@ -37,7 +37,8 @@ def _call(machine: Interpreter, name: str, buffers: tuple[str, ...], state: Stat
 
 def _begin_anew(state: State) -> State:
     for name, content in state.contents.items():
-        state.contents[name] = fresh(content.region, content.interval(), content.bound)
+        begun = fresh(content.region, content.interval(), content.bound)
+        state.contents[name] = begun._replace(outside=content.outside)
     return state
 
 

@@ -57,7 +57,14 @@ class Loaded(NamedTuple):
     version: int
 
 
-Origin = Shifted | Masked | AtLeast | Entry | Product | Loaded | None
+class Quotient(NamedTuple):
+    """The origin of a symbol that is number >> by, for a number that is not negative and a `by` that is not known."""
+
+    number: int
+    by: "Form"
+
+
+Origin = Quotient | Shifted | Masked | AtLeast | Entry | Product | Loaded | None
 
 
 class Symbol:
@@ -65,28 +72,33 @@ class Symbol:
 
     Attributes:
         origin: how it came about, where that says more than its interval.
+        shifted: the symbols of itself >> by.
     """
 
-    __slots__ = ("high", "low", "origin", "serial")
+    __slots__ = ("high", "low", "origin", "serial", "shifted")
 
     def __init__(self, low: int, high: int, origin: Origin = None) -> None:
         self.low, self.high, self.origin = low, high, origin
         self.serial = next(_serial)
+        self.shifted: dict[int, Symbol] = {}
 
 
 class Form:
     """constant + the sum of factor * symbol; at least one symbol, in order of age, no factor 0."""
 
-    __slots__ = ("constant", "terms")
+    __slots__ = ("_hash", "constant", "terms")
 
     def __init__(self, constant: int, terms: tuple[tuple[Symbol, int], ...]) -> None:
         self.constant, self.terms = constant, terms
+        self._hash: int | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Form) and self.constant == other.constant and self.terms == other.terms
 
     def __hash__(self) -> int:
-        return hash((self.constant, self.terms))
+        if self._hash is None:
+            self._hash = hash((self.constant, self.terms))
+        return self._hash
 
     @property
     def symbol(self) -> Symbol | None:
@@ -163,3 +175,9 @@ def symbols(a: Value) -> tuple[Symbol, ...]:
 def hull(a: Interval, b: Interval) -> Interval:
     """Return the smallest interval that holds both."""
     return min(a[0], b[0]), max(a[1], b[1])
+
+
+def meet(a: Interval, b: Interval) -> Interval:
+    """Return what two intervals of the same thing have in common; the first, where that is nothing."""
+    low, high = max(a[0], b[0]), min(a[1], b[1])
+    return (low, high) if low <= high else a

@@ -102,9 +102,12 @@ def late(task: ptr16, at: int, cost: int) -> int:
     told = cost
     if delay > 0:
         at += 2 * task[SONG_RING]
-        told = (task[at + 1] << 16) | task[at]
-        task[at] = cost & 0xFFFF
-        task[at + 1] = cost >> 16
+        told = ((task[at + 1] & 0x1FFF) << 16) | task[at]
+        if told > COST_LIMIT:
+            told = COST_LIMIT
+        high = cost >> 16
+        task[at] = cost - (high << 16)
+        task[at + 1] = high
         following = task[SONG_RING] + 1
         if following >= delay:
             following = 0
