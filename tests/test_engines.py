@@ -165,7 +165,7 @@ def test_engine_equals_the_oracle(engine: Engine, case: Case) -> None:
     assert_equal(case, oracle_engine(case), engine(case))
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(case=drawn_cases())
 def test_engine_equals_the_oracle_whatever_the_rule(engine_of_all_rules: Engine, case: Case) -> None:
     assert_equal(case, oracle_engine(case), engine_of_all_rules(case))
