@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from board import reference
-from board.cycles import PARAMETERS
+from board.cycles import PARAMETERS, RULES
 
 from cases import ACTIVATIONS, FIRST, Setup, Step, Trial, assert_equal, case_of, oracle_engine, play
 from subsong.rules import BY_NAME
@@ -17,7 +17,7 @@ from unicorn_engine import Machine
 NETWORKS = ((2, 1), (3, 5, 2), (17, 33, 1), (16, 16, 16))
 
 
-@pytest.mark.parametrize("rule", FIRST)
+@pytest.mark.parametrize("rule", RULES)
 def test_the_c_reference_computes_what_the_oracle_computes(rule: str, need_tool: Callable[..., Path]) -> None:
     need_tool(reference.GCC, apt="gcc-arm-none-eabi")
     machine = Machine(reference.compile_reference(rule, LEARNER_KERNELS, PARAMETERS))
