@@ -8,7 +8,7 @@ import pytest
 from board import reference
 from board.cycles import PARAMETERS, RULES
 
-from cases import ACTIVATIONS, FIRST, Setup, Step, Trial, assert_equal, case_of, oracle_engine, play
+from cases import ACTIVATIONS, Setup, Step, Trial, assert_equal, case_of, oracle_engine, play
 from subsong.rules import BY_NAME
 from subsong_sim.engines import LocalLearner
 from subsong_sim.loader import LEARNER_KERNELS
