@@ -3,7 +3,7 @@
 import json
 import time
 
-from cases import RULES, Answer, Case, Setup, Step, Trial, assert_equal, case_of, head_words, oracle_engine
+from cases import RULES, Answer, Case, Setup, Step, Trial, assert_equal, case_of, head_words, oracle_engine, suited
 from subsong.profile import TIERS
 from subsong.repl import Repl
 from subsong_device import layout
@@ -59,7 +59,7 @@ def cases() -> list[Case]:
                     for k in range(2)
                 )
                 case_trials.append(Trial(n == 3, steps, COSTS[(3 * n + seed) % len(COSTS)]))
-            made.append(case_of(setup, case_trials))
+            made.append(case_of(suited(setup), case_trials))
     return made
 
 

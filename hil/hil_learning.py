@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cases import RULES
+from cases import FIRST
 from learning import shortened
 from subsong.board_session import run_over
 from subsong.replay import replay
@@ -11,7 +11,7 @@ from subsong_hil.suite import BoardUnderTest
 
 def test_a_run_on_the_board_replays_without_a_difference(board: BoardUnderTest, tmp_path: Path) -> None:
     trials = board.times(200, 24)
-    for rule in RULES[: board.times(2, 1)]:
+    for rule in FIRST[: board.times(2, 1)]:
         log = tmp_path / f"{rule}.mcap"
         experiment = shortened("xor", rule, trials=trials, evaluate_every=trials // 2)
         result = run_over(experiment, board.port, None, log, held=board.held)

@@ -1,6 +1,6 @@
 """Step timing: what one control step, `act`, takes on the board itself, called from MicroPython."""
 
-from cases import RULES, Case, Setup, Step, Trial, case_of
+from cases import RULES, Case, Setup, Step, Trial, case_of, suited
 from oracle import Oracle
 from subsong.profile import TIERS
 from subsong.repl import Repl
@@ -38,7 +38,7 @@ def test_a_step_takes_this_long(board: BoardUnderTest, repl: Repl) -> None:
         took = []
         for rule in RULES:
             setup = Setup(rule=rule, estimator="running_baseline", layers=(4, 8, 1), activations=("tanh", "hard_tanh"))
-            case = case_of(setup, [Trial(False, (Step(0, WORDS),) * n, 0)])
+            case = case_of(suited(setup), [Trial(False, (Step(0, WORDS),) * n, 0)])
             call = (board.kernels(rule, tier), case.head.hex(), case.mem.hex(), [w & 0xFFFF for w in WORDS], 1, n)
             us, loop_us, check = map(int, repl.run(f"measure{call!r}").split())
             assert check == check_after_steps(case), f"{rule}, {TIERS[tier]}"

@@ -16,6 +16,8 @@ from subsong_sim.engines import LocalLearner
 from subsong_sim.learner import Learner
 
 RULES = frames.RULES
+# The two from which the others are made: what takes long plays these alone.
+FIRST = RULES[:2]
 ESTIMATORS = tuple(ESTIMATOR_NUMBERS)
 # Every rule with every estimator that it takes.
 COMBINATIONS = tuple((rule, estimator) for rule in RULES for estimator in BY_NAME[rule].estimators)
@@ -117,6 +119,22 @@ steps = {self.steps or rule.most_steps}
 def _as_the_file_has_it(key: str, value: int) -> str:
     option, _ = OPTIONS[key]
     return f'"{option.choices[value - option.low]}"' if option.choices else str(value)
+
+
+def suited(setup: Setup) -> Setup:
+    """Return a set-up with what its rule has in place of what it has not: estimator, units, recurrence."""
+    rule = BY_NAME[setup.rule]
+    allowed = rule.activations
+    names = tuple(name if name in allowed else allowed[0] for name in setup.activations)
+    if rule.spiking:
+        names = ("integrate_fire", *names[1:])
+    return replace(
+        setup,
+        estimator=setup.estimator if setup.estimator in rule.estimators else rule.estimators[0],
+        activations=names,
+        recurrent=() if rule.name == "songbird" else setup.recurrent,
+        amplitude=min(setup.amplitude, rule.amplitude),
+    )
 
 
 def head_words(head: bytes) -> list[int]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from cases import Answer, Case, ends_of, play
 from subsong.bridge import Bridge
 from subsong.deploy import start_firmware
+from subsong.errors import BoardError
 from subsong.ports import Port
-from subsong.small_firmware import ARENA_BYTES
+from subsong.small_firmware import ARENA_BYTES, require_fit
 from subsong_device.small.words import MOST_WORDS
 
 
@@ -25,6 +26,15 @@ class CaseBlock:
 def block_of(case: Case) -> CaseBlock:
     """Return what the board is sent of a case."""
     return CaseBlock(case.rule, case.head, case.mem, *ends_of(case.head))
+
+
+def takes(case: Case) -> bool:
+    """Return whether the small firmware has kernels for a case."""
+    try:
+        require_fit("", "", block_of(case))
+    except BoardError:
+        return False
+    return True
 
 
 def fits(case: Case) -> bool:

@@ -107,10 +107,9 @@ class HedonisticSynapse(Chance):
 
     def _assert_formats(self) -> None:
         super()._assert_formats()
-        self.leak_shift, self.fire_at, self.filter_shift, self.spike, strength = self.own_words
+        self.leak_shift, self.fire_at, self.filter_shift, self.spike, _ = self.own_words
         assert self.fire_at in range(1, 32768)
         assert self.spike == min(max(round(2.0 ** (15 - self.filter_shift)), 1), 32767)
-        assert all(abs(v) <= strength for v in self.synapses)
 
     def _begin(self) -> None:
         super()._begin()

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 
-from cases import ACTIVATIONS, COST_LIMIT, ESTIMATORS, RULES, Case, Setup, Step, Trial, case_of, head_words
+from cases import ACTIVATIONS, COST_LIMIT, ESTIMATORS, FIRST, Case, Setup, Step, Trial, case_of, head_words
 from subsong_device import layout
 from test_engines import COSTS, WORDS
 from test_extremes import DRIVES, ELIGIBILITIES, SHAPES, worst_trials
@@ -19,7 +19,7 @@ def drawn(seed: int) -> Case:
 
     # One size in three fills, or just does not fill, the words that signs come in; the others are small, for time.
     sizes = (1, 2, 3, 4, 6, 9, 15, 16, 17)
-    rule, estimator, n_layers = RULES[seed % 2], ESTIMATORS[seed // 2 % 3], 1 + seed // 3 % 4
+    rule, estimator, n_layers = FIRST[seed % 2], ESTIMATORS[seed // 2 % 3], 1 + seed // 3 % 4
     setup = Setup(
         rule=rule,
         estimator=estimator,
@@ -79,7 +79,7 @@ def at_the_extremes(rule: str, fan_in: str) -> Case:
 
 def of_every_difference(rule: str, estimator: str) -> Case:
     """Return trials whose cost differs from the baseline by every power of two."""
-    n = RULES.index(rule) + 2 * ESTIMATORS.index(estimator)
+    n = FIRST.index(rule) + 2 * ESTIMATORS.index(estimator)
     trials = []
     for k in range(29):
         size = min(2**k + k % 3 - 1, COST_LIMIT) * (1, -1)[(k + n) % 2]
@@ -97,7 +97,7 @@ def of_every_eligibility() -> Iterator[tuple[str, Case]]:
         for m, delta in enumerate((16383, 2**20 + 5)):
             rate, rate_shift = ((1, 10), (16383, 29))[(n + m) % 2]
             setup = Setup(
-                rule=RULES[1], layers=(2, 1, 1), activations=("identity",) * 2, rate=rate, rate_shift=rate_shift
+                rule=FIRST[1], layers=(2, 1, 1), activations=("identity",) * 2, rate=rate, rate_shift=rate_shift
             )
             stream = head_words(setup.block().head)[layout.PERTURBATION : layout.PERTURBATION + 2]
             state = {layout.PHASE: 1, layout.REWIND: stream[0], layout.REWIND + 1: stream[1]}
@@ -115,7 +115,7 @@ def of_every_drive(activation: str) -> Case:
     # In this format 1 LSB of the bias drives by 16, and the word 8, with the weight 256 * n, by n.
     parts = [divmod(drive, 16) for drive in DRIVES]
     setup = Setup(
-        rule=RULES[1],
+        rule=FIRST[1],
         layers=(1, len(DRIVES)),
         activations=(activation,),
         weight_frac=8,

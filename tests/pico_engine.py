@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cases import RULES, Answer, Case, ends_of
+from cases import FIRST, Answer, Case, ends_of
 from oracle_parts import TABLE
 from subsong.compiler import assembler_module, compile_kernels
 from subsong.compiler.viper import viper_module
@@ -26,7 +26,7 @@ WORKER = Path(__file__).with_name("pico_worker.py")
 TARGET = "armv6m"
 TIERS = ("bytecode", "viper", "machine code", "broken")  # in the order of pico_worker.FOLDERS
 PROVED = TIERS[:3]
-MODULES = {rule: (f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS) for rule in RULES} | {
+MODULES = {rule: (f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS) for rule in FIRST} | {
     "tasks": (f"{PACKAGE}.tasks", TASK_KERNELS)
 }
 TABLE_BYTES = struct.pack(f"<{len(TABLE)}H", *TABLE)
@@ -150,7 +150,7 @@ class PicoEngine:
         head = _without_zeros(case.head, 4)
         mem = _without_zeros(case.mem[: -len(TABLE_BYTES)] if table else case.mem, 2)
         numbers = (sensors, actuators, len(case.head) // 4, len(head), len(case.mem) // 2, len(mem), len(case.trials))
-        job = struct.pack("<BBBBHHIIIIH", _bits(tiers), RULES.index(case.rule), table, 0, *numbers) + head + mem
+        job = struct.pack("<BBBBHHIIIIH", _bits(tiers), FIRST.index(case.rule), table, 0, *numbers) + head + mem
         for trial in case.trials:
             job += struct.pack("<BHi", trial.evaluate, len(trial.steps), trial.last_cost)
             for step in trial.steps:
@@ -173,7 +173,7 @@ class PicoEngine:
         """Play a task: for every tier and step the sensor words before and the cost after; then the block."""
         n_out = len(outputs[0])
         numbers = (n_sensors, n_out, 0, 0, len(block) // 2, len(block), len(outputs))
-        job = struct.pack("<BBBBHHIIIIH", _bits(tiers), len(RULES), 0, 0, *numbers) + block
+        job = struct.pack("<BBBBHHIIIIH", _bits(tiers), len(FIRST), 0, 0, *numbers) + block
         job += b"".join(struct.pack(f"<{n_out}h", *words) for words in outputs)
         self._port.write(struct.pack("<I", len(job)) + job)
         answers = {}

@@ -297,7 +297,46 @@ class Sequences(Model):
         return cost
 
 
-MODELS: dict[int, type[Model]] = {0: Table, 1: Teacher, 2: Letters, 3: Extended, 4: Lqr, 5: DelayedMatch, 6: Sequences}
+class Song(Model):
+    """A song that is heard, and paid for late."""
+
+    def __init__(self, block: bytes) -> None:
+        super().__init__(block)
+        self.song_at = 15 + self.count * self.m
+        self.costs_at = self.song_at + self.m
+        self.end = self.costs_at + 2 * self.w[11]
+
+    def begin(self, evaluate: bool, phase: int) -> None:  # noqa: ARG002 - as every kind's
+        """Begin the song in silence."""
+        self.w[4] = self.w[14] = 0
+        self.w[self.song_at : self.end] = [0] * (self.end - self.song_at)
+
+    def sense(self) -> list[int]:
+        """Let neurons burst, one behind the other."""
+        spacing, burst, t = self.w[9], self.w[10], self.w[4]
+        return [32767 * (0 <= t - j * spacing < burst and t < self.count) for j in range(self.n)]
+
+    def cost(self, u: Sequence[int]) -> int:
+        """Sing on; return a cost that is due."""
+        delay, muscle, ceiling, ring = self.w[11:15]
+        t, cost = self.w[4], 0
+        song = [signed(y) for y in self.w[self.song_at : self.costs_at]]
+        song = [y + ((v - y + (2**muscle >> 1)) >> muscle) for y, v in zip(song, u, strict=True)]
+        self.w[self.song_at : self.costs_at] = [y & 0xFFFF for y in song]
+        if t < self.count:
+            cost = min(self.squared(song, self.w[15 + t * self.m :][: self.m]), (1 << 28) >> ceiling)
+            self.w[4] = t + 1
+        if not delay:
+            return cost
+        at = self.costs_at + 2 * ring
+        due = self.w[at] | self.w[at + 1] << 16
+        self.w[at : at + 2] = [cost & 0xFFFF, cost >> 16]
+        self.w[14] = (ring + 1) % delay
+        return due
+
+
+KINDS = (Table, Teacher, Letters, Extended, Lqr, DelayedMatch, Sequences, Song)
+MODELS: dict[int, type[Model]] = dict(enumerate(KINDS))
 
 
 def model(block: bytes) -> Model:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from board import reference
-from board.cycles import PARAMETERS
+from board.cycles import PARAMETERS, RULES
 
-from cases import ACTIVATIONS, ESTIMATORS, RULES, Setup, Step, Trial, assert_equal, case_of, oracle_engine, play
+from cases import ACTIVATIONS, Setup, Step, Trial, assert_equal, case_of, oracle_engine, play
+from subsong.rules import BY_NAME
 from subsong_sim.engines import LocalLearner
 from subsong_sim.loader import LEARNER_KERNELS
 from unicorn_engine import Machine
@@ -21,8 +22,9 @@ def test_the_c_reference_computes_what_the_oracle_computes(rule: str, need_tool:
     need_tool(reference.GCC, apt="gcc-arm-none-eabi")
     machine = Machine(reference.compile_reference(rule, LEARNER_KERNELS, PARAMETERS))
     rng = random.Random(3)
-    for estimator in ESTIMATORS:
+    for estimator in BY_NAME[rule].estimators:
         for n, layers in enumerate(NETWORKS):
+            options = {"trace_shift": rng.choice((0, 3, 14))} if estimator == "each_step" else {}
             setup = Setup(
                 rule=rule,
                 estimator=estimator,
@@ -34,6 +36,9 @@ def test_the_c_reference_computes_what_the_oracle_computes(rule: str, need_tool:
                 rounding=rng.choice(("stochastic", "nearest")),
                 init=30000,
                 seed=n,
+                recurrent=tuple((n + k) % 2 == 0 for k in range(len(layers) - 1)) if n != 1 else (),
+                bias=tuple((n + k) % 3 > 0 for k in range(len(layers) - 1)),
+                options=options,
             )
             words = lambda: tuple(rng.randrange(-32768, 32768) for _ in range(layers[0]))  # noqa: B023, E731
             costs = (0, 5, -(2**28), 2**28, 77777)

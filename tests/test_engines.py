@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cases import (
     COMBINATIONS,
     COST_LIMIT,
+    FIRST,
     Case,
     Engine,
     Setup,
@@ -156,10 +157,6 @@ def drawn_cases(draw: st.DrawFn, combinations: Sequence[tuple[str, str]] = COMBI
     trials = [Trial(evaluate, tuple(Step(cost(), words()) for _ in range(n)), cost()) for evaluate, n in shape]
     note(f"{setup}\n{trials}")
     return case_of(setup, trials)
-
-
-# The rules from which the others are made: quick runs play them on every engine.
-FIRST = ("weight_perturbation", "node_perturbation")
 
 
 @settings(max_examples=60)

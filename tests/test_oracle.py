@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 from dataclasses import replace
+from fractions import Fraction
 from itertools import product
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from cases import (
     COMBINATIONS,
     COST_LIMIT,
     ESTIMATORS,
+    FIRST,
     RULES,
     Setup,
     Step,
@@ -60,8 +62,7 @@ def test_golden_vectors_cover_what_they_are_named_for() -> None:
     setups = [setup for setup, *_ in make_golden.VECTORS.values()]
     assert {s.rule for s in setups} == set(RULES)
     assert {s.estimator for s in setups} == set(ESTIMATORS)
-    first = ("weight_perturbation", "node_perturbation")
-    assert {(s.rule, s.estimator) for s in setups} >= {each for each in COMBINATIONS if each[0] in first}
+    assert {(s.rule, s.estimator) for s in setups} >= {each for each in COMBINATIONS if each[0] in FIRST}
     assert any(any(s.recurrent) and not all(s.recurrent) for s in setups)
     assert any(any(s.bias) and not all(s.bias) for s in setups)
     assert {a for s in setups for a in s.activations} == {*STATELESS, "integrate_fire"}
@@ -303,3 +304,50 @@ def test_weight_perturbation_needs_no_memory_beside_its_weights(layers: tuple[in
     block = setup.block()
     assert len(mem_words(block.mem)) == setup.n_weights + sum(layers)
     assert len(head_words(block.head)) == layout.LAYERS_AT + layout.LAYER_WORDS * (len(layers) - 1)
+
+
+def drawn(stream: Stream, n: int, span: int) -> list[int]:
+    """Return n words uniform in +-span, as initial weights and strengths are drawn."""
+    return [((stream.draw() * (2 * span + 1)) >> 16) - span for _ in range(n)]
+
+
+def stream_of(name: str) -> Stream:
+    """Return a stream of seed 31, by the page."""
+    state = int.from_bytes(hashlib.sha256(f"31/{name}/0".encode()).digest()[:4], "little") or 1
+    return Stream(state & 0xFFFF, state >> 16)
+
+
+def test_initial_weights_and_strengths_are_drawn_as_the_page_says() -> None:
+    setup = Setup("hedonistic_synapse", "running_baseline", (3, 2), ("logistic",), init=900, seed=31)
+    block = replace(setup, options={"strength": 32767}).block()
+    learner = Oracle.of(block.rule, block.head, block.mem)
+    assert learner.weights == drawn(stream_of("init"), 8, 900)
+    assert learner.synapses == drawn(stream_of("strength"), 8, 32767)
+
+
+@pytest.mark.parametrize(("n_in", "n_out", "weight_frac"), [(7, 2, 11), (3, 5, 11), (1, 1, 14), (12, 4, 8)])
+def test_fixed_pools_are_what_the_page_says(n_in: int, n_out: int, weight_frac: int) -> None:
+    """Of the songbird: every n-th unit from i on, the first pushes, the second pulls; either side has the sum 2."""
+    setup = Setup("songbird", "each_step", (2, n_in, n_out), ("integrate_fire", "identity"), weight_frac, seed=31)
+    block = setup.block()
+    weights = Oracle.of(block.rule, block.head, block.mem).weights
+    assert weights[: 3 * n_in] == drawn(stream_of("init"), 3 * n_in, setup.init)
+    for i in range(n_out):
+        row = weights[3 * n_in + i * (n_in + 1) :][: n_in + 1]
+        pool = range(i, n_in, n_out)
+        expected = [0] * (n_in + 1)
+        for side, sign in ((pool[::2], 1), (pool[1::2], -1)):
+            for j in side:
+                expected[j] = sign * min(round(Fraction(2 * 2**weight_frac, len(side))), 32767)
+        assert row == expected
+
+
+@pytest.mark.parametrize("rule", ["hebb", "reinforce", "stochastic_spiking"])
+def test_the_shift_of_inputs_is_what_the_page_says(rule: str) -> None:
+    """The least s with 2**s >= steps; of a fading eligibility TRACE_SHIFT, where that is less."""
+    units = "logistic"
+    for steps, trace_shift in product((1, 2, 3, 4, 5, 1000, 16384), (0, 3, 14)):
+        least = next(s for s in range(16) if 2**s >= steps)
+        for estimator, expected in (("running_baseline", least), ("each_step", min(least, trace_shift))):
+            setup = Setup(rule, estimator, (1, 1), (units,), steps=steps, options={"trace_shift": trace_shift})
+            assert head_words(setup.block().head)[layout.INPUT_SHIFT] == expected

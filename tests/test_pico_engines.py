@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from cases import ACTIVATIONS, ESTIMATORS, RULES, Answer, Case, case_of, first_difference, head_words, oracle_engine
-from make_golden import VECTORS, trials_of
+from cases import ACTIVATIONS, ESTIMATORS, FIRST, Answer, Case, case_of, first_difference, head_words, oracle_engine
+from golden_setups import VECTORS
+from make_golden import trials_of
 from pico_cases import at_the_extremes, drawn, of_every_difference, of_every_drive, of_every_eligibility
 from pico_engine import MODULES, PROVED, TARGET, PicoEngine
 from subsong.compiler import assembler_module, compile_kernels
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.slow
 
 def broken_module() -> bytes:
     """Return weight perturbation as machine code with one word changed: where `act` rotates its checksum, 6 for 7."""
-    compiled = compile_kernels(*MODULES[RULES[0]], TARGET)
+    compiled = compile_kernels(*MODULES[FIRST[0]], TARGET)
     begin, act, end = compiled.kernels
     words = list(struct.unpack(f"<{len(act.code) // 2}H", act.code))
     at = next(i for i, word in enumerate(words) if word >> 6 == 7)  # lsls rd, rm, #7
@@ -44,7 +45,7 @@ def broken_module() -> bytes:
 @pytest.fixture(scope="session", params=VERSIONS)
 def pico(request: pytest.FixtureRequest) -> Iterator[PicoEngine]:
     """A Pico with this version of the firmware, and every kernel on it; one for the session."""
-    with PicoEngine(request.param, {f"broken/{RULES[0]}.py": broken_module()}) as engine:
+    with PicoEngine(request.param, {f"broken/{FIRST[0]}.py": broken_module()}) as engine:
         yield engine
 
 
@@ -71,13 +72,13 @@ def test_golden_vectors_are_reproduced(pico: PicoEngine, name: str) -> None:
     check(pico, name, case, bytecode=2)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", FIRST)
 @pytest.mark.parametrize("fan_in", [name for name in SHAPES if int(name) <= LARGEST_FAN_IN])
 def test_extremes_are_computed_alike(pico: PicoEngine, rule: str, fan_in: str) -> None:
     check(pico, fan_in, at_the_extremes(rule, fan_in), bytecode=7 if int(fan_in) <= 3 else 0)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", FIRST)
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_every_size_of_difference_is_computed_alike(pico: PicoEngine, rule: str, estimator: str) -> None:
     check(pico, estimator, of_every_difference(rule, estimator), bytecode=8)
@@ -134,5 +135,5 @@ def test_one_changed_word_of_machine_code_is_found(pico: PicoEngine) -> None:
     expected = oracle_engine(case)
     (found,) = differences(pico, case, expected, ("broken",))
     assert found.startswith(
-        f"Pico {pico.version}, broken, {RULES[0]}: trial 0, after end, head[{layout.CHECK}] (CHECK)"
+        f"Pico {pico.version}, broken, {FIRST[0]}: trial 0, after end, head[{layout.CHECK}] (CHECK)"
     )

@@ -13,18 +13,22 @@ from click.testing import CliRunner
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from cases import ACTIVATIONS, COST_LIMIT, ESTIMATORS, RULES, Setup, Step, Trial
+from cases import ACTIVATIONS, COST_LIMIT, FIRST, Setup, Step, Trial
 from ranges_watch import Watch
 from subsong.block import build_block
 from subsong.cli import subsong
 from subsong.experiment import parse_experiment
 from subsong.ranges import extremes, prove_experiment, prove_kernels
+from subsong.rules import BY_NAME
 from subsong_device import layout
 from subsong_sim import ranges
 from subsong_sim.errors import EngineError
 from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, TASK_KERNELS, Source, gather
 from subsong_sim.ranges.interpreter import Place
 from subsong_sim.ranges.values import INT32_HIGH, INT32_LOW, Interval
+
+# Of both rules.
+ESTIMATORS = BY_NAME[FIRST[0]].estimators
 
 
 def learner(rule: str) -> Source:
@@ -74,7 +78,7 @@ def ends(rule: str) -> list[Setup]:
 
 
 @pytest.mark.parametrize("number", range(5))
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", FIRST)
 def test_every_kernel_stays_within_int32_at_the_ends_of_the_experiment_file(rule: str, number: int) -> None:
     assert proof_of(ends(rule)[number]).violations == []
 
@@ -82,7 +86,7 @@ def test_every_kernel_stays_within_int32_at_the_ends_of_the_experiment_file(rule
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", FIRST)
 def test_every_kernel_stays_within_int32_for_every_shape_and_estimator(rule: str, estimator: str, shape: str) -> None:
     for amplitude, (rate, rate_shift), baseline_shift in product(AMPLITUDES[rule], [(16383, 29), (16383, 0)], (1, 15)):
         if baseline_shift > 1 and estimator != "running_baseline":
@@ -117,7 +121,7 @@ COSTS = st.one_of(st.sampled_from([-COST_LIMIT, -1, 0, 1, COST_LIMIT]), st.integ
 @st.composite
 def setups(draw: st.DrawFn) -> Setup:
     """Small set-ups of every kind."""
-    rule = draw(st.sampled_from(RULES))
+    rule = draw(st.sampled_from(FIRST))
     layers = draw(st.lists(st.sampled_from([1, 2, 3, 16, 17]), min_size=2, max_size=4))
     setup = Setup(
         rule,
@@ -164,7 +168,7 @@ def test_no_expression_ever_leaves_the_interval_that_it_was_given(data: st.DataO
     assert list(watch.wrong.values()) == []
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", FIRST)
 def test_what_is_said_to_run_does_run(rule: str) -> None:
     """The intervals are of expressions that runs meet, and not much wider than what these meet."""
     setup = Setup(rule, "two_sided", (2, 17, 1), ("tanh", "logistic"), 9, 200, 16383, 29)
@@ -215,7 +219,7 @@ def altered(source: Source, kernel: str, old: str, new: str) -> Source:
     return Source(source.constants, merged, source.files)
 
 
-WEIGHTS, NODES = RULES
+WEIGHTS, NODES = FIRST
 MUTANTS = [
     # Rule, kernel, a text of it, what replaces that; the expression that is refused, in that kernel or another; why.
     (WEIGHTS, "forward", " >> product_shift", "", "`g += ", "can be -3221192704..3221192703, outside int32"),
@@ -358,6 +362,6 @@ def test_the_experiments_that_deploy_proves_stand_at_the_ends() -> None:
     for experiment in found:
         prove_experiment(experiment)
     learners = [experiment.learner for experiment in found]
-    assert {e.rule for e in learners} == set(RULES)
-    assert {(e.rule, e.estimator) for e in learners} == set(product(RULES, ESTIMATORS))
+    assert {e.rule for e in learners} == set(FIRST)
+    assert {(e.rule, e.estimator) for e in learners} == set(product(FIRST, ESTIMATORS))
     assert {e.rate_shift for e in learners} == {0, 29} and {e.baseline_shift for e in learners} == {1, 15}

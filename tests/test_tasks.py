@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from subsong.block import build_block
 from subsong.errors import ExperimentError
@@ -48,7 +50,7 @@ steps = {steps}
 
 def experiment(name: str, layers: Sequence[int], plant: str = "", steps: int = 4, seed: int = 1) -> Experiment:
     """Return an experiment on a task; the last layer is linear where the task wants it so."""
-    linear = name in ("linear_teacher", "extended", "lqr")
+    linear = name in ("linear_teacher", "extended", "lqr", "song")
     activations = ["tanh"] * (len(layers) - 2) + ["identity" if linear else "logistic"]
     text = TEXT.format(
         name=name,
@@ -79,6 +81,7 @@ SETUPS: dict[str, tuple[str, list[int], str, int]] = {
         5,
     ),
     "sequence": ("sequence", [2, 3, 2], "", 18),
+    "song": ("song", [30, 2], "", 130),
     "sequence of three": ("sequence", [3, 1], "cue_steps = 2\nlength = 3\nswing = 1.0", 5),
 }
 
@@ -144,6 +147,37 @@ def test_kernels_do_what_the_page_says(setup: str, engine: str) -> None:
     block, n, m = setup_block(setup), layers[0], layers[-1]
     check_task(array("H", block), n, m)
     assert play(Player(block, n, m, engine), m, TRIALS, steps) == play(model(block), m, TRIALS, steps)
+
+
+def short_song(error_shift: int, delay: int, muscle_shift: int, ceiling_shift: int) -> bytes:
+    """Return a song of five steps, three neurons and two muscles, any words its targets."""
+    rng = random.Random(delay)
+    targets = [rng.choice((0, 0x7FFF, 0x8000, rng.getrandbits(16))) for _ in range(10)]
+    own = [1, 3, delay, muscle_shift, ceiling_shift, 0, *targets, 0, 0, *[0] * (2 * delay)]
+    return array("H", [7, 3, 2, error_shift, 0, 0, 0, 0, 5, *own]).tobytes()
+
+
+@pytest.mark.parametrize("numbers", [(0, 0, 0, 0), (3, 1, 15, 28), (0, 3, 2, 3), (3, 8, 1, 0)])
+def test_songs_are_heard_and_paid_for_as_the_page_says(numbers: tuple[int, int, int, int]) -> None:
+    block = short_song(*numbers)
+    assert play(Player(block, 3, 2), 2, TRIALS, 7) == play(model(block), 2, TRIALS, 7)
+
+
+@settings(max_examples=150)
+@given(setup=st.sampled_from(sorted(SETUPS)), seed=st.integers(0, 2**32 - 1), altered=st.integers(1, 9))
+def test_kernels_do_what_the_page_says_with_any_words_that_a_board_takes(setup: str, seed: int, altered: int) -> None:
+    _, layers, _, _ = SETUPS[setup]
+    n, m, rng = layers[0], layers[-1], random.Random(seed)
+    words = array("H", setup_block(setup))
+    for _ in range(altered):
+        before, at = words[:], rng.randrange(layout.TASK_ERROR_SHIFT, len(words))
+        words[at] = rng.choice((0, 1, 2, 0x7FFF, 0x8000, 0xFFFF, words[at] ^ 1, rng.getrandbits(16)))
+        try:
+            check_task(words, n, m)
+        except Fault:
+            words = before
+    block = words.tobytes()
+    assert play(Player(block, n, m), m, TRIALS, 5, seed) == play(model(block), m, TRIALS, 5, seed)
 
 
 @pytest.mark.slow

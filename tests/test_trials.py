@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from cases import RULES, Setup
+from cases import FIRST, RULES, Setup, suited
 from oracle import Oracle
 from subsong.block import Block, build_block
 from subsong.experiment import parse_experiment
@@ -38,12 +38,15 @@ class Notes(list[Seen]):
 def xor_block(rule: str) -> Block:
     """Return the block of XOR."""
     setup = Setup(rule=rule, layers=(2, 4, 1), activations=("tanh", "logistic"), rate_shift=14, init=4000)
-    return build_block(parse_experiment(setup.toml("xor"), "xor"))
+    return build_block(parse_experiment(suited(setup).toml("xor"), "xor"))
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("engine_name", ["cpython", "numba"])
-def test_task_trials_are_the_oracles(rule: str, engine_name: str) -> None:
+# Numba compiles a rule's loop over trials for half a minute.
+NUMBA = [pytest.param("numba", rule, marks=() if rule in FIRST else pytest.mark.slow) for rule in RULES]
+
+
+@pytest.mark.parametrize(("engine_name", "rule"), [*(("cpython", rule) for rule in RULES), *NUMBA])
+def test_task_trials_are_the_oracles(engine_name: str, rule: str) -> None:
     block = xor_block(rule)
     notes, expected = Notes(), Notes()
     learner = LocalLearner(rule, block.head, block.mem, engine_name)
@@ -69,7 +72,7 @@ def task_trial(oracle: Oracle, task: Model, trial: int, evaluate: bool, hook: St
     return Ended(oracle.end(cost), cost)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", FIRST)
 def test_cartpole_trials_are_the_oracles(rule: str) -> None:
     """The same words at every step, the plant's float64 included."""
     block = Setup(rule=rule, layers=(4, 1), rate_shift=3, init=3000).block()

@@ -19,8 +19,9 @@ import pytest
 from hypothesis import given, settings
 
 from cases import RULES, Answer, Case, assert_equal, oracle_engine, play
+from golden_setups import VECTORS
 from kernel_programs import program
-from make_golden import FOLDER, VECTORS, row_of, trials_of
+from make_golden import FOLDER, row_of, trials_of
 from subsong.compiler.inline import LARGEST_LITERAL, inline
 from subsong.compiler.viper import LONGEST_BLOCK, size, viper_module
 from subsong_sim import dialect

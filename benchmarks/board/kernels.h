@@ -7,7 +7,7 @@
 enum { WORD_MAX = 32767, WORD_MIN = -32768, STRIDE = 331804471 };
 
 typedef struct {
-    int32_t n_in, n_out, activation, product_shift, bias_shift, drive_shift, input_frac, reserved;
+    int32_t n_in, n_out, activation, product_shift, bias_shift, drive_shift, input_frac, own;
 } layer_t;
 
 static layer_t *layers(int32_t *head) { return (layer_t *)(head + LAYERS_AT); }
@@ -94,6 +94,8 @@ static inline int16_t *forward_words(int32_t *head, uint16_t *mem, int32_t amoun
         int32_t one = layer->bias_shift == NO_BIAS ? 0 : 1 << layer->bias_shift;
         int16_t *output = signal + n_in;
         uint32_t bits = 0;
+        for (int32_t i = 0; i < layer->own; i++)
+            output[i - layer->own] = output[i];
         for (int32_t i = 0; i < n_out; i++) {
             int32_t g = dot(weight, signal, n_in, shift);
             g = (g + weight[n_in] * one) >> layer->drive_shift;
@@ -117,6 +119,18 @@ static inline int16_t *forward_words(int32_t *head, uint16_t *mem, int32_t amoun
     }
     head[SATURATED] = saturated;
     return signal;
+}
+
+// Recurrent layers' outputs: there is no step before a trial's first.
+static void rest(int32_t *head, uint16_t *mem) {
+    uint16_t *output = mem + head[SIGNALS_AT];
+    const layer_t *layer = layers(head);
+    int32_t n_layers = head[N_LAYERS];
+    for (int32_t k = 0; k < n_layers; k++, layer++) {
+        output += layer->n_in;
+        for (int32_t i = 0; i < layer->own; i++)
+            output[i] = 0;
+    }
 }
 
 // Trial
@@ -152,14 +166,35 @@ static void observe(int32_t *head) {
     head[CHECK] = fold_int(head[CHECK], head[COST]);
 }
 
-static inline void step(int32_t *head, uint16_t *mem, const uint16_t *x, uint16_t *u, int32_t amount) {
+// Against the running baseline, which follows.
+static int32_t compare(int32_t *head, int32_t cost) {
+    int32_t delta = cost - head[BASELINE], shift = head[BASELINE_SHIFT], r = delta + head[REMAINDER];
+    head[DELTA] = delta;
+    if (!head[STARTED]) {
+        head[STARTED] = 1;
+        head[BASELINE] = cost;
+        return 0;
+    }
+    head[BASELINE] += r >> shift;
+    head[REMAINDER] = r & ((1 << shift) - 1);
+    return 1;
+}
+
+// Whether the last step's cost calls for an update.
+static inline int32_t sense(int32_t *head, uint16_t *mem, const uint16_t *x) {
     uint16_t *signal = mem + head[SIGNALS_AT];
-    int32_t n_in = layers(head)->n_in, n_out = layers(head)[head[N_LAYERS] - 1].n_out;
+    int32_t n = layers(head)->n_in - layers(head)->own, due = 0;
     observe(head);
-    for (int32_t j = 0; j < n_in; j++)
+    if (head[ESTIMATOR] == EACH_STEP && !head[EVALUATE] && head[STEPS] > 0)
+        due = compare(head, head[COST]);
+    for (int32_t j = 0; j < n; j++)
         signal[j] = x[j];
-    head[CHECK] = fold_words(head[CHECK], x, n_in);
-    const int16_t *output = forward_words(head, mem, amount);
+    head[CHECK] = fold_words(head[CHECK], x, n);
+    return due;
+}
+
+static inline void actuate(int32_t *head, const int16_t *output, uint16_t *u) {
+    int32_t n_out = layers(head)[head[N_LAYERS] - 1].n_out;
     for (int32_t i = 0; i < n_out; i++)
         u[i] = output[i];
     head[CHECK] = fold_words(head[CHECK], u, n_out);
@@ -170,26 +205,14 @@ static int32_t close_trial(int32_t *head) {
     observe(head);
     if (head[EVALUATE])
         return 0;
-    int32_t total = head[TOTAL], delta = total - head[BASELINE], due = 0;
-    head[DELTA] = delta;
-    if (head[ESTIMATOR] == RUNNING_BASELINE) {
-        if (!head[STARTED]) {
-            head[STARTED] = 1;
-            head[BASELINE] = total;
-        } else {
-            int32_t shift = head[BASELINE_SHIFT], r = delta + head[REMAINDER];
-            due = 1;
-            head[BASELINE] += r >> shift;
-            head[REMAINDER] = r & ((1 << shift) - 1);
-        }
-    } else if (head[PHASE] == 0) {
-        head[PHASE] = 1;
-        head[BASELINE] = total;
-    } else {
-        head[PHASE] = 0;
-        due = 1;
-    }
-    return due;
+    if (head[ESTIMATOR] == RUNNING_BASELINE || head[ESTIMATOR] == EACH_STEP)
+        return compare(head, head[ESTIMATOR] == EACH_STEP ? head[COST] : head[TOTAL]);
+    int32_t second = head[PHASE];
+    head[DELTA] = head[TOTAL] - head[BASELINE];
+    head[PHASE] = !second;
+    if (!second)
+        head[BASELINE] = head[TOTAL];
+    return second;
 }
 
 static void seal(int32_t *head) {

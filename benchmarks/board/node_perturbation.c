@@ -1,7 +1,9 @@
 #include "kernels.h"
 
 int32_t begin(int32_t *head, uint16_t *mem) {
-    if (open_trial(head) > 0) {
+    int32_t sign = open_trial(head);
+    rest(head, mem);
+    if (sign > 0) {
         int32_t *e = head + head[ELIGIBILITY_AT];
         int32_t n = head[N_WEIGHTS];
         for (int32_t k = 0; k < n; k++)
@@ -37,20 +39,15 @@ static void accumulate(int32_t *head, const uint16_t *mem) {
     }
 }
 
-int32_t act(int32_t *head, uint16_t *mem, uint16_t *x, uint16_t *u) {
-    int32_t sign = head[SIGN];
-    if (sign) {
-        uint16_t *word = mem + head[SIGNS_AT];
-        const layer_t *layer = layers(head);
-        int32_t n_layers = head[N_LAYERS];
-        for (int32_t k = 0; k < n_layers; k++, layer++)
-            for (int32_t i = 0; i < layer->n_out; i += 16)
-                *word++ = draw(head + PERTURBATION);
+// Under EACH_STEP: 2**-TRACE_SHIFT of every eligibility goes, rounded away from zero.
+static void fade(int32_t *head) {
+    int32_t *e = head + head[ELIGIBILITY_AT];
+    int32_t n = head[N_WEIGHTS], shift = head[TRACE_SHIFT], below = (1 << shift) - 1, limit = (1 << 30) - (1 << 15);
+    for (int32_t k = 0; k < n; k++) {
+        int32_t v = e[k];
+        v -= (v > 0 ? v + below : v) >> shift;
+        e[k] = v > limit ? limit : v < -limit ? -limit : v;
     }
-    step(head, mem, x, u, sign * head[AMPLITUDE]);
-    if (sign)
-        accumulate(head, mem);
-    return 0;
 }
 
 static int32_t largest(const int32_t *e, int32_t n) {
@@ -80,29 +77,54 @@ static int32_t move_along_eligibility(int32_t *head, int16_t *w, const int32_t *
     return r;
 }
 
-int32_t end(int32_t *head, uint16_t *mem) {
-    if (close_trial(head)) {
-        int32_t *e = head + head[ELIGIBILITY_AT];
-        int16_t *w = (int16_t *)mem + head[WEIGHTS_AT];
-        int32_t s = magnitude_shift(magnitude(head[DELTA]), 1 << 15);
-        int32_t q = head[SIGN] * to_zero(head[DELTA], s) * head[RATE];
-        int32_t q_shift = magnitude_shift(magnitude(q), 1 << 14);
-        int32_t e_shift = magnitude_shift(largest(e, head[N_WEIGHTS]), 1 << 15);
-        int32_t base = head[RATE_SHIFT] - s - q_shift - e_shift + (head[ESTIMATOR] == TWO_SIDED ? 2 : 0);
-        int32_t r = threshold(head);
+static void learn(int32_t *head, uint16_t *mem) {
+    int32_t *e = head + head[ELIGIBILITY_AT];
+    int16_t *w = (int16_t *)mem + head[WEIGHTS_AT];
+    int32_t s = magnitude_shift(magnitude(head[DELTA]), 1 << 15);
+    int32_t q = head[SIGN] * to_zero(head[DELTA], s) * head[RATE];
+    int32_t q_shift = magnitude_shift(magnitude(q), 1 << 14);
+    int32_t e_shift = magnitude_shift(largest(e, head[N_WEIGHTS]), 1 << 15);
+    int32_t base = head[RATE_SHIFT] - s - q_shift - e_shift + (head[ESTIMATOR] == TWO_SIDED ? 2 : 0);
+    int32_t r = threshold(head);
+    const layer_t *layer = layers(head);
+    int32_t n_layers = head[N_LAYERS];
+    q = to_zero(q, q_shift);
+    for (int32_t k = 0; k < n_layers; k++, layer++) {
+        int32_t n = (layer->n_in + 1) * layer->n_out, shift = base + layer->input_frac, rate = q;
+        if (shift > 29) {
+            rate = round_by(q, shift - 29, threshold(head));
+            shift = 29;
+        }
+        r = move_along_eligibility(head, w, e, n, e_shift, rate, shift, r);
+        e += n;
+        w += n;
+    }
+}
+
+int32_t act(int32_t *head, uint16_t *mem, uint16_t *x, uint16_t *u) {
+    int32_t sign = head[SIGN];
+    if (sense(head, mem, x))
+        learn(head, mem);
+    if (sign) {
+        uint16_t *word = mem + head[SIGNS_AT];
         const layer_t *layer = layers(head);
         int32_t n_layers = head[N_LAYERS];
-        q = to_zero(q, q_shift);
-        for (int32_t k = 0; k < n_layers; k++, layer++) {
-            int32_t n = (layer->n_in + 1) * layer->n_out, shift = base + layer->input_frac, rate = q;
-            if (shift > 29) {
-                rate = round_by(q, shift - 29, threshold(head));
-                shift = 29;
-            }
-            r = move_along_eligibility(head, w, e, n, e_shift, rate, shift, r);
-            e += n;
-            w += n;
-        }
+        for (int32_t k = 0; k < n_layers; k++, layer++)
+            for (int32_t i = 0; i < layer->n_out; i += 16)
+                *word++ = draw(head + PERTURBATION);
+    }
+    actuate(head, forward_words(head, mem, sign * head[AMPLITUDE]), u);
+    if (sign) {
+        if (head[ESTIMATOR] == EACH_STEP)
+            fade(head);
+        accumulate(head, mem);
+    }
+    return 0;
+}
+
+int32_t end(int32_t *head, uint16_t *mem) {
+    if (close_trial(head)) {
+        learn(head, mem);
         head[CHECK] = fold_words(head[CHECK], mem + head[WEIGHTS_AT], head[N_WEIGHTS]);
     }
     seal(head);

@@ -37,13 +37,15 @@ static int32_t rounded_step(int32_t *head, int32_t shift, int32_t r) {
 
 int32_t begin(int32_t *head, uint16_t *mem) {
     int32_t sign = open_trial(head);
+    rest(head, mem);
     if (sign)
         move_along_signs(head, mem, sign * head[AMPLITUDE], WORD_MAX);
     return 0;
 }
 
 int32_t act(int32_t *head, uint16_t *mem, uint16_t *x, uint16_t *u) {
-    step(head, mem, x, u, 0);
+    sense(head, mem, x);
+    actuate(head, forward_words(head, mem, 0), u);
     return 0;
 }
 

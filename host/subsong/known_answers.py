@@ -199,7 +199,10 @@ def _others(rule: str) -> tuple[KnownLearner, ...]:
     def kinds(*wanted: str) -> tuple[str, ...]:
         return tuple(kind if kind in allowed else allowed[0] for kind in wanted)
 
-    base = KnownLearner(rule, first, (3, 4, 2), kinds("tanh", "identity"), _LONG, recurrent=(True, False), seed=18)
+    own = {BY_NAME[rule].strength: 1 << 13} if BY_NAME[rule].strength else {}  # of what answers.Learner draws
+    base = KnownLearner(
+        rule, first, (3, 4, 2), kinds("tanh", "identity"), _LONG, recurrent=(True, False), options=own, seed=18
+    )
     return (
         base,
         *(

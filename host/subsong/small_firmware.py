@@ -14,7 +14,7 @@ from functools import cache
 from importlib import resources
 from string import ascii_lowercase, ascii_uppercase
 
-from subsong.block import Block
+from subsong.bridge import LearnerBlock
 from subsong.compiler import Compiled, compile_kernels
 from subsong.compiler.settled import Settled
 from subsong.errors import BoardError, FirmwareError
@@ -77,7 +77,7 @@ def require_version(port: str, version: str) -> None:
         )
 
 
-def require_fit(port: str, board: str, block: Block) -> None:
+def require_fit(port: str, board: str, block: LearnerBlock) -> None:
     """Raise BoardError, before anything is sent, where a board that takes the small firmware cannot learn this.
 
     Args:
@@ -132,14 +132,12 @@ def build_small(profile: Profile) -> Firmware:
 
 
 def constants(compiled: Mapping[str, Compiled]) -> dict[str, int]:
-    """Return the constants that board.py imports, and the three sizes that only the host knows."""
+    """Return the constants that board.py imports, and the two sizes that only the host knows."""
     known = {name: value for name, value in vars(words).items() if isinstance(value, int)}
     # The guard takes the learner's place while it looks at a block, and the task's beginning before a trial's.
     names = (*RULES, "guard", "tasks")
     learner = [kernel.code for name in names for kernel in compiled[name].kernels]
-    command = next(kernel.code for kernel in compiled["link"].kernels if kernel.name == "command")
-    sizes = {"ARENA_BYTES": ARENA_BYTES, "LEARNER_BYTES": max(map(len, learner)), "COMMAND_BYTES": len(command)}
-    return known | sizes
+    return known | {"ARENA_BYTES": ARENA_BYTES, "LEARNER_BYTES": max(map(len, learner))}
 
 
 def session_image() -> bytes:

@@ -1,7 +1,7 @@
 """Known answers for the small firmware, which has no room to try them itself: deploy plays them over the link.
 
-A few trials of both rules and every activation, with words and costs at their limits among them; after each trial the
-whole state must equal what CPython computes.
+A few trials of both rules and every activation, of layers that hear themselves, with words and costs at their limits
+among them; after each trial the whole state must equal what CPython computes.
 """
 
 from subsong.block import build_block
@@ -16,17 +16,18 @@ STEPS = (
     (0, (-32768, 32767)), (1 << 28, (1, -1)), (-12345, (-16384, 29127)), (65535, (32767, -32767)),
 )  # fmt: skip
 NETWORKS = (
-    ("weight_perturbation", "two_sided", '"hard_tanh", "identity"'),
-    ("node_perturbation", "running_baseline", '"tanh", "logistic"'),
+    ("weight_perturbation", "two_sided", '"hard_tanh", "identity"', "true, true"),
+    ("node_perturbation", "running_baseline", '"tanh", "logistic"', "true, false"),
 )
 
 
-def _experiment(rule: str, estimator: str, activations: str) -> str:
+def _experiment(rule: str, estimator: str, activations: str, recurrent: str) -> str:
     return f"""
 seed = 7
 [network]
 layers = [2, 3, 2]
 activations = [{activations}]
+recurrent = [{recurrent}]
 init = 3.0
 [learner]
 rule = "{rule}"
@@ -55,8 +56,8 @@ def prove_small(port: Port) -> None:
     bridge = Bridge(port)
     bridge.hello()
     with bridge:
-        for rule, estimator, activations in NETWORKS:
-            block = build_block(parse_experiment(_experiment(rule, estimator, activations), rule))
+        for rule, *network in NETWORKS:
+            block = build_block(parse_experiment(_experiment(rule, *network), rule))
             bridge.open(block, frames.MAX_DEADMAN_MS // 100)
             local = LocalLearner(block.rule, block.head, block.mem, "cpython")
             for trial in range(TRIALS):

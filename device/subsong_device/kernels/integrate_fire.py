@@ -127,12 +127,15 @@ def tick(head: ptr32, mem: ptr16, amount: int) -> int:
         n_in = head[layer + N_IN]
         n_out = head[layer + N_OUT]
         recall(head, mem, layer, signal)
-        if head[layer + ACTIVATION] == INTEGRATE_FIRE:
-            weight = drives(head, mem, layer, signal, weight, sign, amount)
+        kind = head[layer + ACTIVATION]
+        force = amount
+        if kind != INTEGRATE_FIRE:
+            force = 0
+        weight = drives(head, mem, layer, signal, weight, sign, force)
+        if kind == INTEGRATE_FIRE:
             fire(head, mem, signal + n_in, unit, n_out)
         else:
-            weight = drives(head, mem, layer, signal, weight, sign, 0)
-            activate(mem, head[TABLE_AT], head[layer + ACTIVATION], signal + n_in, n_out)
+            activate(mem, head[TABLE_AT], kind, signal + n_in, n_out)
         sign += (n_out + 15) >> 4
         unit += SPIKING_WORDS * n_out
         signal += n_in

@@ -24,7 +24,6 @@ from subsong_device.small.words import (
     BLOCK,
     CHECKSUM,
     CHUNK,
-    COMMAND_BYTES,
     COST_SEEN,
     COUNT,
     DEADMAN,
@@ -74,9 +73,26 @@ from subsong_device.small.words import (
     WRITE,
 )
 
-# What must be in one piece, while the heap is: head, mem and task, one behind the other; the learner's kernel.
+# What must be in one piece, while the heap is: head, mem and task, one behind the other; the learner's kernel. All else
+# that stays is beside them, so that the kernel of commands, which is long and comes last, finds the rest in one piece.
 arena = bytearray(ARENA_BYTES)
 learner = bytearray(LEARNER_BYTES)
+rx = bytearray(LONGEST + 1)
+tx = bytearray(LONGEST + 1)
+came = bytearray(LONGEST + 1)
+
+
+def load(name, into=None):
+    """Return a file's bytes, in a buffer that is long enough or in a new one."""
+    into = into or bytearray(os.size(name))
+    file = open(name, "rb")
+    file.readinto(into)
+    file.close()
+    return into
+
+
+places = array("i", (0, 0, 0, 0))  # what act takes: head, mem, sensor words, actuator words
+s = array("i", load("_session"))
 
 
 def do(action):
@@ -205,10 +221,6 @@ def serve(wait):
             return
 
 
-# Command's place, too: once the longest functions are compiled, and before the heap is in pieces.
-kernels = [bytearray(COMMAND_BYTES)]  # command, take, make_frame, task_sense, task_cost
-
-
 def part(region, offset, at):
     """Put a part of a region where DATA (at 6) or T_SNAP (at 14) has it."""
     s[REGION] = region
@@ -222,8 +234,8 @@ def part(region, offset, at):
 def main():
     """Serve the link until the host closes it or falls silent; Ctrl-C is off meanwhile. Once after a restart."""
     global arena, learner
-    load("_command", kernels[0])
-    for name in ("_take", "_make_frame", "_task_sense", "_task_cost"):
+    # The largest first, while the heap is in one piece.
+    for name in ("_command", "_take", "_make_frame", "_task_sense", "_task_cost"):
         kernels.append(load(name))
     s[ARENA_WORD] = len(arena)
     places[0] = address(arena)
@@ -262,15 +274,6 @@ def send(row):
     return wire
 
 
-def load(name, into=None):
-    """Return a file's bytes, in a buffer that is long enough or in a new one."""
-    into = into or bytearray(os.size(name))
-    file = open(name, "rb")
-    file.readinto(into)
-    file.close()
-    return into
-
-
 @micropython.asm_thumb
 def call(r0, r1, r2, r3):
     """Call code (r0, a buffer) with three arguments: numbers, or buffers as their addresses."""
@@ -300,10 +303,7 @@ def address(r0):
     """Return a buffer's address; not that of a bytes object, whose words are elsewhere."""
 
 
-places = array("i", (0, 0, 0, 0))  # what act takes: head, mem, sensor words, actuator words
-s = array("i", load("_session"))
-rx = bytearray(LONGEST + 1)
-tx = bytearray(LONGEST + 1)
-came = bytearray(LONGEST + 1)
+kernels = []  # command, take, make_frame, task_sense, task_cost
+
 reply = b""
 heard = ticks_ms()

@@ -107,6 +107,7 @@ def check_block(head: ptr32, s: ptr32) -> int:
             if i == BIAS_SHIFT:
                 most = NO_BIAS
             bad = outside(head[at + i], 0, most, bad, at + i)
+        bad = outside(head[at + PRODUCT_SHIFT], 0, head[at + INPUT_FRAC], bad, at + PRODUCT_SHIFT)
         if bad < 0:
             n_weights += (n_in + 1) * n_out
             n_signals += own + n_out

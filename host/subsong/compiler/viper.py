@@ -193,7 +193,7 @@ def _hottest(function: ast.FunctionDef) -> list[str]:
 class _Rewrite(ast.NodeTransformer):
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
         self.generic_visit(node)
-        if isinstance(node.slice, ast.Name):
+        if isinstance(node.slice, ast.Name | ast.Subscript):
             node.slice = ast.BinOp(node.slice, ast.Add(), ast.Constant(0))
         return node
 

@@ -375,7 +375,10 @@ class _Induction:
             effect = Effect(added, None if written is None else meet(written, left), may, must, left)
             whole = sequence(self.state, content.effect, effect, content.region)
             s.contents[name] = fresh(content.region, (0, 0))._replace(
-                base=content.base, effect=whole, token=content.token, outside=outside_of(s, content, may, left if must == may else None)
+                base=content.base,
+                effect=whole,
+                token=content.token,
+                outside=outside_of(s, content, may, left if must == may else None),
             )
 
     def _left(self, head: Head, name: str) -> Interval:

@@ -102,7 +102,11 @@ def _short(machine: Interpreter, loop: Turns, state: State, n: int) -> list[Stat
     before = state.copy()
     after = _one_by_one(loop, state, 0, n)
     read = all(s.loads != before.loads and s.contents.keys() == before.contents.keys() for s in after)
-    if n > 1 and read and all(s.contents[name].version == c.version for s in after for name, c in before.contents.items()):
+    if (
+        n > 1
+        and read
+        and all(s.contents[name].version == c.version for s in after for name, c in before.contents.items())
+    ):
         induced = induce(machine, loop, before.copy())
         if any(induced.contents[name].bound is not c.bound for name, c in before.contents.items()):
             return [induced]

@@ -273,7 +273,8 @@ def _times(v: Value, f: Form) -> tuple[int, int]:
 def merge(states: Sequence[State], keys: frozenset[str], most: int) -> list[State]:
     """Join states that agree on the integers in `keys`; where more than `most` remain, give up keys, oldest first.
 
-    The last key may keep twice as many apart."""
+    The last key may keep twice as many apart.
+    """
     if len(states) < 2:
         return list(states)
     names = [name for name in states[0].locals if name in keys]

@@ -1,0 +1,121 @@
+"""Loops that watch the integer learner. Not imported: laws.integers joins them to a rule's kernels and compiles both.
+
+`task_trial` is subsong_sim.loops's: the order of calls is the firmware's own. The imports below are for readers and
+linters: joined, the names are the chosen rule's.
+"""
+
+import numpy as np
+
+from subsong_device.layout import (
+    COST_LIMIT,
+    LETTERS_IMAGES,
+    TASK_INPUTS,
+    TASK_NEXT,
+    TASK_OUTPUTS,
+    TEACHER_DATA,
+    TOTAL,
+    WEIGHTS_AT,
+)
+from subsong_sim.loops import costs_none, task_trial, xs_none
+
+
+def teacher_distance(head, mem, task):
+    """Return |w - w*|**2, squared weight LSBs, without the bias words: mem and task as in subsong_sim.loops."""
+    n = task[TASK_INPUTS]
+    m = task[TASK_OUTPUTS]
+    at = head[WEIGHTS_AT]
+    teacher = TEACHER_DATA + m
+    total = 0.0
+    for i in range(m):
+        for j in range(n):
+            w = np.float64(np.int16(mem[at + i * (n + 1) + j]))
+            d = w - np.float64(np.int16(task[teacher + i * n + j]))
+            total += d * d
+    return total
+
+
+def teacher_curve(head, mem, task, x, u, pair, distances):
+    """Learn a linear teacher; write the distance before the first and after every update.
+
+    Args:
+        head, mem, task, x, u: kernel buffers.
+        pair: trials of an update.
+        distances: float64[updates + 1]; written.
+    """
+    xs = xs_none()
+    costs = costs_none()
+    for t in range(distances.size):
+        if t > 0:
+            for _k in range(pair):
+                task_trial(head, mem, task, x, u, 1, 0, xs, xs, costs)
+        distances[t] = teacher_distance(head, mem, task)
+    return 0
+
+
+def unperturbed_curve(head, mem, task, x, u, steps, totals):
+    """Learn against unperturbed trials; write each one's total, of the weights before each update.
+
+    Args:
+        head, mem, task, x, u: kernel buffers.
+        steps: of a trial.
+        totals: float64[updates]; written, counts.
+    """
+    xs = xs_none()
+    costs = costs_none()
+    for t in range(totals.size):
+        task_trial(head, mem, task, x, u, steps, 0, xs, xs, costs)
+        totals[t] = head[TOTAL]
+        task_trial(head, mem, task, x, u, steps, 0, xs, xs, costs)
+    return 0
+
+
+def until(head, mem, task, x, u, steps, trials, every, look_steps, episodes, stop):
+    """Learn until an evaluation is good enough.
+
+    Args:
+        head, mem, task, x, u: kernel buffers.
+        steps: of a trial that learns.
+        trials: at most so many.
+        every: trials between evaluations.
+        look_steps: steps of an evaluation trial.
+        episodes: such trials, which an evaluation sums up.
+        stop: float, counts of that sum.
+
+    Returns:
+        (trials run, sum of the last evaluation).
+    """
+    xs = xs_none()
+    costs = costs_none()
+    total = np.float64(COST_LIMIT) * episodes
+    done = 0
+    while done < trials:
+        for _k in range(every):
+            task_trial(head, mem, task, x, u, steps, 0, xs, xs, costs)
+        done += every
+        total = 0.0
+        for _k in range(episodes):
+            task_trial(head, mem, task, x, u, look_steps, 1, xs, xs, costs)
+            total += head[TOTAL]
+        if total <= stop:
+            break
+    return done, total
+
+
+def letters_right(head, mem, task, x, u):
+    """Return how many of all images the unperturbed network classifies rightly."""
+    xs = xs_none()
+    costs = costs_none()
+    right = 0
+    # The first evaluation begins with image 0, and each goes a stride further.
+    letter = 0
+    for _k in range(LETTERS_IMAGES):
+        task_trial(head, mem, task, x, u, 0, 1, xs, xs, costs)
+        letter = task[TASK_NEXT] // 11034
+        task_trial(head, mem, task, x, u, 1, 1, xs, xs, costs)
+        best = 0
+        for i in range(1, 4):
+            if np.int16(u[i]) > np.int16(u[best]):
+                best = i
+        if best == letter:
+            right += 1
+    return right
