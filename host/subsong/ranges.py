@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING
 
 from subsong.block import build_block
 from subsong.experiment import Experiment, parse_experiment
+from subsong.rules import TABLE, Rule
 from subsong_device.frames import RULES
 
 if TYPE_CHECKING:
     from subsong_sim.ranges import Proof
 
-# Rule, estimator, layers, activations, weight_frac, amplitude, rate, rate_shift, baseline_shift, plant.
-_EXTREMES = (
-    ("weight_perturbation", "two_sided", [2, 17, 1], ["tanh", "identity"], 8, 16.0, 16383, 29, 1, "xor"),
-    ("weight_perturbation", "running_baseline", [127, 1], ["hard_tanh"], 14, 0.25, 16383, 0, 15, ""),
-    ("weight_perturbation", "unperturbed_trial", [1, 1], ["logistic"], 11, 2.0, 1, 29, 1, ""),
-    ("node_perturbation", "two_sided", [2, 3, 1], ["tanh", "identity"], 8, 4.0, 16383, 29, 1, "xor"),
-    ("node_perturbation", "running_baseline", [127, 1], ["hard_tanh"], 14, 4.0, 16383, 0, 15, ""),
-    ("node_perturbation", "unperturbed_trial", [1, 1], ["identity"], 11, 4.0, 1, 29, 1, ""),
+# At either end: layers, weight_frac, rate, rate_shift, baseline_shift.
+_ENDS = (
+    ([1, 1], 8, 1, 29, 1),
+    ([3, 17, 2], 14, 16383, 0, 15),
 )
 _TEXT = """
 [network]
@@ -28,27 +25,25 @@ activations = {activations}
 weight_frac = {weight_frac}
 [learner]
 rule = "{rule}"
-estimator = "{estimator}"
-amplitude = {amplitude}
-rate = {rate}
-rate_shift = {rate_shift}
-baseline_shift = {baseline_shift}
+{learner}
 [plant]
 {plant}
 [run]
 trials = 1
-steps = 16384
+steps = {steps}
 """
-_NAMES = (
-    "rule",
-    "estimator",
-    "layers",
-    "activations",
-    "weight_frac",
-    "amplitude",
-    "rate",
-    "rate_shift",
-    "baseline_shift",
+# A task, its layers, the last activation, the steps of a trial; the task's own keys.
+_TASKS = (
+    ("xor", [2, 1], "identity", 4096, "hold = 1024"),
+    ("parity", [8, 1], "logistic", 256, ""),
+    ("linear_teacher", [127, 2], "identity", 16384, "deviation = 1.0\nnoise = 4.0"),
+    ("linear_teacher", [1, 1], "identity", 1, 'inputs = "signs"\ncost_shift = 16'),
+    ("letters", [49, 4], "logistic", 1, "cost_shift = 0"),
+    ("extended", [5, 3], "identity", 64, "cost_shift = 0"),
+    ("lqr", [8, 8], "identity", 1, "growth = 0.12\nq = 1.0\nnoise = 31.0\nstart = 31.0"),
+    ("delayed_match", [2, 1], "identity", 8, "cue_steps = 5\ndelay_steps = 0\nprobe_steps = 3\ncost_shift = 0"),
+    ("sequence", [3, 2], "identity", 60, "cue_steps = 10\nlength = 50\ncost_shift = 0"),
+    ("song", [30, 2], "identity", 1, ""),
 )
 
 
@@ -61,21 +56,62 @@ def prove_experiment(experiment: Experiment) -> "Proof":
     from subsong_sim.ranges import require_ranges
 
     block = build_block(experiment)
-    return require_ranges(block.rule, block.head, block.mem, block.task, experiment.run.steps)
+    run = experiment.run
+    return require_ranges(block.rule, block.head, block.mem, block.task, run.steps, run.evaluate_steps)
 
 
 def extremes() -> list[Experiment]:
-    """Return experiments that between them stand at the ends of what the experiment file admits."""
+    """Return experiments that between them stand at the ends of what the experiment file admits.
+
+    Every rule with every estimator that it takes, at both ends of its numbers; every kind of task.
+    """
     found = []
-    for *values, task in _EXTREMES:
-        plant = f'kind = "task"\nname = "{task}"' if task else 'kind = "gymnasium"\nid = "None-v0"'
-        words = {name: _toml(value) for name, value in zip(_NAMES, values, strict=True)}
-        found.append(parse_experiment(_TEXT.format(plant=plant, **words), "extremes"))
+    for rule in TABLE:
+        for number, estimator in enumerate(rule.estimators):
+            # Of several estimators one is at one end, the next at the other.
+            ends = (0, 1) if len(rule.estimators) == 1 else (number & 1,)
+            found += [extreme(rule, estimator, end) for end in ends]
+    for name, layers, activation, steps, keys in _TASKS:
+        plant = f'kind = "task"\nname = "{name}"\n{keys}'
+        found.append(_parsed("keep_if_better", "amplitude = 1.0", layers, [activation], 11, plant, steps))
     return found
 
 
+def extreme(rule: Rule, estimator: str, end: int) -> Experiment:
+    """Return an experiment of a rule at the low end, 0, or the high one, 1, of its numbers, for any plant."""
+    layers, weight_frac, rate, rate_shift, baseline_shift = _ENDS[end]
+    given: dict[str, object] = {"estimator": estimator, "baseline_shift": baseline_shift}
+    if rule.perturbs:
+        given["amplitude"] = (1, rule.amplitude)[end] / 2 ** rule.amplitude_frac(weight_frac)
+    if rule.rated:
+        given |= {"rate": rate, "rate_shift": rate_shift}
+    for key, option in rule.options:
+        value = (option.low, option.high)[end]
+        given[key] = option.choices[value - option.low] if option.choices else value
+    first = "integrate_fire" if rule.spiking else rule.activations[-1]
+    activations = [first, rule.activations[0]][: len(layers) - 1]
+    plant = 'kind = "gymnasium"\nid = "None-v0"'
+    learner = "\n".join(f"{key} = {_toml(value)}" for key, value in given.items())
+    return _parsed(rule.name, learner, layers, activations, weight_frac, plant, rule.most_steps)
+
+
+def _parsed(
+    rule: str, learner: str, layers: list[int], activations: list[str], weight_frac: int, plant: str, steps: int
+) -> Experiment:
+    text = _TEXT.format(
+        rule=rule,
+        learner=learner,
+        layers=layers,
+        activations=_toml(activations),
+        weight_frac=weight_frac,
+        plant=plant,
+        steps=steps,
+    )
+    return parse_experiment(text, "extremes")
+
+
 def _toml(value: object) -> str:
-    return str(value).replace("'", '"')
+    return f'"{value}"' if isinstance(value, str) else str(value).replace("'", '"')
 
 
 _proved: set[str] = set()  # in this process, whatever becomes of the cache
@@ -107,7 +143,7 @@ def _digest() -> str:
     """Return a hash of all that a proof depends on: the kernels, the checker, the experiments."""
     from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, TASK_KERNELS, gather
 
-    parts = [repr(_EXTREMES), _TEXT]
+    parts = [repr((_ENDS, _TASKS, TABLE)), _TEXT]
     modules = [(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS) for rule in RULES]
     for module, called in (*modules, (f"{PACKAGE}.tasks", TASK_KERNELS)):
         source = gather(module, called)

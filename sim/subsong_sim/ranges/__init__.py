@@ -46,6 +46,7 @@ def prove(
     mem: bytes,
     task: bytes = b"",
     steps: int = MAX_STEPS,
+    evaluate_steps: int = 0,
     learner: Source | None = None,
     tasks: Source | None = None,
 ) -> Proof:
@@ -57,6 +58,7 @@ def prove(
         mem: little-endian uint16 words.
         task: little-endian uint16 words; none for a plant.
         steps: of a trial, at most.
+        evaluate_steps: of an evaluation, at most; 0: as many.
         learner: its kernels, where they are not the firmware's.
         tasks: the task's kernels, likewise.
 
@@ -65,7 +67,7 @@ def prove(
     """
     if rule not in RULES:
         raise EngineError(f"rule {rule!r}: choose one of {', '.join(RULES)}")
-    block = Block(rule, head, mem, steps)
+    block = Block(rule, head, mem, steps, evaluate_steps)
     violations = block.begins_well()
     seen: dict[Place, Interval] = {}
     if block.sizes:
@@ -84,13 +86,15 @@ def check_ranges(rule: str, head: bytes, mem: bytes, task: bytes = b"", steps: i
     return prove(rule, head, mem, task, steps).violations
 
 
-def require_ranges(rule: str, head: bytes, mem: bytes, task: bytes = b"", steps: int = MAX_STEPS) -> Proof:
+def require_ranges(
+    rule: str, head: bytes, mem: bytes, task: bytes = b"", steps: int = MAX_STEPS, evaluate_steps: int = 0
+) -> Proof:
     """Prove, or raise.
 
     Raises:
         EngineError: lists every expression that is not proved to fit.
     """
-    proof = prove(rule, head, mem, task, steps)
+    proof = prove(rule, head, mem, task, steps, evaluate_steps)
     if proof.violations:
         listed = "\n".join(f"  {v}" for v in proof.violations)
         raise EngineError(f"not proved to stay within 32 bits (see docs/ranges.md):\n{listed}")

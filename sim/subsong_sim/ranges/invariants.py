@@ -60,10 +60,11 @@ class Block:
         head: little-endian int32 words.
         mem: little-endian uint16 words.
         steps: of a trial, at most.
+        evaluate_steps: of an evaluation, at most; 0: as many.
     """
 
-    def __init__(self, rule: str, head: bytes, mem: bytes, steps: int) -> None:
-        self.rule, self.steps = rule, steps
+    def __init__(self, rule: str, head: bytes, mem: bytes, steps: int, evaluate_steps: int = 0) -> None:
+        self.rule, self.steps, self.evaluate_steps = rule, steps, evaluate_steps or steps
         self.own = RULES[rule]
         # int32 of head a weight, bits of mem a unit, words of mem a unit, words of mem a weight.
         number = frames.RULES.index(rule)
@@ -98,7 +99,7 @@ class Block:
         return {
             "COST": COST,
             "EVALUATE": BIT,
-            "STEPS": (0, self.steps),
+            "STEPS": (0, max(self.steps, self.evaluate_steps)),
             "TOTAL": COST,
             "BASELINE": COST,
             "CHECK": (0, 2**28 - 1),

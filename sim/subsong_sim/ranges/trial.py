@@ -20,9 +20,11 @@ def prove_learner(source: Source, block: Block) -> Interpreter:
     """Run every kind of trial on intervals; the machine that did it holds what was found."""
     memory = block.memory()
     machine = Interpreter(source, memory, block.words, run_loop)
-    for number, case in enumerate(block.cases()):
+    for case in block.cases():
         state = _begin_anew(_call(machine, "begin", ("head", "mem"), block.state(memory, case)))
-        state = _steps(machine, block, state, number)
+        # Trials that differ in STARTED alone begin with the same guess.
+        steps, number = block.evaluate_steps if case.evaluate else block.steps, 2 * case.evaluate + case.phase
+        state = _steps(machine, state, steps, number)
         _observe(state)
         state = _call(machine, "end", ("head", "mem"), state)
         _holds_again(machine, block, state)
@@ -47,9 +49,9 @@ def _observe(state: State) -> None:
     state.cells["head", layout.COST] = unknown(*COST)
 
 
-def _steps(machine: Interpreter, block: Block, state: State, number: int) -> State:
-    """Run up to so many steps of the trial of this number."""
-    n = unknown(0, block.steps)
+def _steps(machine: Interpreter, state: State, steps: int, number: int) -> State:
+    """Run up to so many steps of a trial of the kind of this number."""
+    n = unknown(0, steps)
 
     def turn(s: State, _k: Value) -> list[State]:
         _observe(s)
