@@ -239,6 +239,27 @@ def xor() -> Section:
     return Section(rows, [], curves)
 
 
+def bounds() -> Section:
+    """Return what the bounds of weights do to XOR 2-2-1: float64, without and with the words' bounds."""
+    task, seeds, updates = networks.xor_task(), 20 if QUICK else 100, 10_000 if QUICK else 100_000
+    cells = []
+    for rule in RULES:
+        eta = networks.mgd_rate(5.0, task, 2) if rule == "weight" else 1.0
+        for limit in (np.inf, 16.0, 8.0):
+            found = networks.train(
+                rule, task, 2, eta, seeds, updates, sigma=0.05, stop=0.04, look=10, in_turn=True, limit=limit,
+                first_seed=1,
+            ).updates  # fmt: skip
+            spent = np.where(found < 0, np.inf, found.astype(float))
+            part = share(int(np.isfinite(spent).sum()), seeds)
+            cells.append(
+                [TITLES[rule], f"{limit:g}" if limit < np.inf else "none", str(seeds), interval(part),
+                 interval(median(spent))]
+            )  # fmt: skip
+    headers = ["rule", "bound of weights", "seeds", "solved", "median updates, of all"]
+    return Section([], [(f"XOR 2-2-1 in float64, weights bounded; {updates:,} updates", headers, cells)], {})
+
+
 LQR = {
     "weight": tasks.Lqr("weight", 0.005, 100, 3.9, 12, ((2000, 4e-5), (1000, 1e-5))),
     "node": tasks.Lqr("node", 0.2, 100, 3.9, 12, ((1000, 1e-5), (3000, 3e-5), (3000, 1e-5))),
@@ -368,7 +389,7 @@ def criterion(case: criteria.Case) -> Section:
 
 
 SECTIONS: dict[str, Callable[[], Section]] = {
-    f.__name__: f for f in (decay, residual, scaling, extended, xor, regulator, letters, rounding)
+    f.__name__: f for f in (decay, residual, scaling, extended, xor, bounds, regulator, letters, rounding)
 }
 for _case in criteria.CASES:
     SECTIONS[f"{_case.rule}:{_case.example}"] = partial(criterion, _case)
