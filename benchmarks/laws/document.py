@@ -29,14 +29,18 @@ removes.
 """
 
 NOTES = {
-    "decay": """- Inputs of the linear teacher are sums of 64 coins, of kurtosis 2.97, clipped at four deviations: 1 - a at the optimum
+    "decay": """\
+- Inputs of the linear teacher are sums of 64 coins, of kurtosis 2.97, clipped at four deviations: 1 - a at the optimum
   is .3 % above that of normal inputs.""",
-    "extended": """- In the extended task the inputs span 50 of 100 directions. Node perturbation moves weights within them; weight
+    "extended": """\
+- In the extended task the inputs span 50 of 100 directions. Node perturbation moves weights within them; weight
   perturbation moves all, and along the other directions nothing brings them back; docs/arithmetic.md says what comes of
   it.""",
-    "xor": """- Patterns of XOR come in turn, in both columns (the published setting draws them). The shipped example, all patterns in
+    "xor": """\
+- Patterns of XOR come in turn, in both columns (the published setting draws them). The shipped example, all patterns in
   one two-sided trial, is below, under trials to the criterion.""",
-    "letters": """- The surrogate's float64 runs draw images at random; the board goes through all of them by a stride.""",
+    "letters": """\
+- The surrogate's float64 runs draw images at random; the board goes through all of them by a stride.""",
 }
 
 
@@ -45,7 +49,8 @@ def write(root: Path, done: dict[str, Section], command: str) -> None:
     images = root / "docs" / "images"
     rows = [row for section in done.values() for row in section.rows]
     parts = [INTRODUCTION, command, table(HEADERS, [row.cells() for row in rows])]
-    parts.append("\n".join(["Notes:", "", *(note for name, note in NOTES.items() if name in done)]) + "\n")
+    notes = [note for name, note in NOTES.items() if name in done]
+    parts.append("\n".join(["Notes:", "", *notes]) + "\n")
     for name, plot in PLOTS.items():
         if name in done:
             plot(images / f"laws-{name}.png", done[name].curves)
