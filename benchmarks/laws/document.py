@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from laws.rows import HEADERS, table
-from laws.sections import OUTPUTS, RULES, SIZES, TITLES, TRIALS, Section
+from laws.sections import OUTPUTS, RULES, SECTIONS, SIZES, TITLES, TRIALS, Section
 from laws.teacher import word_law
 
 INTRODUCTION = """# Laws
@@ -49,6 +49,9 @@ def write(root: Path, done: dict[str, Section], command: str) -> None:
     images = root / "docs" / "images"
     rows = [row for section in done.values() for row in section.rows]
     parts = [INTRODUCTION, command, table(HEADERS, [row.cells() for row in rows])]
+    missing = [name for name in SECTIONS if name not in done]
+    if missing:
+        parts.append(f"Not measured in this run, hence not here: {', '.join(missing)}.\n")
     notes = [note for name, note in NOTES.items() if name in done]
     parts.append("\n".join(["Notes:", "", *notes]) + "\n")
     for name, plot in PLOTS.items():
