@@ -84,8 +84,8 @@ def cases_of(rule: int) -> bytes:
     while at < len(data):
         fields = struct.unpack_from(answers.CASE, data, at)
         size = struct.calcsize(answers.CASE) + fields[2] * struct.calcsize(answers.TRIAL)
-        if fields[0] != answers.TASKS:
-            size += 2 * answers.SCALARS + layout.LAYER_WORDS * fields[1]
+        is_task = fields[0] == answers.TASKS
+        size += 2 * fields[4] if is_task else 2 * answers.SCALARS + layout.LAYER_WORDS * fields[1]
         if fields[0] == rule:
             parts.append(data[at : at + size])
         at += size
@@ -117,8 +117,14 @@ def reached(source: Source, called: tuple[str, ...]) -> set[str]:
     return found
 
 
-def mutants(source: Source, called: tuple[str, ...]) -> Iterator[tuple[str, types.SimpleNamespace]]:
-    """Yield what is wrong, and a module of kernels in int32 arithmetic with just that wrong."""
+def mutants(source: Source, called: tuple[str, ...], every: int) -> Iterator[tuple[str, types.SimpleNamespace]]:
+    """Yield what is wrong, and a module of kernels in int32 arithmetic with just that wrong.
+
+    Args:
+        source: the kernels.
+        called: those that a board calls.
+        every: of changed operators and numbers, one in so many; of lines left out, all.
+    """
     names = reached(source, called)
     tree = [copy.deepcopy(function) for name, function in source.functions.items() if name in names]
     for function in tree:
@@ -126,8 +132,12 @@ def mutants(source: Source, called: tuple[str, ...]) -> Iterator[tuple[str, type
             each.annotation = None
         function.returns = None
     sound = {function.name: _compiled(function) for function in tree}
+    number = 0
     for function in tree:
         for node, field, value, what in list(_changes(function)):
+            number += 1
+            if number % every and not what.startswith("without"):
+                continue
             before = getattr(node, field)
             setattr(node, field, value)
             scope: dict[str, Any] = {"int32": int32, "uint32": uint32, **source.constants}

@@ -275,12 +275,13 @@ def test_what_is_remembered_of_a_board_is_shown_without_opening_it() -> None:
 
 
 def test_what_is_learned_later_is_added(tmp_path: Path) -> None:
-    assert remember("a", tmp_path, micropython="1.25.0", tier=1)
-    assert remember("a", tmp_path, firmware="0.1.0", digest="abc")
-    known = recall("a", tmp_path)
+    folder = tmp_path / "known"
+    assert remember("a", folder, micropython="1.25.0", tier=1)
+    assert remember("a", folder, firmware="0.1.0", digest="abc")
+    known = recall("a", folder)
     assert known is not None and known.when
     assert replace(known, when="") == Known("", micropython="1.25.0", firmware="0.1.0", digest="abc", tier=1)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert [path.name for path in folder.iterdir()] == ["a.json"]
 
 
 def test_a_port_without_a_usb_number_is_remembered_by_its_name() -> None:

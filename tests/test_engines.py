@@ -131,6 +131,18 @@ def starts(draw: st.DrawFn, setup: Setup) -> dict[int, int]:
         # Near the ends of its period, whose length depends on the steps of node perturbation's trials.
         highest = 2 * setup.n_weights if setup.rule == "weight_perturbation" else 2**12
         head[layout.CODE_STEP] = draw(edge_or(0, highest - 1, highest // 2, (highest - 1) // 2))
+    tau, momentum_shift = setup.options.get("tau", 1), setup.options.get("momentum_shift", 0)
+    if (tau > 1 or momentum_shift) and draw(st.booleans()):
+        head[layout.WAITING] = draw(st.integers(0, tau - 1))
+        rng = random.Random(draw(st.integers(0, 2**32)))
+        at = (
+            layout.LAYERS_AT
+            + layout.LAYER_WORDS * len(setup.activations)
+            + BY_NAME[setup.rule].needs[0] * setup.n_weights
+        )
+        head |= {
+            at + k: rng.choice((-(2**28), -1, 0, 2**28, rng.randint(-(2**28), 2**28))) for k in range(setup.n_weights)
+        }
     return head
 
 
@@ -165,7 +177,7 @@ def test_engine_equals_the_oracle(engine: Engine, case: Case) -> None:
     assert_equal(case, oracle_engine(case), engine(case))
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(case=drawn_cases())
 def test_engine_equals_the_oracle_whatever_the_rule(engine_of_all_rules: Engine, case: Case) -> None:
     assert_equal(case, oracle_engine(case), engine_of_all_rules(case))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cases import FIRST
 from subsong.block import build_block
 from subsong.bridge import Bridge
 from subsong.deploy import leave_link
@@ -105,7 +106,7 @@ def assert_ctrl_c_works(port: Port) -> None:
 # ------------------------------------------------------------------------------------------------ learning
 
 
-@pytest.mark.parametrize("rule", frames.RULES)
+@pytest.mark.parametrize("rule", FIRST)
 def test_a_real_board_learns_what_this_computer_learns(port: Port, rule: str) -> None:
     launch(port)
     block = block_of(PLANT, rule)

@@ -30,6 +30,8 @@ MODULES = {
 # What is altered: the rules whose cases are many, the others having been made from their pieces. By number in the file.
 ALTERED = {**{n: MODULES[rule] for n, rule in enumerate(RULES[:2])}, answers.TASKS: MODULES["tasks"]}
 
+EVERY = 5  # of changed operators and numbers one in so many, for time
+
 
 def kernels(engine: str = "cpython") -> list[tuple[Any, Any]]:
     tasks = loader.load(*MODULES["tasks"], engine)
@@ -159,7 +161,7 @@ def survivors() -> tuple[set[str], int]:
     survived: dict[str, bool] = {}
     for rule, (name, called) in ALTERED.items():
         data = cases_of(rule)
-        for what, module in mutants(loader.gather(name, called), called):
+        for what, module in mutants(loader.gather(name, called), called, EVERY):
             # A board's kernels of one rule hold no more of a shared function than that rule reaches.
             if survived.get(what, True):
                 survived[what] = survives(data, module)

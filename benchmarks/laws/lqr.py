@@ -1,10 +1,9 @@
-"""The linear-quadratic regulator in float64: the exact optimum, the exact cost of any gain, and ARS as the reference.
+"""The linear-quadratic regulator in float64: the exact optimum, the exact cost of any gain, and both rules' learning.
 
 x' = A x + B u + w, w ~ N(0, I), u = K x, average cost <x Q x + u R u>, with A = [[1.01, .01, 0], [.01, 1.01, .01],
 [0, .01, 1.01]], B = I, Q = .001 I, R = I: slightly unstable at K = 0.
 
-Sources: Dean et al., "On the sample complexity of the linear quadratic regulator", Found. Comput. Math. 20 (2020);
-Mania, Guy & Recht, "Simple random search provides a competitive approach to reinforcement learning", 2018 (ARS-V1).
+Source: Dean et al., "On the sample complexity of the linear quadratic regulator", Found. Comput. Math. 20 (2020).
 """
 
 import numba
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laws.draws import normals, signs, stream
+from laws.formulas import Rule
 
 Floats = NDArray[np.float64]
 
@@ -39,52 +39,52 @@ def average_cost(gain: Floats) -> float:
     return float(np.trace((Q + gain.T @ R @ gain) @ covariance))
 
 
-def ars(
+def learn(
+    rule: Rule,
     seeds: int,
-    updates: int,
+    schedule: tuple[tuple[int, float], ...],
     *,
-    eta: float = 0.02,
-    sigma: float = 0.05,
-    directions: int = 4,
-    steps: int = 200,
-    decay: float = 1e9,
-    first_seed: int = 0,
-    every: int = 10,
+    sigma: float,
+    steps: int,
+    begin: float,
+    first_seed: int = 1,
 ) -> Floats:
-    """Return the gains on the way from K = 0, float64[seeds, updates // every + 1, 3, 3].
+    """Return the gains learned from K = 0, float64[seeds, 3, 3]: two-sided, random signs, a pair in the same noise.
 
-    Two-sided weight perturbation with random signs and common plant noise within a pair. An update is `directions`
-    pairs: K -= eta / (1 + t / decay) * mean of (C+ - C-) xi / (standard deviation of the costs), ARS-V1's step.
+    dK = -eta (C - b) e / sigma, C the mean cost of a step, e = xi, or the sum over t of xi x, the mean of both trials.
 
     Args:
+        rule: "node" (an actuator) or "weight" (a gain).
         seeds: runs.
-        updates: a run; each is 2 * directions * steps plant steps.
-        eta: step size.
-        sigma: perturbation of a gain.
-        directions: pairs an update.
-        steps: of a trial, from x = 0.
-        decay: updates after which the step size has halved.
+        schedule: updates and eta, one pair after the other.
+        sigma: of the perturbation.
+        steps: of a trial.
+        begin: standard deviation of the initial state.
         first_seed: of the runs.
-        every: how often a gain is kept.
     """
-    gains = np.zeros((seeds, updates // every + 1, 3, 3))
-    _ars(A, eta, sigma, directions, steps, decay, first_seed, every, updates, gains)
+    gains = np.zeros((seeds, 3, 3))
+    etas = np.concatenate([np.full(updates, eta) for updates, eta in schedule])
+    _learn(A, rule == "weight", etas, sigma, steps, begin, first_seed, gains)
     return gains
 
 
 @numba.njit
-def _rollout(a, gain, plant, steps):
-    """Return the mean cost of a trial from x = 0; the plant's noise is drawn from the state `plant`."""
-    x = np.zeros(3)
+def _trial(a, gain, plant, begin, steps, xi, amount, traces):
+    """Return the mean cost of a trial; the noise comes from the state `plant`, amount * xi[t] is added to u."""
+    x = np.empty(3)
     u = np.empty(3)
     w = np.empty(3)
+    normals(plant, x)
+    x *= begin
     total = 0.0
-    for _ in range(steps):
+    for t in range(steps):
         for i in range(3):
             u[i] = gain[i, 0] * x[0] + gain[i, 1] * x[1] + gain[i, 2] * x[2]
-            total += 0.001 * x[i] * x[i]
-        for i in range(3):
-            total += u[i] * u[i]
+            if amount != 0.0:
+                u[i] += amount * xi[3 * t + i]
+                for j in range(3):
+                    traces[i, j] += xi[3 * t + i] * x[j]
+            total += 0.001 * x[i] * x[i] + u[i] * u[i]
         normals(plant, w)
         for i in range(3):
             w[i] += a[i, 0] * x[0] + a[i, 1] * x[1] + a[i, 2] * x[2] + u[i]
@@ -93,23 +93,25 @@ def _rollout(a, gain, plant, steps):
 
 
 @numba.njit(parallel=True)
-def _ars(a, eta, sigma, directions, steps, decay, first_seed, every, updates, gains):
+def _learn(a, weight, etas, sigma, steps, begin, first_seed, gains):
     for run in numba.prange(gains.shape[0]):
         state = stream(first_seed + run, 5)
         plant = stream(first_seed + run, 6)
         again = plant.copy()
         k = np.zeros((3, 3))
-        xi = np.empty((directions, 9))
-        costs = np.empty((directions, 2))
-        for t in range(updates):
-            signs(state, xi.reshape(-1))
-            for d in range(directions):
-                shape = xi[d].reshape(3, 3)
-                again[0] = plant[0]
-                costs[d, 0] = _rollout(a, k + sigma * shape, plant, steps)
-                costs[d, 1] = _rollout(a, k - sigma * shape, again, steps)
-            spread = np.std(costs) + 1e-300
-            for d in range(directions):
-                k -= eta / (1.0 + t / decay) / directions * (costs[d, 0] - costs[d, 1]) / spread * xi[d].reshape(3, 3)
-            if (t + 1) % every == 0:
-                gains[run, (t + 1) // every] = k
+        xi = np.empty(9 if weight else 3 * steps)
+        e = np.empty((3, 3))
+        for t in range(etas.size):
+            signs(state, xi)
+            again[0] = plant[0]
+            e[:] = 0.0
+            if weight:
+                e[:] = xi.reshape(3, 3)
+                plus = _trial(a, k + sigma * e, plant, begin, steps, xi, 0.0, e)
+                minus = _trial(a, k - sigma * e, again, begin, steps, xi, 0.0, e)
+            else:
+                plus = _trial(a, k, plant, begin, steps, xi, sigma, e)
+                minus = _trial(a, k, again, begin, steps, xi, -sigma, e)
+                e *= 0.5
+            k -= etas[t] * (plus - minus) / (2.0 * sigma) * e
+        gains[run] = k

@@ -94,6 +94,7 @@ def train(
     look: int = 1,
     first_seed: int = 0,
     in_turn: bool = False,
+    limit: float = np.inf,
 ) -> Networks:
     """Train a batch of networks, seeds in parallel.
 
@@ -110,12 +111,13 @@ def train(
         look: every this many updates, and at the end.
         first_seed: of the runs.
         in_turn: patterns come one after the other, as on the board, and not at random.
+        limit: weights and biases are kept within +-limit.
     """
     patterns, targets = task
     reached = np.full(seeds, -1)
     mse, accuracy = np.empty(seeds), np.empty(seeds)
     _train(
-        rule == "weight", patterns, targets, hidden, eta, updates, sigma, init, stop, look, in_turn, first_seed,
+        rule == "weight", patterns, targets, hidden, eta, updates, sigma, init, stop, look, in_turn, limit, first_seed,
         reached, mse, accuracy,
     )  # fmt: skip
     return Networks(reached, mse, accuracy)
@@ -167,7 +169,7 @@ def _judge(w, patterns, targets, hidden, h, y):
 
 @numba.njit(parallel=True)
 def _train(
-    weight, patterns, targets, hidden, rate, updates, sigma, init, stop, look, in_turn, first_seed, reached, mse,
+    weight, patterns, targets, hidden, rate, updates, sigma, init, stop, look, in_turn, limit, first_seed, reached, mse,
     accuracy,
 ):  # fmt: skip
     n = patterns.shape[1]
@@ -207,6 +209,8 @@ def _train(
                         w[at + j] -= step * xi[hidden + i] * h[j]
                     w[at + hidden] -= step * xi[hidden + i]
                     at += hidden + 1
+            for k in range(w.size):
+                w[k] = min(max(w[k], -limit), limit)
             if stop > 0.0 and (t + 1) % look == 0:
                 if _judge(w, patterns, targets, hidden, h, y)[0] < stop:
                     reached[run] = t + 1

@@ -4,7 +4,7 @@ known_answers.bin holds set-ups and answers; what the kernels are fed is drawn h
 the same cases with this module (subsong.known_answers).
 
     tanh table      128 words: tanh of 1/16, 2/16, ...
-    then cases      CASE, and for a learner 25 words of head from ESTIMATOR on and 8 bytes a layer
+    then cases      CASE; for a learner its words of head from ESTIMATOR on and 8 bytes a layer, for a task its block
     each followed   by TRIAL, as often as it says
 """
 
@@ -23,19 +23,19 @@ from subsong_device.layout import (
     N_LAYERS,
     N_OUT,
     N_WEIGHTS,
-    PATTERNS,
     PHASE,
     RECURRENT,
     SYNAPSES_AT,
     TABLE_AT,
     TABLE_WORDS,
-    TASK_DATA,
+    TASK_INPUTS,
+    TASK_OUTPUTS,
 )
 from subsong_device.link import shared_buffer
 
 FILE = "known_answers.bin"
 # A learner's: rule, layers, trials, scale of its weights, words of head, words of mem, seed.
-# A table of patterns': TASKS, inputs, trials, error shift, outputs, patterns, seed; its trials' `evaluate` is 2 for the
+# A task's: TASKS, 0, trials, 0, words of its block, 0, seed; then its block. In its trials, `evaluate` is 2 for the
 # second of a pair.
 CASE = "<BBBbHHH"
 TRIAL = "<BBbbiI"  # evaluate, steps, scale of sensors (outputs), of costs, cost, answer
@@ -73,7 +73,8 @@ def play(data, load):
             kernels = load(0)[1] if rule == TASKS else load(rule)[0]
             loaded = rule
         if rule == TASKS:
-            player = Task(kernels, *fields[1:])
+            player = Task(kernels, data, at, fields[4], fields[6])
+            at += 2 * fields[4]
         else:
             player = Learner(kernels, data, at, *fields[1:])
             at += 2 * SCALARS + LAYER_WORDS * fields[1]
@@ -163,20 +164,18 @@ class Learner:
 
 
 class Task:
-    """An on-board task of a case."""
+    """An on-board task of a case; its block lies in data from `at` on."""
 
-    def __init__(self, kernels, n_in, _trials, error_shift, n_out, patterns, seed):
+    def __init__(self, kernels, data, at, n, seed):
         self._kernels = kernels
-        self._words = words = Words(seed)
-        n = TASK_DATA + patterns * (n_in + n_out)
-        self._task, self._task_bytes = guarded("H", n)
+        self._words = Words(seed)
+        self._task, self._task_bytes = task, view = guarded("H", n)
+        for i in range(2 * n):
+            view[i] = data[at + i]
         self._head, _ = guarded("i", LAYERS_AT)
-        words.fill(self._task, n, 0)
-        for i, word in enumerate((PATTERNS, n_in, n_out, error_shift, 0, 0, 0, 0, patterns)):
-            self._task[i] = word
-        self._x, self._x_bytes = guarded("H", n_in)
-        self._u, _ = guarded("H", n_out)
-        self._n_out = n_out
+        self._x, self._x_bytes = guarded("H", task[TASK_INPUTS])
+        self._n_out = task[TASK_OUTPUTS]
+        self._u, _ = guarded("H", self._n_out)
 
     def trial(self, evaluate, steps, u_scale, _cost_scale, _cost):
         """Play some steps; return a checksum over all that came."""

@@ -281,11 +281,11 @@ def _unknown_key(path: Path, model: type[BaseModel], kind: str) -> Problem:
         for name in _names(model, tuple(filter(None, table.split("."))), "gymnasium")
     }
     near = difflib.get_close_matches(key, names, 1)
-    if near:
-        hint = f"; did you mean {near[0]}?"
-    elif key in elsewhere:
+    if key in elsewhere:
         home = elsewhere[key]
         hint = f"; it belongs to {home if ' ' in home else f'[{home}]'}"
+    elif near:
+        hint = f"; did you mean {near[0]}?"
     else:
         hint = ""
     return Problem(path, f"unknown key{hint}", ", ".join(names))

@@ -105,19 +105,42 @@ steps = {min(max(trial.steps for trial in self.trials), BY_NAME[self.rule].most_
 
 @dataclass(frozen=True)
 class KnownTask:
-    """An on-board task's case."""
+    """An on-board task's case: its layers' ends, and its table [plant] of the experiment file."""
 
+    name: str
     n_in: int
     n_out: int
-    patterns: int
-    error_shift: int
     trials: tuple[KnownTrial, ...]
+    plant: str = ""
+    activation: str = "identity"
+    steps: int = 4
     seed: int = 1
+
+    def toml(self) -> str:
+        """Return the experiment file."""
+        return f"""
+seed = {self.seed}
+[network]
+layers = [{self.n_in}, {self.n_out}]
+activations = ["{self.activation}"]
+[learner]
+rule = "weight_perturbation"
+amplitude = 0.1
+rate = 1
+rate_shift = 1
+[plant]
+kind = "task"
+name = "{self.name}"
+{self.plant}
+[run]
+trials = 1
+steps = {self.steps}
+"""
 
     def setup(self) -> bytes:
         """Return the case's bytes before its trials."""
-        fields = (answers.TASKS, self.n_in, len(self.trials), self.error_shift, self.n_out, self.patterns, self.seed)
-        return struct.pack(answers.CASE, *fields)
+        block = build_block(parse_experiment(self.toml(), "known answers")).task
+        return struct.pack(answers.CASE, answers.TASKS, 0, len(self.trials), 0, len(block) // 2, 0, self.seed) + block
 
 
 _T = KnownTrial
@@ -237,6 +260,26 @@ def _spiking(rule: str) -> tuple[KnownLearner, ...]:
     )
 
 
+def _tasks() -> tuple[KnownTask, ...]:
+    """Return a case or two of every kind of task."""
+    pairs = (_T(steps=4), _T(evaluate=2, steps=4, x_scale=1), *_EVALUATIONS, _T(), _T(evaluate=2, x_scale=-3))
+    flips = tuple(_T(steps=3, x_scale=-n) for n in range(4))
+    spells = (_T(steps=7), _T(evaluate=2, steps=8), _T(evaluate=1, steps=12), _T(steps=9), _T(evaluate=2, steps=10))
+    return (
+        KnownTask("xor", 2, 1, pairs, activation="logistic"),
+        KnownTask("parity", 2, 1, pairs[:3], seed=2),
+        KnownTask("linear_teacher", 3, 2, pairs, "noise = 0.05", seed=3),
+        KnownTask("linear_teacher", 17, 1, pairs[:3], 'inputs = "signs"\ndeviation = 1.0\ncost_shift = 3', seed=4),
+        KnownTask("letters", 49, 4, flips, activation="logistic", seed=5),
+        KnownTask("extended", 2, 2, pairs, "latent = 2", steps=3, seed=6),
+        KnownTask("lqr", 3, 3, pairs, "start = 3.0", seed=7),
+        KnownTask("lqr", 1, 1, pairs[:4], "noise = 31.0\ncoupling = 0.0\nq = 1.0", seed=8),
+        KnownTask("delayed_match", 3, 1, spells, activation="logistic", steps=12, seed=9),
+        KnownTask("sequence", 2, 1, spells, "cue_steps = 2\nlength = 3", steps=5, seed=10),
+        KnownTask("song", 30, 2, pairs, steps=130, seed=11),
+    )
+
+
 CASES: tuple[KnownLearner | KnownTask, ...] = (
     *_perturbation(RULES[0]),
     *_perturbation(RULES[1]),
@@ -244,8 +287,7 @@ CASES: tuple[KnownLearner | KnownTask, ...] = (
     *_coded(RULES[0]),
     *_coded(RULES[1]),
     *(case for rule in RULES[2:] for case in (_spiking if BY_NAME[rule].spiking else _others)(rule)),
-    KnownTask(2, 3, 3, 3, (_T(steps=4), _T(evaluate=2, steps=4, x_scale=1), *_EVALUATIONS, _T(), _T(evaluate=2))),
-    KnownTask(1, 2, 2, 0, (_T(steps=3), _T(steps=4, x_scale=-2), _T(evaluate=1, steps=3, x_scale=-3)), seed=2),
+    *_tasks(),
 )
 
 

@@ -48,8 +48,8 @@ def _by_cases(state: State, v: Form, interval: Interval) -> Interval:
         low, high = state.of(s)
         if not 0 < high - low < CASES or not isinstance(s.origin, Shifted):
             continue
-        inner = [t for t, _ in s.origin.form.terms if isinstance(t.origin, Shifted)]
-        if not any(r is q for t in inner for r, _ in t.origin.form.terms for q, _ in v.terms):
+        inner = [t.origin.form for t, _ in s.origin.form.terms if isinstance(t.origin, Shifted)]
+        if not any(r is q for form in inner for r, _ in form.terms for q, _ in v.terms):
             continue
         found: list[Interval] = []
         for x in range(low, high + 1):

@@ -134,7 +134,7 @@ def outside_of(state: "State", content: Content, done: tuple[Footprint, ...], le
     """
     if not done or (content.region.width != 32 and content.region.declared == ANY):
         return content.outside
-    found = []
+    found: list[tuple[Interval, tuple[Footprint, ...]]] = []
     for interval, written in content.outside:
         if left is not None and written and all(f in done for f in written):
             # Both those outside and those within are known.

@@ -1,0 +1,48 @@
+"""Every rule learns on boards, and its log replays bit for bit: on the unix board, and on the emulated Pico."""
+
+from pathlib import Path
+
+import pytest
+
+from learning import example_of
+from subsong.board_session import run_over
+from subsong.experiment import Experiment
+from subsong.ports import Port, open_port
+from subsong.replay import replay
+from subsong.rules import BY_NAME, TABLE
+from subsong.verify import verify_board
+
+pytest_plugins = ["subsong_hil.fixtures"]
+
+RULES = [rule.name for rule in TABLE]
+
+
+def short(rule: str, trials: int, steps: int) -> Experiment:
+    """Return a rule's example on the board, of few trials; the cart-pole's rules learn exclusive-or here."""
+    experiment = example_of(rule)
+    fewest = min(experiment.run.steps, steps, BY_NAME[rule].most_steps)
+    run = {"trials": trials, "steps": fewest, "evaluate_every": trials, "evaluate_episodes": 1, "stop_cost": None}
+    return experiment.model_copy(update={"run": experiment.run.model_copy(update=run)})
+
+
+def learns_and_replays(experiment: Experiment, port: Port, log: Path) -> None:
+    trials = experiment.run.trials
+    result = run_over(experiment, port, None, log, held=verify_board(port))
+    assert result.trials == trials
+    again = replay(log)
+    assert again.difference is None, experiment.learner.rule
+    assert (again.checked, again.holes, again.skipped) == (trials + 1, 0, 0)
+
+
+@pytest.mark.slow  # replay compiles every rule for the simulator
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_learns_on_the_unix_board_and_its_log_replays(rule: str, deployed_port: Port, tmp_path: Path) -> None:
+    learns_and_replays(short(rule, 8, 160), deployed_port, tmp_path / "run.mcap")
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("pico")
+def test_every_rule_learns_on_the_emulated_pico_and_its_log_replays(pico_deployed: Path, tmp_path: Path) -> None:
+    with open_port("pico") as port:
+        for rule in RULES:
+            learns_and_replays(short(rule, 2, 16), port, tmp_path / f"{rule}.mcap")
