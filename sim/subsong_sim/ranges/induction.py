@@ -141,7 +141,7 @@ class _Induction:
         done = self.guess.done.get(name)
         if name not in self.guess.changes or k == 0:
             return ()
-        if done is None:
+        if done is None or not (done.stride or done.variable in values):
             return None
         first = add(read(self.state, done.variable), done.offset)
         last = add(first, k, done.stride) if done.stride else add(values[done.variable], done.offset)

@@ -101,14 +101,16 @@ def _short(machine: Interpreter, loop: Turns, state: State, n: int) -> list[Stat
     """Run a few turns one by one; judge them by one if that, and nothing else, finds what bounds a region."""
     before = state.copy()
     after = _one_by_one(loop, state, 0, n)
-    read = all(s.loads != before.loads and s.contents.keys() == before.contents.keys() for s in after)
-    if (
-        n > 1
-        and read
-        and all(s.contents[name].version == c.version for s in after for name, c in before.contents.items())
-    ):
-        induced = induce(machine, loop, before.copy())
+    read = n > 1 and all(s.loads != before.loads for s in after)
+    if read and all(s.contents[name].version == c.version for s in after for name, c in before.contents.items()):
+        outside = machine.sink
+        sink = machine.sink = Sink(set(outside.hopeless))
+        try:
+            induced = induce(machine, loop, before.copy())
+        finally:
+            machine.sink = outside
         if any(induced.contents[name].bound is not c.bound for name, c in before.contents.items()):
+            outside.add(sink)
             return [induced]
     return after
 

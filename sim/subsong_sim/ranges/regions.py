@@ -230,8 +230,7 @@ def join_contents(a: Content, in_a: "State", b: Content, in_b: "State") -> Conte
         effect = Effect(_hull(x.added, y.added), _hull(x.written, y.written), may, must, hull(x.left, y.left))
     outside = tuple(x for x in a.outside if x in b.outside)
     for own, here, other, there in ((a, in_a, b, in_b), (b, in_b, a, in_a)):
-        known = [x for x in own.outside if x not in outside and _known_outside(x, other)]
-        outside += tuple((interval, _there(written, (), here, there)) for interval, written in known)
+        outside += tuple(y for x in own.outside if x not in outside and (y := _outside_too(x, here, other, there)))
     return Content(a.region, hull(a.base, b.base), effect, bound, version, a.token, outside)
 
 
@@ -249,11 +248,17 @@ def _there(
     return tuple(found)
 
 
-def _known_outside(known: tuple[Interval, tuple[Footprint, ...]], other: Content) -> bool:
-    """Tell whether what is known of words outside footprints is true of another content, too."""
+def _outside_too(
+    known: tuple[Interval, tuple[Footprint, ...]], here: "State", other: Content, there: "State"
+) -> tuple[Interval, tuple[Footprint, ...]] | None:
+    """Return what is known of words outside footprints, as far as it is true of another content, too."""
     (low, high), written = known
-    everywhere: Outside = ((other.interval(), ()),)
-    return any(low <= a and b <= high and set(w) <= set(written) for (a, b), w in (*everywhere, *other.outside))
+    a, b = other.interval()
+    if low <= a and b <= high:
+        # It is true of all words there: only what was written here matters.
+        return (low, high), _there(written, (), here, there)
+    same = any(low <= a and b <= high and set(w) <= set(written) for (a, b), w in other.outside)
+    return known if same else None
 
 
 def store(state: "State", content: Content, at: Value, value: Value, interval: Interval) -> Content:
