@@ -203,7 +203,14 @@ def _coded(rule: str) -> tuple[KnownLearner, ...]:
     base = KnownLearner(rule, "two_sided", (2, 3, 2), ("tanh", "identity"), _LONG, seed=30)
     walsh, one = '"walsh_hadamard"', '"one_at_a_time"'
     trials = tuple(_T(steps=1, cost_scale=scale) for scale in (4, 3, 5, 2, 4, 6, 3, 4))
+    ever = replace(base, estimator="running_baseline", trials=trials + trials[::-1])
     return (
+        # Rows that tell all signs of two words apart; every weight and every unit by itself, some at their limits.
+        replace(ever, options={"code": walsh}, layers=(2, 17), activations=("hard_tanh",), trials=3 * trials, seed=37),
+        replace(
+            ever, options={"code": one}, scale=2, weight_frac=8, amplitude=4000, rate=16383, rate_shift=15, seed=38
+        ),
+        replace(ever, options={"tau": 2, "momentum_shift": 1}, rate=16383, rate_shift=0, trials=_HUGE + _HUGE, seed=39),
         replace(base, options={"code": walsh}, layers=(2, 17, 1), trials=trials),
         replace(base, options={"code": one}, estimator="running_baseline", layers=(1, 1), activations=("tanh",)),
         replace(base, options={"code": one, "tau": 2}, estimator="unperturbed_trial", trials=trials, seed=31),
@@ -262,21 +269,23 @@ def _spiking(rule: str) -> tuple[KnownLearner, ...]:
 
 def _tasks() -> tuple[KnownTask, ...]:
     """Return a case or two of every kind of task."""
-    pairs = (_T(steps=4), _T(evaluate=2, steps=4, x_scale=1), *_EVALUATIONS, _T(), _T(evaluate=2, x_scale=-3))
+    pairs = (_T(steps=3), _T(evaluate=2, steps=3, x_scale=1), *_EVALUATIONS, _T(), _T(evaluate=2, x_scale=-3))
     flips = tuple(_T(steps=3, x_scale=-n) for n in range(4))
+    song = (_T(steps=20), _T(evaluate=2, steps=20, x_scale=-1), _T(evaluate=1, steps=12))
     spells = (_T(steps=7), _T(evaluate=2, steps=8), _T(evaluate=1, steps=12), _T(steps=9), _T(evaluate=2, steps=10))
     return (
         KnownTask("xor", 2, 1, pairs, activation="logistic"),
-        KnownTask("parity", 2, 1, pairs[:3], seed=2),
+        KnownTask("parity", 2, 1, pairs[:3], steps=1, seed=2),
         KnownTask("linear_teacher", 3, 2, pairs, "noise = 0.05", seed=3),
         KnownTask("linear_teacher", 17, 1, pairs[:3], 'inputs = "signs"\ndeviation = 1.0\ncost_shift = 3', seed=4),
         KnownTask("letters", 49, 4, flips, activation="logistic", seed=5),
+        KnownTask("letters", 49, 4, flips[:2], seed=12),
         KnownTask("extended", 2, 2, pairs, "latent = 2", steps=3, seed=6),
         KnownTask("lqr", 3, 3, pairs, "start = 3.0", seed=7),
-        KnownTask("lqr", 1, 1, pairs[:4], "noise = 31.0\ncoupling = 0.0\nq = 1.0", seed=8),
+        KnownTask("lqr", 1, 1, (_T(steps=20), *pairs[1:4]), "noise = 31.0\ncoupling = 0.0\nq = 1.0", seed=8),
         KnownTask("delayed_match", 3, 1, spells, activation="logistic", steps=12, seed=9),
         KnownTask("sequence", 2, 1, spells, "cue_steps = 2\nlength = 3", steps=5, seed=10),
-        KnownTask("song", 30, 2, pairs, steps=130, seed=11),
+        KnownTask("song", 30, 2, song, steps=130, seed=11),
     )
 
 
