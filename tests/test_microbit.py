@@ -9,7 +9,7 @@ from zlib import crc32
 
 import pytest
 
-from cases import FIRST, Case, assert_equal, cpython_engine, oracle_engine
+from cases import FIRST, Case, assert_equal, case_of, cpython_engine, oracle_engine
 from golden_setups import VECTORS
 from learning import shortened
 from make_golden import FOLDER, row_of, trials_of
@@ -107,7 +107,7 @@ def test_a_cart_pole_in_the_loop_replays_bit_for_bit(port: Port, tmp_path: Path)
     assert report.checked == report.trials > 4
 
 
-@pytest.mark.parametrize("name", VECTORS)
+@pytest.mark.parametrize("name", [name for name, (setup, *_) in VECTORS.items() if takes(case_of(setup, []))])
 def test_golden_vectors_are_reproduced(engine: MicrobitEngine, name: str) -> None:
     golden = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     head = struct.pack(f"<{len(golden['head'])}i", *golden["head"])
