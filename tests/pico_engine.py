@@ -61,7 +61,11 @@ def kernel_files() -> dict[str, bytes]:
     """Return what deploy puts on a Pico, as far as kernels go: paths below the board's root."""
     device = resources.files(PACKAGE)
     paths = ["layout.py", "tasks.py"]
-    paths += [f"{folder}/{e.name}" for folder in ("kernels", "learners") for e in device.joinpath(folder).iterdir()]
+    paths += [
+        f"{folder}/{e.name}"
+        for folder in ("kernels", "kernels/tasks", "learners")
+        for e in device.joinpath(folder).iterdir()
+    ]
     files = {
         f"{PACKAGE}/{path}": strip_source(device.joinpath(path).read_bytes(), path)
         for path in sorted(paths)

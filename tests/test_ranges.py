@@ -2,10 +2,7 @@
 
 import ast
 import json
-import random
-from dataclasses import replace
 from functools import cache
-from itertools import product
 from pathlib import Path
 
 import pytest
