@@ -68,11 +68,12 @@ class Watch:
             h[layout.COST] = trial.last_cost
             self.kernels["end"](h, m)
 
-    def play_task(self, task: bytes, outputs: Sequence[Sequence[int]]) -> None:
+    def play_task(self, task: bytes, outputs: Sequence[Sequence[int]], evaluate: int = 0, phase: int = 0) -> None:
         """Take steps of an on-board task."""
         t = array("H", struct.unpack(f"<{len(task) // 2}H", task))
         x, u = array("H", bytes(2 * t[layout.TASK_INPUTS])), array("H", bytes(2 * t[layout.TASK_OUTPUTS]))
         head = array("i", bytes(4 * layout.LAYERS_AT))
+        head[layout.EVALUATE], head[layout.PHASE] = evaluate, phase
         self.kernels["task_begin"](head, t)
         for words in outputs:
             self.kernels["task_sense"](t, x)
