@@ -6,14 +6,11 @@ import random
 
 import pytest
 
-from cases import COST_LIMIT, FIRST, Setup, Step, Trial
+from cases import COST_LIMIT, FIRST, RULES, Setup, Step, Trial, suited
 from ranges_watch import Watch
 from subsong.rules import BY_NAME
 from subsong_sim import ranges
 from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, Source, gather
-
-# Of both rules.
-ESTIMATORS = BY_NAME[FIRST[0]].estimators
 
 OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.BitAnd, ast.BitOr, ast.BitXor, ast.LShift, ast.RShift)
 COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
@@ -37,8 +34,8 @@ def altered(source: Source, rng: random.Random) -> tuple[Source, str]:
     return Source(source.constants, {**source.functions, name: function}, source.files), f"{name}: {before} altered"
 
 
-def any_trials(rng: random.Random, n_sensors: int) -> list[Trial]:
-    """Return trials of words and costs at their limits and between."""
+def any_trials(rng: random.Random, n_sensors: int, most: int) -> list[Trial]:
+    """Return trials of at most so many steps, of words and costs at their limits and between."""
 
     def cost() -> int:
         return rng.choice((0, 1, -1, COST_LIMIT, -COST_LIMIT, rng.randint(-COST_LIMIT, COST_LIMIT)))
@@ -47,23 +44,24 @@ def any_trials(rng: random.Random, n_sensors: int) -> list[Trial]:
         ends = -32768, 32767, 0, -1, rng.randint(-32768, 32767)
         return Step(cost(), tuple(rng.choice(ends) for _ in range(n_sensors)))
 
-    return [
-        Trial(rng.random() < 0.2, tuple(step() for _ in range(rng.choice((0, 1, 2, 6)))), cost()) for _ in range(12)
-    ]
+    lengths = [n for n in (0, 1, 2, 6) if n <= most]
+    return [Trial(rng.random() < 0.2, tuple(step() for _ in range(rng.choice(lengths))), cost()) for _ in range(12)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", FIRST)
+@pytest.mark.parametrize("rule", RULES)
 def test_what_is_proved_of_altered_kernels_is_true_of_their_runs(rule: str) -> None:
     source = gather(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS)
     proved = refused = 0
-    for seed in range(40):
+    most = BY_NAME[rule].most_steps
+    seeds = 40 if rule in FIRST else 16
+    for seed in range(seeds):
         rng = random.Random(seed)
         other, what = altered(source, rng)
         layers = rng.choice(((2, 1), (3, 17, 2), (2, 3, 1)))
         setup = Setup(
             rule,
-            rng.choice(ESTIMATORS),
+            rng.choice(BY_NAME[rule].estimators),
             layers,
             tuple(rng.choice(("identity", "hard_tanh", "tanh", "logistic")) for _ in layers[1:]),
             9,
@@ -73,14 +71,14 @@ def test_what_is_proved_of_altered_kernels_is_true_of_their_runs(rule: str) -> N
             rng.choice((1, 3, 15)),
             seed=seed,
         )
-        block = setup.block()
-        proof = ranges.prove(rule, block.head, block.mem, learner=other)
+        block = suited(setup).block()
+        proof = ranges.prove(rule, block.head, block.mem, steps=most, learner=other)
         if proof.violations:
             refused += 1
             continue
         proved += 1
         watch = Watch(other, proof.seen)
-        watch.play(block.head, block.mem, any_trials(rng, layers[0]))
+        watch.play(block.head, block.mem, any_trials(rng, layers[0], most))
         assert list(watch.wrong.values()) == [], f"seed {seed}: {what}"
-    assert proved > 10
-    assert refused > 3
+    assert proved > seeds // 4
+    assert refused > 0
