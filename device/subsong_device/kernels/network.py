@@ -90,6 +90,7 @@ def drives(head: ptr32, mem: ptr16, layer: int, signal: int, weight: int, sign: 
     drive_shift = head[layer + DRIVE_SHIFT]
     output = signal + n_in
     bits = 0
+    saturated = 0
     for at in range(output, output + n_out):
         g = 0
         for j in range(n_in):
@@ -108,11 +109,12 @@ def drives(head: ptr32, mem: ptr16, layer: int, signal: int, weight: int, sign: 
             bits = bits >> 1
         if g > 0x7FFF:
             g = 0x7FFF
-            head[SATURATED] += 1
+            saturated += 1
         elif g < 0 - 0x8000:
             g = 0 - 0x8000
-            head[SATURATED] += 1
+            saturated += 1
         mem[at] = g & 0xFFFF
+    head[SATURATED] += saturated
     return weight
 
 

@@ -46,18 +46,16 @@ def count_units(head: ptr32) -> int:
     return n
 
 
-def silence(head: ptr32, mem: ptr16, words: int) -> int:
+def silence(head: ptr32, mem: ptr16) -> int:
     """Set the words that are kept for each unit to 0: at the beginning of a trial nothing has happened.
 
     Args:
-        head: UNITS_AT, layer rows.
+        head: UNITS_AT; TABLE_AT, where they end.
         mem: words of units (changed).
-        words: how many a unit has.
 
     Scaling and overflow: assignments only.
     """
-    at = head[UNITS_AT]
-    for i in range(at, at + words * count_units(head)):
+    for i in range(head[UNITS_AT], head[TABLE_AT]):
         mem[i] = 0
     return 0
 

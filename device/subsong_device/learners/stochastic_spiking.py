@@ -26,7 +26,7 @@ def begin(head: ptr32, mem: ptr16) -> int:
     """
     sign = open_trial(head)
     rest(head, mem)
-    silence(head, mem, 3)
+    silence(head, mem)
     if sign != 0:
         clear(head)
     return 0

@@ -228,9 +228,10 @@ def join_contents(a: Content, in_a: "State", b: Content, in_b: "State") -> Conte
         may = united(in_a, _there(x.may, y.may, in_a, in_b), _there(y.may, x.may, in_b, in_a), False)
         must = tuple(f for f in x.must if f in y.must)
         effect = Effect(_hull(x.added, y.added), _hull(x.written, y.written), may, must, hull(x.left, y.left))
-    outside = tuple(x for x in a.outside if x in b.outside)
+    outside = tuple(each for each in a.outside if each in b.outside)
     for own, here, other, there in ((a, in_a, b, in_b), (b, in_b, a, in_a)):
-        outside += tuple(y for x in own.outside if x not in outside and (y := _outside_too(x, here, other, there)))
+        apart = [_outside_too(each, here, other, there) for each in own.outside if each not in outside]
+        outside += tuple(each for each in apart if each)
     return Content(a.region, hull(a.base, b.base), effect, bound, version, a.token, outside)
 
 
