@@ -1,4 +1,4 @@
-"""Every rule learns on boards, and its log replays bit for bit: on the unix board, and on the emulated Pico."""
+"""Rules learn on boards, and their logs replay bit for bit: every rule on the unix board, some on the emulated Pico."""
 
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from subsong.verify import verify_board
 pytest_plugins = ["subsong_hil.fixtures"]
 
 RULES = [rule.name for rule in TABLE]
+# Chance in the units, and spikes: a rule takes the better part of a minute there. hil_learning.py runs the first two.
+ON_PICO = ("reinforce", "songbird")
 
 
 def short(rule: str, trials: int, steps: int) -> Experiment:
@@ -42,7 +44,7 @@ def test_a_rule_learns_on_the_unix_board_and_its_log_replays(rule: str, deployed
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("pico")
-def test_every_rule_learns_on_the_emulated_pico_and_its_log_replays(pico_deployed: Path, tmp_path: Path) -> None:
+def test_rules_learn_on_the_emulated_pico_and_their_logs_replay(pico_deployed: Path, tmp_path: Path) -> None:
     with open_port("pico") as port:
-        for rule in RULES:
+        for rule in ON_PICO:
             learns_and_replays(short(rule, 2, 16), port, tmp_path / f"{rule}.mcap")
