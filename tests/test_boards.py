@@ -326,6 +326,7 @@ def test_a_memory_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
     assert not remember("a", tmp_path / "file" / "known", tier=1)
 
 
+@pytest.mark.slow
 def test_a_deploy_and_a_run_are_remembered(tmp_path: Path) -> None:
     def unix() -> BoardEntry:
         return next(entry for entry in list_boards([], [], []) if entry.port == "unix")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cases import FIRST
+from cases import FIRST as RULES
 from link_wire import BoardInThread, kernels
 from subsong.block import Block, build_block
 from subsong.bridge import Bridge
@@ -91,7 +91,7 @@ def play(learner: Learner, trials: int = 4, steps: int = 20) -> list[Any]:
 # ------------------------------------------------------------------------------------------------ a learner
 
 
-@pytest.mark.parametrize("rule", FIRST)
+@pytest.mark.parametrize("rule", RULES)
 def test_a_board_is_a_learner_like_any_other(board: BoardInThread, rule: str) -> None:
     block = block_of(PLANT, rule)
     bridge, reference = connect(board), local(block)
@@ -685,7 +685,7 @@ class Heard:
         }
 
 
-@pytest.mark.parametrize("rule", FIRST)
+@pytest.mark.parametrize("rule", RULES)
 def test_a_board_runs_a_task_by_itself(board: BoardInThread, rule: str) -> None:
     block = block_of(XOR, rule)
     expected = task_trials(block, 12, 5)

@@ -182,6 +182,7 @@ def trials_for(rng: random.Random, setup: Setup, most: int) -> tuple[Trial, ...]
     )
 
 
+@pytest.mark.slow
 def test_every_engine_does_what_cpython_does(engine: Engine) -> None:
     for each in mixed_cases():
         assert_equal(each, cpython_engine(each), engine(each))

@@ -182,6 +182,7 @@ def test_a_full_flash_is_one_error(unix_port: Port, small: Firmware) -> None:
             deploy_module.deploy_over(repl, small)
 
 
+@pytest.mark.slow
 def test_a_deploy_killed_at_any_point_shows(board_cache: Path, board_flash: Path, small: Firmware) -> None:
     """The host is killed after each file in turn; what is left is refused, and the next deploy mends it."""
     code = (

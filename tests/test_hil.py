@@ -48,6 +48,7 @@ def facts(output: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z][\w, ]*?) {2,}(.+)$", summary, re.MULTILINE))
 
 
+@pytest.mark.slow
 def test_the_suite_passes_on_the_unix_board_and_says_what_it_measured() -> None:
     done = run_suite("--port", "unix")
     assert done.returncode == 0, done.stdout + done.stderr

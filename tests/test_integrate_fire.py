@@ -149,6 +149,7 @@ def eligibility_of(learner: LocalLearner, n: int) -> NDArray[np.int64]:
     return np.array(learner.head[at : at + n], np.int64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_eligibility_has_zero_mean(name: str) -> None:
     rule, keys = NETWORKS[name]

@@ -57,6 +57,7 @@ SHAPES: dict[str, tuple[tuple[int, ...], tuple[str, ...], int]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "estimator"), COMBINATIONS)
 def test_every_rule_stays_within_int32_with_every_estimator_that_it_takes(rule: str, estimator: str) -> None:
     prove_experiment(extreme(BY_NAME[rule], estimator, BY_NAME[rule].estimators.index(estimator) & 1))
@@ -136,6 +137,7 @@ def hold(rule: str, data: st.DataObject) -> None:
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 @settings(max_examples=2, deadline=None, phases=PHASES, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.data())

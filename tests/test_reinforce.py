@@ -52,6 +52,7 @@ def test_every_drive_has_a_probability_whose_factors_are_words() -> None:
     assert (int(mem[257:].min()), int(mem[257:].max())) == (11, 32756)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["running_baseline", "each_step"])
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_a_cost_independent_of_the_states_moves_nothing_on_average(estimator: str, recurrent: bool) -> None:

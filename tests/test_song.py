@@ -76,6 +76,7 @@ def test_a_block_that_reaches_beyond_itself_is_refused(word: int, value: int) ->
         check_task(task, song.SENSORS, song.MUSCLES)
 
 
+@pytest.mark.slow
 def test_engines_sing_the_same() -> None:
     results = [simulate(bird(3, every=2), out=None, engine=engine) for engine in ("cpython", "numba")]
     assert results[0].costs == results[1].costs

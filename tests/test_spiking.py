@@ -77,6 +77,7 @@ def test_what_a_synapse_notes_has_mean_zero_over_all_words_exactly(q: int, monke
     assert head[e] == 0  # no spike, nothing to answer for
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_a_cost_independent_of_chance_moves_nothing_on_average(rule: str, estimator: str) -> None:
