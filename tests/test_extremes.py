@@ -116,6 +116,18 @@ def test_recurrent_extremes_of_the_other_rules_are_computed_alike(
         play_recurrent_extremes(engine_of_all_rules, rule, estimator, ("tanh", "identity"), highest)
 
 
+@pytest.mark.parametrize("rule", [rule for rule in RULES if BY_NAME[rule].spiking])
+def test_synapses_that_fill_up_are_computed_alike(engine_of_all_rules: Engine, rule: str) -> None:
+    """A unit that fires in most steps, spikes worth half of all, synapses that forget next to nothing."""
+    options = {"leak_shift": 1, "synapse_shift": 14, "spike_shift": 1, "refractory": 0}
+    setup = Setup(rule, "each_step", (1, 2), ("integrate_fire",), weight_frac=8, weights=(32767,) * 4, options=options)
+    setup = replace(setup, amplitude=1, rate_shift=29)
+    case = case_of(setup, [Trial(evaluate, (Step(0, (32767,)),) * 8, 0) for evaluate in (False, True)])
+    expected = oracle_engine(case)
+    assert expected[0].u[-1] == [32767, 32767]
+    assert_equal(case, expected, engine_of_all_rules(case))
+
+
 def play_recurrent_extremes(
     engine: Engine, rule: str, estimator: str, activations: tuple[str, ...], highest: bool
 ) -> None:
