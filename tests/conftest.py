@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 LONGEST = ("pico",)  # the group of tests that give an emulated Pico every verb, one after another
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL", "0") not in ("", "0")
 
-# What a script's shell starts in the background ignores Ctrl-C, and so do its children: tests that press it would wait.
+# What a script's shell starts in the background ignores Ctrl-C, what nohup starts a hang-up, and so do their children:
+# tests that send them would wait.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The first call of a kernel compiles it for seconds, and CI machines stall: time says nothing here. CI draws the same
 # examples each time, so that a red run is the commit's doing; everywhere else each run looks at new ones.

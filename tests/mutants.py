@@ -2,7 +2,6 @@
 
 import ast
 import copy
-import struct
 import types
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,8 +11,9 @@ from typing import Any
 from unicorn import arm_const, riscv_const
 
 from subsong.compiler import Compiled
-from subsong.known_answers import known_answers
-from subsong_device import answers, layout
+from subsong.known_answers import CASES, answers_of
+from subsong_device import answers
+from subsong_device.frames import RULES
 from subsong_sim.loader import Source, _Int32
 from unicorn_engine import Machine
 
@@ -78,18 +78,9 @@ def _is_result(function: ast.FunctionDef, node: ast.AST) -> bool:
 
 @cache
 def cases_of(rule: int) -> bytes:
-    """Return the file with the cases of one rule only."""
-    data = known_answers()
-    parts, at = [data[: answers.TABLE_BYTES]], answers.TABLE_BYTES
-    while at < len(data):
-        fields = struct.unpack_from(answers.CASE, data, at)
-        size = struct.calcsize(answers.CASE) + fields[2] * struct.calcsize(answers.TRIAL)
-        is_task = fields[0] == answers.TASKS
-        size += 2 * fields[4] if is_task else 2 * answers.SCALARS + layout.LAYER_WORDS * fields[1]
-        if fields[0] == rule:
-            parts.append(data[at : at + size])
-        at += size
-    return b"".join(parts)
+    """Return the file with the cases of one rule, or of the tasks, only."""
+    names = {None: answers.TASKS} | {name: n for n, name in enumerate(RULES)}
+    return answers_of(tuple(case for case in CASES if names[getattr(case, "rule", None)] == rule))
 
 
 def int32(value: int) -> int:
@@ -183,7 +174,7 @@ def with_a_bit_flipped(compiled: Compiled, at: int) -> tuple[str, Compiled]:
     raise IndexError(at)
 
 
-def right(machine: Machine, rule: int) -> bool:
-    """Return whether a processor gives every answer of a rule."""
-    played = answers.play(cases_of(rule), lambda _rule: (machine, machine))
+def right(machine: Machine, data: bytes) -> bool:
+    """Return whether a processor gives every answer of a file with one rule's cases."""
+    played = answers.play(data, lambda _rule: (machine, machine))
     return all(got == expected for _, _, got, expected in played)

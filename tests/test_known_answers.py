@@ -203,7 +203,7 @@ def test_hardly_a_change_of_a_kernel_escapes_them() -> None:
 
 def flips_that_escape(target: str, rule: int, flips: int) -> list[str]:
     """Flip so many bits of a module's code, spread over it, one at a time; return those that no answer shows."""
-    compiled = compile_kernels(*ALTERED[rule], target)
+    compiled, data = compile_kernels(*ALTERED[rule], target), cases_of(rule)
     bits = 8 * sum(len(kernel.code) for kernel in compiled.kernels)
     escaped = []
     for at in range(0, bits, max(1, bits // flips) | 1):  # odd: every bit of a word has its turn
@@ -211,7 +211,7 @@ def flips_that_escape(target: str, rule: int, flips: int) -> list[str]:
         machine = Machine(broken)
         machine.uc = Bounded(machine)
         try:
-            if right(machine, rule):
+            if right(machine, data):
                 escaped.append(where)
         except AssertionError:  # beyond its buffers, without end, or no instruction: a board does not come back
             continue
@@ -228,6 +228,6 @@ def test_compiled_kernels_give_the_answers_and_hardly_a_flipped_bit_escapes_them
     flips = {0: 120, 1: 120, answers.TASKS: 40}
     escaped = []
     for rule, module in ALTERED.items():
-        assert right(Machine(compile_kernels(*module, target)), rule)
+        assert right(Machine(compile_kernels(*module, target)), cases_of(rule))
         escaped += flips_that_escape(target, rule, flips[rule])
     assert len(escaped) <= 0.2 * sum(flips.values()), escaped

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from subsong.compiler import assembler_module, compile_kernels
 from subsong.deploy import deploy, deploy_policy, start_firmware, stop_firmware
 from subsong.errors import FirmwareError, PortError
 from subsong.firmware import Firmware, build_firmware, firmware_of
+from subsong.known_answers import CASES, KnownLearner, answers_of
 from subsong.policy import export_policy, load_policy
 from subsong.ports import Port, open_port
 from subsong.profile import Profile, named_profile
@@ -34,6 +36,7 @@ FOLDERS = {2: "machine", 1: "viper"}
 Alter = Callable[[str], str]
 
 
+@cache
 def plain(module: str, called: tuple[str, ...]) -> str:
     """Return kernels as one module of plain Python: what a process without emitters can take for machine code."""
     return loader.render(loader.gather(f"{loader.PACKAGE}.{module}", called), "cpython")
@@ -277,18 +280,25 @@ def test_a_policy_starts_on_the_best_tier_that_is_right(
 
 
 NODE = (f"{loader.PACKAGE}.learners.node_perturbation", loader.LEARNER_KERNELS)
+# Two rules, few cases of each: all of them take a tier minutes of emulation (pico_deployed: the best one plays them).
+FEW = tuple(
+    case
+    for rule in RULES[:2]
+    for case in [each for each in CASES if isinstance(each, KnownLearner) and each.rule == rule][:4]
+)
 
 
 def wrong_by_a_bit() -> str:
     """Return the node kernels for a Pico with one bit of one data word flipped: they return, with another result."""
     sound = compile_kernels(*NODE, "armv6m")
+    data = answers_of(FEW[4:])
     act = 8 * len(sound.kernels[0].code)
     for at in range(act + 64, act + 1024, 37):
         _, broken = with_a_bit_flipped(sound, at)
         machine = Machine(broken)
         machine.uc = Bounded(machine)
         try:
-            if not right(machine, 1):
+            if not right(machine, data):
                 return assembler_module(broken)
         except AssertionError:
             continue
@@ -296,10 +306,11 @@ def wrong_by_a_bit() -> str:
 
 
 def altered(changes: dict[str, str]) -> Firmware:
-    """Return the firmware of a Pico with files changed."""
+    """Return the firmware of a Pico with files changed, and few known answers."""
     profile = named_profile("pico")
     sound = build_firmware(profile)
     sources = {**sound.sources, **{path: text.encode() for path, text in changes.items()}}
+    sources["known_answers.bin"] = answers_of(FEW)
     return firmware_of(sources, profile, sound.manifest.kernels)
 
 
@@ -320,7 +331,7 @@ def test_a_pico_whose_machine_code_has_one_word_wrong_falls_to_viper_and_from_th
     firmware = altered(changes)
     monkeypatch.setattr("subsong.verify.build_firmware", lambda _profile: firmware)
     with open_port("pico") as port:
-        assert deploy(port, firmware).copied == tuple(sorted([*changes, "profile.py"]))
+        assert deploy(port, firmware).copied == tuple(sorted([*changes, "known_answers.bin", "profile.py"]))
         experiment = shortened("xor", "node_perturbation", trials=6, evaluate_every=0)
         result = run_over(experiment, port, None, tmp_path / "run.mcap")
     assert result.tier == tier

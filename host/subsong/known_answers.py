@@ -318,12 +318,17 @@ def with_answers(cases: tuple[KnownLearner | KnownTask, ...], computed: list[int
     return b"".join(parts)
 
 
+def answers_of(cases: tuple[KnownLearner | KnownTask, ...]) -> bytes:
+    """Return the file with these cases."""
+    from subsong_sim.engines import learner_kernels, task_kernels
+
+    blank = with_answers(cases, [0] * sum(len(case.trials) for case in cases))
+    kernels = [(learner_kernels(rule, "cpython"), task_kernels("cpython")) for rule in RULES]
+    computed = [got for _, _, got, _ in answers.play(blank, kernels.__getitem__)]  # type: ignore[no-untyped-call]
+    return with_answers(cases, computed)
+
+
 @cache
 def known_answers() -> bytes:
     """Return known_answers.bin."""
-    from subsong_sim.engines import learner_kernels, task_kernels
-
-    blank = with_answers(CASES, [0] * sum(len(case.trials) for case in CASES))
-    kernels = [(learner_kernels(rule, "cpython"), task_kernels("cpython")) for rule in RULES]
-    computed = [got for _, _, got, _ in answers.play(blank, kernels.__getitem__)]  # type: ignore[no-untyped-call]
-    return with_answers(CASES, computed)
+    return answers_of(CASES)

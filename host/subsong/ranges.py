@@ -1,8 +1,9 @@
 """What the range checker (subsong_sim.ranges) is asked: about one experiment, or about all that a board may get."""
 
-import ast
 import hashlib
+from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from subsong.block import build_block
@@ -60,7 +61,8 @@ def prove_experiment(experiment: Experiment) -> "Proof":
     return require_ranges(block.rule, block.head, block.mem, block.task, run.steps, run.evaluate_steps)
 
 
-def extremes() -> list[Experiment]:
+@cache
+def extremes() -> tuple[Experiment, ...]:
     """Return experiments that between them stand at the ends of what the experiment file admits.
 
     Every rule with every estimator that it takes, at both ends of its numbers; every kind of task.
@@ -74,7 +76,7 @@ def extremes() -> list[Experiment]:
     for name, layers, activation, steps, keys in _TASKS:
         plant = f'kind = "task"\nname = "{name}"\n{keys}'
         found.append(_parsed("keep_if_better", "amplitude = 1.0", layers, [activation], 11, plant, steps))
-    return found
+    return tuple(found)
 
 
 def extreme(rule: Rule, estimator: str, end: int) -> Experiment:
@@ -125,11 +127,12 @@ def prove_kernels() -> None:
     """
     from subsong_sim.cache import cache_folder
 
-    digest = _digest()
+    experiments = extremes()
+    digest = _digest(experiments)
     done = cache_folder() / "ranges" / digest
     if digest in _proved or done.is_file():
         return
-    for experiment in extremes():
+    for experiment in experiments:
         prove_experiment(experiment)
     _proved.add(digest)
     try:
@@ -139,17 +142,19 @@ def prove_kernels() -> None:
         return  # proved again the next time: a cache that cannot be written is no error
 
 
-def _digest() -> str:
-    """Return a hash of all that a proof depends on: the kernels, the checker, the experiments."""
+def _digest(experiments: tuple[Experiment, ...]) -> str:
+    """Return a hash of all that a proof depends on, the same in every process: the experiments, kernels, checker."""
     from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, TASK_KERNELS, gather
 
-    parts = [repr((_ENDS, _TASKS, TABLE)), _TEXT]
+    parts = [each.model_dump_json() + repr(build_block(each)) for each in experiments]
     modules = [(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS) for rule in RULES]
+    files: set[str] = set()
     for module, called in (*modules, (f"{PACKAGE}.tasks", TASK_KERNELS)):
         source = gather(module, called)
         parts.append(repr(sorted(source.constants.items())))
-        parts += [ast.dump(function) for function in source.functions.values()]
+        files |= set(source.files.values())
+    parts += [Path(file).read_text(encoding="utf-8") for file in sorted(files)]
     folder = resources.files("subsong_sim").joinpath("ranges")
-    files = sorted(path.name for path in folder.iterdir() if path.name.endswith(".py"))
-    parts += [folder.joinpath(name).read_text(encoding="utf-8") for name in files]
+    names = sorted(path.name for path in folder.iterdir() if path.name.endswith(".py"))
+    parts += [folder.joinpath(name).read_text(encoding="utf-8") for name in names]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -33,19 +33,6 @@ from subsong_device.layout import (
 )
 
 
-def count_units(head: ptr32) -> int:
-    """Return how many units the network has.
-
-    Scaling and overflow: a count of words.
-    """
-    n = 0
-    layer = LAYERS_AT
-    for _k in range(head[N_LAYERS]):
-        n += head[layer + N_OUT]
-        layer += LAYER_WORDS
-    return n
-
-
 def silence(head: ptr32, mem: ptr16) -> int:
     """Set the words that are kept for each unit to 0: at the beginning of a trial nothing has happened.
 
@@ -290,7 +277,7 @@ def forward_releasing(head: ptr32, mem: ptr16) -> int:
     draw_sensors(head, mem)
     signal = head[SIGNALS_AT]
     unit = head[UNITS_AT]
-    train = unit + count_units(head)
+    train = unit + ((head[TABLE_AT] - unit) >> 1)
     layer = LAYERS_AT
     k = 0
     first = train
