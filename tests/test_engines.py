@@ -187,7 +187,7 @@ def test_engine_equals_the_oracle_whatever_the_rule(engine_of_all_rules: Engine,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_every_engine_equals_the_oracle_over_many_experiments(
     engines: dict[str, Engine], rule: str, data: st.DataObject
