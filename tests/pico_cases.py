@@ -84,7 +84,7 @@ def of_every_difference(rule: str, estimator: str) -> Case:
     for k in range(29):
         size = min(2**k + k % 3 - 1, COST_LIMIT) * (1, -1)[(k + n) % 2]
         trials += [Trial(False, (Step(0, (30000, -20000)),), 0), Trial(False, (Step(0, (-32768, 32767)),), size)]
-    rate, rate_shift = ((1, 29), (16383, 0), (16383, 29), (257, 13), (16383, 15), (2, 8))[n]
+    rate, rate_shift = ((1, 29), (16383, 0), (16383, 29), (257, 13), (16383, 15), (2, 8), (99, 11), (16383, 22))[n]
     setup = Setup(
         rule=rule, estimator=estimator, rate=rate, rate_shift=rate_shift, baseline_shift=1, amplitude=3, layers=(2, 1)
     )

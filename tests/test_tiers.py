@@ -279,19 +279,15 @@ def test_a_policy_starts_on_the_best_tier_that_is_right(
 # ------------------------------------------------------------------------------------------ on the emulated Pico
 
 
-NODE = (f"{loader.PACKAGE}.learners.node_perturbation", loader.LEARNER_KERNELS)
-# Two rules, few cases of each: all of them take a tier minutes of emulation (pico_deployed: the best one plays them).
-FEW = tuple(
-    case
-    for rule in RULES[:2]
-    for case in [each for each in CASES if isinstance(each, KnownLearner) and each.rule == rule][:4]
-)
+NODE = "node_perturbation"
+# One rule, and few cases: all of them take a tier minutes of emulation (pico_deployed has the best one play them).
+FEW = [case for case in CASES if isinstance(case, KnownLearner) and case.rule == NODE][:4]
 
 
 def wrong_by_a_bit() -> str:
     """Return the node kernels for a Pico with one bit of one data word flipped: they return, with another result."""
-    sound = compile_kernels(*NODE, "armv6m")
-    data = answers_of(FEW[4:])
+    sound = compile_kernels(f"{loader.PACKAGE}.learners.{NODE}", loader.LEARNER_KERNELS, "armv6m")
+    data = answers_of(FEW)
     act = 8 * len(sound.kernels[0].code)
     for at in range(act + 64, act + 1024, 37):
         _, broken = with_a_bit_flipped(sound, at)
@@ -306,14 +302,14 @@ def wrong_by_a_bit() -> str:
 
 
 def altered(changes: dict[str, str]) -> Firmware:
-    """Return the firmware of a Pico with two rules, files changed and few known answers: a third of what all take."""
+    """Return the firmware of a Pico with one rule, files changed and few known answers: a fourth of what all take."""
     profile = named_profile("pico")
     sound = build_firmware(profile)
-    sources = {path: text for path, text in sound.sources.items() if Path(path).stem not in RULES[2:]}
+    sources = {path: text for path, text in sound.sources.items() if Path(path).stem not in set(RULES) - {NODE}}
     sources |= {path: text.encode() for path, text in changes.items()}
     sources["known_answers.bin"] = answers_of(FEW)
     kernels = {
-        target: {name: digest for name, digest in modules.items() if name not in RULES[2:]}
+        target: {name: digest for name, digest in modules.items() if name in (NODE, "tasks")}
         for target, modules in sound.manifest.kernels.items()
     }
     return firmware_of(sources, profile, kernels)
@@ -326,7 +322,7 @@ def test_a_pico_whose_machine_code_has_one_word_wrong_falls_to_viper_and_from_th
     pico_deployed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tier: str, target: str
 ) -> None:
     sound = build_firmware(named_profile("pico")).sources
-    machine, viper = "machine/node_perturbation.py", "viper/node_perturbation.py"
+    machine, viper = f"machine/{NODE}.py", f"viper/{NODE}.py"
     changes = {machine: wrong_by_a_bit()}
     words = [re.findall(r"0x\w+", text) for text in (sound[machine].decode(), changes[machine])]
     assert sum(one != other for one, other in zip(*words, strict=True)) == 1
@@ -337,7 +333,7 @@ def test_a_pico_whose_machine_code_has_one_word_wrong_falls_to_viper_and_from_th
     monkeypatch.setattr("subsong.verify.build_firmware", lambda _profile: firmware)
     with open_port("pico") as port:
         assert deploy(port, firmware).copied == tuple(sorted([*changes, "known_answers.bin", "profile.py"]))
-        experiment = shortened("xor", "node_perturbation", trials=6, evaluate_every=0)
+        experiment = shortened("xor", NODE, trials=6, evaluate_every=0)
         result = run_over(experiment, port, None, tmp_path / "run.mcap")
     assert result.tier == tier
     assert len(result.failed) == len(changes)
@@ -363,11 +359,11 @@ HANGS_S = 20.0  # one of the board's seconds; sound kernels give every answer so
 @pytest.mark.slow
 @pytest.mark.xdist_group("pico")
 def test_a_pico_that_machine_code_hangs_twice_is_off_that_tier(pico_deployed: Path) -> None:
-    text = build_firmware(named_profile("pico")).sources["machine/weight_perturbation.py"].decode()
+    text = build_firmware(named_profile("pico")).sources[f"machine/{NODE}.py"].decode()
     hanging = text.replace("data(2,0x", "data(2,0xe7fe,0x", 1)  # b .
     assert hanging != text
     with open_port("pico") as port:
-        deploy(port, altered({"machine/weight_perturbation.py": hanging}))
+        deploy(port, altered({f"machine/{NODE}.py": hanging}))
     for _ in range(2):
         with open_port("pico") as port:
             Repl(port).__enter__().launch(TRY)

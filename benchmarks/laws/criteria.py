@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import figures
 import numpy as np
+from numpy.typing import NDArray
 
 from laws.integers import Floats, Learner, over_seeds
 from subsong.experiment import parse_experiment
@@ -93,6 +94,41 @@ def spent(case: Case, seeds: range, learning: bool = True) -> Floats:
         return float(done) if total <= stop else np.inf
 
     return np.array(over_seeds(text, seeds, one))
+
+
+class Course(NamedTuple):
+    """Learning curves of a shipped example.
+
+    Attributes:
+        trials: before each evaluation, int64[looks].
+        costs: mean cost of a step, as the experiment file counts it, float64[seeds, looks].
+        stop: the example's criterion.
+    """
+
+    trials: NDArray[np.int64]
+    costs: Floats
+    stop: float
+
+
+def course(case: Case, seeds: range, trials: int, looks: int) -> Course:
+    """Return the costs of evaluations all along so many trials, none of which ends them."""
+    experiment = parse_experiment(case_text(case, True), case.example)
+    run, plant = experiment.run, experiment.plant
+    assert isinstance(plant, TaskPlant)
+    assert run.stop_cost is not None
+    look = run.evaluate_steps or run.steps
+    episodes = run.evaluate_episodes if plant.varied else 1
+    pair = 2  # so that no evaluation parts one
+    every = max(pair, trials // (looks - 1) // pair * pair)
+
+    def one(learner: Learner) -> Floats:
+        totals = np.empty(looks)
+        learner.loops.course(*learner.buffers, run.steps, every, look, episodes, totals)
+        return totals
+
+    costs = np.array(over_seeds(case_text(case, True), seeds, one))
+    costs *= plant.cost(1, look, experiment.network.layers[-1]) / episodes
+    return Course(np.arange(looks) * every, costs, run.stop_cost)
 
 
 def limit(case: Case) -> int:

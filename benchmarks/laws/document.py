@@ -156,4 +156,32 @@ def xor(path: Path, curves: dict[str, Any]) -> None:
     _save(figure, path)
 
 
-PLOTS = {f.__name__: f for f in (decay, scaling, extended, xor)}
+def courses(path: Path, curves: dict[str, Any]) -> None:
+    """The shipped examples, evaluated without perturbation: median and 10 to 90 % of seeds; dotted: `stop_cost`."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    rows = -(-len(curves) // 4)
+    figure, axes = plt.subplots(rows, 4, figsize=(9.6, 2.3 * rows), layout="constrained")
+    for axis, (name, c) in zip(axes.flat, curves.items(), strict=False):
+        least = c["stop"] / 100  # of a logarithmic axis
+        trials = np.array(c["trials"])
+        low, middle, high = (np.maximum(c[name], least) for name in ("low", "median", "high"))
+        axis.fill_between(trials, low, high, color="C0", alpha=0.25, lw=0)
+        axis.semilogy(trials, middle, "C0", lw=1)
+        axis.axhline(c["stop"], color="0.4", ls=":", lw=1)
+        task, rule = name.split(": ")
+        axis.set_title(f"{task}\n{rule}, {c['seeds']} seeds", fontsize=7)
+        axis.set_xlim(0, trials[-1])
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=7)
+    for axis in axes[-1]:
+        axis.set_xlabel("trials", fontsize=7)
+    for row in axes:
+        row[0].set_ylabel("mean cost of a step", fontsize=7)
+    _save(figure, path)
+
+
+PLOTS = {f.__name__: f for f in (decay, scaling, extended, xor, courses)}

@@ -101,6 +101,31 @@ def until(head, mem, task, x, u, steps, trials, every, look_steps, episodes, sto
     return done, total
 
 
+def course(head, mem, task, x, u, steps, every, look_steps, episodes, totals):
+    """Learn, and write an evaluation before the first trial and after every few.
+
+    Args:
+        head, mem, task, x, u: kernel buffers.
+        steps: of a trial that learns.
+        every: trials between evaluations.
+        look_steps: steps of an evaluation trial.
+        episodes: such trials, which an evaluation sums up.
+        totals: float64[evaluations]; written, counts.
+    """
+    xs = xs_none()
+    costs = costs_none()
+    for t in range(totals.size):
+        if t > 0:
+            for _k in range(every):
+                task_trial(head, mem, task, x, u, steps, 0, xs, xs, costs)
+        total = 0.0
+        for _k in range(episodes):
+            task_trial(head, mem, task, x, u, look_steps, 1, xs, xs, costs)
+            total += head[TOTAL]
+        totals[t] = total
+    return 0
+
+
 def letters_right(head, mem, task, x, u):
     """Return how many of all images the unperturbed network classifies rightly."""
     xs = xs_none()

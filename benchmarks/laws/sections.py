@@ -390,8 +390,36 @@ def criterion(case: criteria.Case) -> Section:
     return Section([], [(TRIALS, headers, [cells])], {})
 
 
+# The examples whose curves are drawn, and trials of each.
+COURSES = {
+    "xor": 2_000,
+    "parity": 20_000,
+    "linear_teacher": 4_000,
+    "letters": 80_000,
+    "lqr": 8_000,
+    "delayed_match": 40_000,
+    "sequence": 20_000,
+    "reinforce": 8_000,
+}
+
+
+def courses() -> Section:
+    """Return how the shipped examples learn, one of each task."""
+    curves = {}
+    for name, trials in COURSES.items():
+        case = next(each for each in criteria.CASES if each.example == name)
+        seeds = _seeds(5 if name == "letters" else 20, 2)
+        got = criteria.course(case, seeds, trials // 20 if QUICK else trials, 11 if QUICK else 41)
+        low, middle, high = np.quantile(got.costs, (0.1, 0.5, 0.9), axis=0)
+        curves[f"{case.task}: {case.rule.replace('_', ' ')}"] = {
+            "trials": got.trials.tolist(), "low": low.tolist(), "median": middle.tolist(), "high": high.tolist(),
+            "stop": got.stop, "seeds": len(seeds),
+        }  # fmt: skip
+    return Section([], [], curves)
+
+
 SECTIONS: dict[str, Callable[[], Section]] = {
-    f.__name__: f for f in (decay, residual, scaling, extended, xor, bounds, regulator, letters, rounding)
+    f.__name__: f for f in (decay, residual, scaling, extended, xor, bounds, regulator, letters, rounding, courses)
 }
 for _case in criteria.CASES:
     SECTIONS[f"{_case.rule}:{_case.example}"] = partial(criterion, _case)

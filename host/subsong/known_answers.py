@@ -6,7 +6,7 @@ what they miss). The answers come from the kernels under CPython, which the orac
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -305,7 +305,7 @@ def tanh_half() -> bytes:
     return struct.pack("<128H", *(round(32767 * math.tanh(i / 16)) for i in range(1, 129)))
 
 
-def with_answers(cases: tuple[KnownLearner | KnownTask, ...], computed: list[int]) -> bytes:
+def with_answers(cases: Sequence[KnownLearner | KnownTask], computed: list[int]) -> bytes:
     """Return the file, given the answer of every trial."""
     left = iter(computed)
     parts = [tanh_half()]
@@ -318,7 +318,7 @@ def with_answers(cases: tuple[KnownLearner | KnownTask, ...], computed: list[int
     return b"".join(parts)
 
 
-def answers_of(cases: tuple[KnownLearner | KnownTask, ...]) -> bytes:
+def answers_of(cases: Sequence[KnownLearner | KnownTask]) -> bytes:
     """Return the file with these cases."""
     from subsong_sim.engines import learner_kernels, task_kernels
 
