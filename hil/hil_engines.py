@@ -4,7 +4,7 @@ import json
 import time
 
 from cases import RULES, Answer, Case, Setup, Step, Trial, assert_equal, case_of, head_words, oracle_engine, suited
-from subsong.profile import TIERS
+from subsong.profile import TIERS, VIPER
 from subsong.repl import Repl
 from subsong_device import layout
 from subsong_hil.suite import BoardUnderTest
@@ -77,11 +77,14 @@ def play(repl: Repl, case: Case, kernels: str) -> list[Answer]:
 
 def test_every_tier_computes_what_the_oracle_computes(board: BoardUnderTest, repl: Repl) -> None:
     expected = [(case, oracle_engine(case)) for case in cases()]
-    expected = expected[:: board.times(1, 3)]  # one of each rule where time is dear
     repl.run(PLAYER)
     for tier in board.profile.tiers:
+        # Where time is dear, one of each rule, but of two alone by machine code, which known answers were asked for, and
+        # by bytecode, which is the same everywhere.
+        dear = expected[::3] if tier == VIPER else expected[:6:3]
+        played = board.pick(expected, dear)
         began = time.monotonic()
-        for case, answers in expected:
+        for case, answers in played:
             assert_equal(case, answers, play(repl, case, board.kernels(case.rule, tier)))
-        trials = sum(len(case.trials) for case, _ in expected)
+        trials = sum(len(case.trials) for case, _ in played)
         board.note(TIERS[tier], f"equal to the oracle over {trials} trials, in {time.monotonic() - began:.1f} s")

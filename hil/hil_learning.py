@@ -10,8 +10,8 @@ from subsong_hil.suite import BoardUnderTest
 
 
 def test_a_run_on_the_board_replays_without_a_difference(board: BoardUnderTest, tmp_path: Path) -> None:
-    trials = board.times(200, 24)
-    for rule in FIRST[: board.times(2, 1)]:
+    trials = board.pick(200, 24)
+    for rule in FIRST[: board.pick(2, 1)]:
         log = tmp_path / f"{rule}.mcap"
         experiment = shortened("xor", rule, trials=trials, evaluate_every=trials // 2)
         result = run_over(experiment, board.port, None, log, held=board.held)

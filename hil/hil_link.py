@@ -100,24 +100,24 @@ def test_frames_come_back_whole_at_every_length(full_board: BoardUnderTest) -> N
     assert wire.read(1) == b"\0"
 
     seq = 0
-    for _ in range(board.times(20, 2)):
+    for _ in range(board.pick(20, 2)):
         for kind in KINDS:
             seq += 1
             wire.echo(frame_of(kind, rng, seq))
     board.note("frames", f"{seq} of {', '.join(map(str, WIRE_LENGTHS))} bytes came back as they were sent")
 
     shortest, longest = min(KINDS), max(KINDS)
-    trips_us = sorted(1e6 * wire.echo(frame_of(shortest, rng, k + 1)) for k in range(board.times(500, 20)))
+    trips_us = sorted(1e6 * wire.echo(frame_of(shortest, rng, k + 1)) for k in range(board.pick(500, 20)))
     board.note(
         "round trip",
         f"median {statistics.median(trips_us):,.0f} us, 95 % {trips_us[len(trips_us) * 95 // 100]:,.0f} us, most "
         f"{trips_us[-1]:,.0f} us, over {len(trips_us)} frames of {WIRE_LENGTHS[0]} bytes",
     )
-    n = board.times(100, 3)
+    n = board.pick(100, 3)
     took = sum(wire.echo(frame_of(longest, rng, k + 1)) for k in range(n))
     board.note("there and back", f"{n * WIRE_LENGTHS[-1] / took / 1000:,.1f} kB/s each way, frames of 512 bytes")
 
-    n = board.times(200, 16)
+    n = board.pick(200, 16)
     began = time.perf_counter()
     wire.port.write(frames.encode(FLOOD, n, b""))
     flood = wire.read(512 * n)

@@ -1,6 +1,6 @@
 """Step timing: what one control step, `act`, takes on the board itself, called from MicroPython."""
 
-from cases import RULES, Case, Setup, Step, Trial, case_of, suited
+from cases import FIRST, RULES, Case, Setup, Step, Trial, case_of, suited
 from oracle import Oracle
 from subsong.profile import TIERS
 from subsong.repl import Repl
@@ -34,9 +34,9 @@ def test_a_step_takes_this_long(board: BoardUnderTest, repl: Repl) -> None:
     """A 4-8-1 network. Times are printed, never judged: what is judged is what the steps computed."""
     repl.run(TIMER)
     for tier in board.profile.tiers:
-        n = board.times(200, 20) if tier else board.times(50, 4)
+        n = board.pick(200, 20) if tier else board.pick(50, 4)
         took = []
-        for rule in RULES:
+        for rule in board.pick(RULES, FIRST):
             setup = Setup(rule=rule, estimator="running_baseline", layers=(4, 8, 1), activations=("tanh", "hard_tanh"))
             case = case_of(suited(setup), [Trial(False, (Step(0, WORDS),) * n, 0)])
             call = (board.kernels(rule, tier), case.head.hex(), case.mem.hex(), [w & 0xFFFF for w in WORDS], 1, n)

@@ -1,11 +1,14 @@
 """What the real-board suite shares (`pytest hil --port a0`): the board under test, and the lines of its summary."""
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from subsong.firmware import FOLDERS, PACKAGE
 from subsong.ports import Port
 from subsong.profile import Profile
 from subsong.verify import Verified
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -35,6 +38,6 @@ class BoardUnderTest:
         """Add a line to the summary."""
         self.facts.append((name, value))
 
-    def times(self, real: int, emulated: int) -> int:
-        """Return how often to do something: less on a board that is emulated slower than real."""
+    def pick(self, real: T, emulated: T) -> T:
+        """Return how often, or what, to do: less on a board that is emulated slower than real."""
         return real if self.port.slowdown <= 2 else emulated

@@ -37,14 +37,15 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[int, int], bool]] = {
 Scope = Mapping[str, ast.expr]  # what a name of the source stands for: a name, a constant, an expression without loads
 
 
-def inline(source: "Source", name: str) -> ast.FunctionDef:
+def inline(source: "Source", name: str, apart: Collection[str] = ()) -> ast.FunctionDef:
     """Return kernel `name` with every call inlined and every constant a literal; its docstring is dropped.
 
     Args:
         source: what subsong_sim.loader.gather returns, hence checked against the dialect.
         name: a kernel in it.
+        apart: functions in it that stay calls, `local = int(function(...))`.
     """
-    return _Inliner(source).kernel(name)
+    return _Inliner(source, apart).kernel(name)
 
 
 # ------------------------------------------------------------------------------------------------- asking the tree
@@ -82,11 +83,13 @@ def _read(nodes: Iterable[ast.stmt]) -> set[str]:
 
 
 def _without(body: Sequence[ast.stmt], unread: Collection[str]) -> list[ast.stmt]:
-    """Return a block without the assignments to locals that nothing reads; their values have no effect."""
+    """Return a block without the assignments to locals that nothing reads, whose values have no effect."""
     kept: list[ast.stmt] = []
     for node in body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         if isinstance(node, (ast.Assign, ast.AugAssign)) and isinstance(target, ast.Name) and target.id in unread:
+            if _calls([node.value]):
+                kept.append(ast.Expr(node.value))
             continue
         if isinstance(node, (ast.If, ast.While, ast.For)):
             node.body = _without(node.body, unread) or [ast.Pass()]
@@ -104,8 +107,10 @@ def _loads(node: ast.expr) -> bool:
 
 
 def _stores(nodes: Iterable[ast.stmt]) -> bool:
-    """Return whether any statement writes to a buffer."""
-    return any(isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store) for top in nodes for n in ast.walk(top))
+    """Return whether any statement writes to a buffer, or calls what may."""
+    nodes = list(nodes)
+    stores = (isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store) for top in nodes for n in ast.walk(top))
+    return any(stores) or _calls(nodes)
 
 
 def _calls(nodes: Iterable[ast.AST]) -> bool:
@@ -200,8 +205,9 @@ class _Names:
 class _Inliner:
     """Rewrites one kernel; `out` is where an expression's hoisted statements go."""
 
-    def __init__(self, source: "Source") -> None:
+    def __init__(self, source: "Source", apart: Collection[str]) -> None:
         self._functions = source.functions
+        self._apart = apart
         self._constants: Scope = {name: ast.Constant(value) for name, value in source.constants.items()}
         self._names = _Names(())
 
@@ -384,6 +390,10 @@ class _Inliner:
         body = body_of(function)
         changed = stored_names(body)
         arguments = self._values(node.args, scope, out)
+        if node.func.id in self._apart:
+            name = target or self._names.take("result")
+            out.append(assign(name, ast.Call(load("int"), [ast.Call(load(node.func.id), arguments, [])], [])))
+            return load(name)
         result = body[-1].value if isinstance(body[-1], ast.Return) else None
         # The name of the callee's that becomes the target: the one it returns, else one that starts as the target.
         worker = None
@@ -393,7 +403,7 @@ class _Inliner:
                 worker = result.id
             elif len(others) == 1 and others[0] in changed:
                 worker = others[0]
-        quiet = not _stores(body) and not _calls(body)
+        quiet = not _stores(body)
         inner: dict[str, ast.expr] = {**self._constants}
         for p, a in zip(function.args.args, arguments, strict=True):
             pointer = isinstance(p.annotation, ast.Name) and p.annotation.id in _POINTERS

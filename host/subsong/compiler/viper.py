@@ -2,7 +2,8 @@
 
 Generated from the kernels' syntax tree, so that no shipped emitter's fault is met:
 
-    calls box their arguments                          kernels are inlined (inline.py); nothing is called but range
+    calls box their arguments                          kernels are inlined (inline.py); nothing is called but range,
+                                                       and what would make a loop too long
     names of constants are looked up while running     literals
     1.26 and 1.27 shift an index that is a bare local  `w[i + 0]`: the index is computed in a register of its own
       in place
@@ -10,21 +11,26 @@ Generated from the kernels' syntax tree, so that no shipped emitter's fault is m
                                                        is never negative
     a long jump with a condition is refused            a long `if` becomes several with the same flag; a long loop is
                                                        `while 1`, left by a short `if`
+    a longer loop is refused                           the largest function in it becomes one of its own, and is called
     a comparison is no int                             a condition alone; one with zero is left out: `while n:`
 
 32-bit boards only: on the 64-bit unix port viper's words are 64 bits and nothing wraps.
 """
 
 import ast
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from subsong.compiler.inline import assign, inline, load, stored_names
 
-# A jump with a condition reaches 2 KB on Cortex-M0 and Xtensa, and firmware before 1.27 refuses what it cannot reach
-# ("native method too big", "bccz out of range"); one without goes anywhere. A node of the tree becomes 3.5 bytes on the
-# first and 4 on the second.
+if TYPE_CHECKING:
+    from subsong_sim.loader import Source
+
+# A jump reaches 2 KB on Cortex-M0, one with a condition on Xtensa, too; firmware before 1.27 refuses what it cannot
+# reach ("native method too big", "bccz out of range"). A node of the tree becomes 3.5 bytes there, 4 here.
 LONGEST_BLOCK = 400
+LONGEST_LOOP = 490  # before faults are avoided, which makes it a fifth longer
 REGISTERS = 3  # locals that the emitter keeps in registers, parameters first (source text; a .mpy file has one fewer)
 
 
@@ -43,10 +49,45 @@ def viper_module(module: str, called: tuple[str, ...]) -> str:
     source = gather(module, called)
     origin = Path(module).name if module.endswith(".py") else module
     parts = [f"# Generated from {origin} by subsong.compiler.viper: edit that.\n"]
-    for name in called:
-        function = _avoid_faults(inline(source, name))
+    apart = functions_apart(source, called)
+    for name in (*apart, *called):
+        function = _avoid_faults(inline(source, name, apart))
         parts.append(f"\n\n@micropython.viper\n{ast.unparse(ast.fix_missing_locations(function))}\n")
     return "".join(parts)
+
+
+def functions_apart(source: "Source", called: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the functions that are not inlined, since a loop around them would be too long."""
+    apart: tuple[str, ...] = ()
+    for name in called:
+        while (longest := _longest_loop(source, name, apart)) > LONGEST_LOOP:
+            left = {
+                each: _longest_loop(source, name, (*apart, each))
+                for each in sorted(_callees(source, name) - set(apart))
+                if _longest_loop(source, each, apart) <= LONGEST_LOOP
+            }
+            best = min(left, key=lambda each: left[each], default="")
+            if not best or left[best] >= longest:
+                break  # one function's own loop: firmware that has no room for it says so
+            apart += (best,)
+    return apart
+
+
+def _longest_loop(source: "Source", name: str, apart: Collection[str]) -> int:
+    function = inline(source, name, apart)
+    return max((size(n.body) for n in ast.walk(function) if isinstance(n, (ast.For, ast.While))), default=0)
+
+
+def _callees(source: "Source", name: str) -> set[str]:
+    """Return the functions that a kernel reaches."""
+    found: set[str] = set()
+    left = [name]
+    while left:
+        calls = (n for n in ast.walk(source.functions[left.pop()]) if isinstance(n, ast.Call))
+        new = {n.func.id for n in calls if isinstance(n.func, ast.Name)} & set(source.functions) - found
+        found |= new
+        left += new
+    return found
 
 
 def _avoid_faults(function: ast.FunctionDef) -> ast.FunctionDef:
