@@ -79,8 +79,8 @@ def test_every_tier_computes_what_the_oracle_computes(board: BoardUnderTest, rep
     expected = [(case, oracle_engine(case)) for case in cases()]
     repl.run(PLAYER)
     for tier in board.profile.tiers:
-        # Where time is dear, one of each rule, but of two alone by machine code, which known answers were asked for, and
-        # by bytecode, which is the same everywhere.
+        # Where time is dear, one of each rule; of two alone by machine code, which known answers were asked for, and by
+        # bytecode, which is the same everywhere.
         dear = expected[::3] if tier == VIPER else expected[:6:3]
         played = board.pick(expected, dear)
         began = time.monotonic()
