@@ -17,6 +17,7 @@ from unicorn_engine import Machine
 NETWORKS = ((2, 1), (3, 5, 2), (17, 33, 1), (16, 16, 16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_the_c_reference_computes_what_the_oracle_computes(rule: str, need_tool: Callable[..., Path]) -> None:
     need_tool(reference.GCC, apt="gcc-arm-none-eabi")

@@ -89,6 +89,7 @@ def test_what_mpy_cross_says_is_passed_on() -> None:
 # ------------------------------------------------------------------------------------------------- the same words
 
 
+@pytest.mark.slow
 def test_other_processes_and_other_hash_seeds_make_the_same_words(tmp_path: Path) -> None:
     program = (
         "from subsong.compiler import compile_kernels\n"
@@ -114,6 +115,7 @@ def test_prose_changes_no_digest_and_arithmetic_does(tmp_path: Path) -> None:
     assert digests[0] == digests[1] != digests[2]
 
 
+@pytest.mark.slow
 def test_what_was_compiled_is_kept_and_what_was_kept_is_checked(cache: Path) -> None:
     first = compile_kernels(TASKS, TASK_KERNELS, "armv6m")
     (path,) = cache.iterdir()
@@ -241,6 +243,7 @@ def test_loops_that_a_c_compiler_turns_into_calls_or_tables_stay_code(tmp_path: 
     assert [machine.choose(n) for n in range(9)] == [0, 71, 99, 1234, 15, 760000, 54, 5, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("rule", frames.RULES)
 def test_a_rules_kernels_stay_small(rule: str, target: str) -> None:

@@ -74,6 +74,7 @@ def test_the_firmware_of_this_installation() -> None:
     assert build_firmware(profile) == firmware
 
 
+@pytest.mark.slow
 def test_the_firmware_of_a_pico_has_its_kernels_for_every_tier() -> None:
     profile = named_profile("pico")
     firmware = build_firmware(profile)

@@ -118,6 +118,7 @@ def test_a_real_board_learns_what_this_computer_learns(port: Port, rule: str) ->
     assert bridge.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["drop", "flip", "cut", "insert"])
 def test_every_command_is_executed_once(port: Port, what: str) -> None:
     launch(port)

@@ -93,6 +93,7 @@ def test_on_the_small_firmware_the_suite_is_its_learning_run(
     assert "replayed bit for bit" in told["xor, node perturbation"]  # a second run over one port
 
 
+@pytest.mark.slow
 def test_without_a_port_the_suite_says_how() -> None:
     done = run_suite()
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
@@ -100,12 +101,14 @@ def test_without_a_port_the_suite_says_how() -> None:
     assert all(name in done.stderr for name in BOARDS)
 
 
+@pytest.mark.slow
 def test_a_port_that_is_not_there_is_one_error_for_the_suite() -> None:
     done = run_suite("--port", "a250", "-x")
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
     assert "there is no such port" in done.stdout
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_board_are_refused() -> None:
     done = run_suite("--port", "unix", "-n", "2")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR

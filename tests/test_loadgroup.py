@@ -5,10 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 GROUPED = """
 import os
 import pytest
 from pathlib import Path
+
+import pytest
 
 @pytest.fixture(scope="session", params=[pytest.param(v, marks=pytest.mark.xdist_group(v)) for v in "ab"])
 def board(request):
@@ -20,6 +24,7 @@ def test_it(board, n):
 """
 
 
+@pytest.mark.slow
 def test_a_group_stays_in_one_process(tmp_path: Path) -> None:
     (tmp_path / "test_grouped.py").write_text(GROUPED, encoding="utf-8")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

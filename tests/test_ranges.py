@@ -180,6 +180,7 @@ def proved_task(name: str) -> tuple[bytes, int, dict[Place, Interval]]:
     return block.task, block.n_actuators, prove_experiment(experiment).seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(st.data())

@@ -111,6 +111,7 @@ def test_a_log_cut_off_replays_as_far_as_it_goes(logs: dict[str, Path], tmp_path
     assert replay(recover(cut, tmp_path / "whole.mcap")).difference is None
 
 
+@pytest.mark.slow
 def test_damage_on_the_wire_is_mended_and_the_log_still_replays(
     deployed_flash: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +123,7 @@ def test_damage_on_the_wire_is_mended_and_the_log_still_replays(
     assert (replayed.difference, replayed.holes) == (None, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_after_a_hole_in_the_telemetry_replay_goes_on_from_the_boards_snapshot(
     deployed_flash: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int

@@ -56,6 +56,7 @@ def quiet(page) -> None:
     assert urls[0].startswith("file://")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (1200, "dark"), (390, "light")])
 def test_the_page_renders_at_every_width_and_scheme(chromium, report, tmp_path, width, scheme):
     runs = [make_run("sim", seed) for seed in (1, 2)] + [make_run("board", seed) for seed in (1, 2)]

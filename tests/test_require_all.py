@@ -39,6 +39,7 @@ def run_pytest(folder: Path, variables: dict[str, str], *arguments: str) -> list
     return [line for line in done.stdout.splitlines() if re.match(r"(SKIPPED|FAILED|ERROR|XFAIL|PASSED) ", line)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["one process", "workers"])
 def test_every_skip_fails_where_everything_is_required(workers: tuple[str, ...], tmp_path: Path) -> None:
     summary = run_pytest(tmp_path, CI, *workers)
@@ -48,6 +49,7 @@ def test_every_skip_fails_where_everything_is_required(workers: tuple[str, ...],
     assert len(summary) == len(CASES) + 1, summary
 
 
+@pytest.mark.slow
 def test_skips_are_skips_elsewhere(tmp_path: Path) -> None:
     summary = run_pytest(tmp_path, {})
     for case in CASES:

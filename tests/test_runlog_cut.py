@@ -86,6 +86,7 @@ def check_partial(recorder_path: Path, session: Session, stride: int) -> None:
     assert recovered > len(data) // stride // 4
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_disk")
 @pytest.mark.parametrize("source", ["loop", "task"])
 def test_a_partial_file_cut_anywhere_gives_every_whole_record(tmp_path: Path, source: str) -> None:
@@ -131,6 +132,7 @@ def check_closed(path: Path, session: Session, stride: int) -> None:
         assert result.disagreements() == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_disk")
 def test_a_closed_log_cut_anywhere_gives_every_trial_of_its_whole_chunks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -270,6 +272,7 @@ def test_a_killed_simulation_has_lost_at_most_its_last_trial(tmp_path: Path, sto
     assert records_of(run) == loop_session(trials=40, steps=20).records[: 21 * stop]
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_closing_has_lost_nothing_wherever_it_was(tmp_path: Path) -> None:
     session = loop_session(trials=40, steps=20)
     ways = set()

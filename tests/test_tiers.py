@@ -88,6 +88,7 @@ def test_the_best_tier_that_is_right_is_taken(deployed_port: Port, board_flash: 
     assert profile.tiers == (2, 1, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("broken", "why"),
     [

@@ -349,6 +349,7 @@ def test_the_hottest_local_gets_the_free_register() -> None:
 # ------------------------------------------------------------------------------------------------- and always so
 
 
+@pytest.mark.slow
 def test_inlined_kernels_are_still_the_dialect() -> None:
     for module, called in MODULES.values():
         functions = [inline(gather(module, called), name) for name in called]
@@ -356,6 +357,7 @@ def test_inlined_kernels_are_still_the_dialect() -> None:
         assert dialect.violations(ast.parse(text), module, {}, (), called) == []
 
 
+@pytest.mark.slow
 def test_the_text_is_the_same_in_every_process() -> None:
     code = (
         f"from subsong.compiler.viper import viper_module\nfor m in {list(MODULES.values())!r}: print(viper_module(*m))"

@@ -30,9 +30,9 @@ def optimum() -> tuple[float, Floats]:
 
 
 def average_cost(gain: Floats) -> float:
-    """Return J(K): trace((Q + K' R K) S), S the stationary covariance; inf where the loop is unstable."""
+    """Return J(K): trace((Q + K' R K) S), S the stationary covariance; inf where the loop is no stable one."""
     loop = A + gain
-    if np.max(np.abs(np.linalg.eigvals(loop))) >= 1.0:
+    if not np.all(np.isfinite(loop)) or np.max(np.abs(np.linalg.eigvals(loop))) >= 1.0:
         return float("inf")
     # S = loop S loop' + I as one linear system.
     covariance = np.linalg.solve(np.eye(9) - np.kron(loop, loop), np.eye(3).ravel()).reshape(3, 3)
