@@ -398,7 +398,7 @@ COURSES = {
     "parity": 20_000,
     "linear_teacher": 4_000,
     "letters": 80_000,
-    "lqr": 8_000,
+    "lqr": 12_000,
     "delayed_match": 40_000,
     "sequence": 20_000,
     "reinforce": 8_000,
