@@ -49,7 +49,7 @@ CASES = (
     Case(NODE, "LQR", "lqr"),
     Case(NODE, "delayed match, recurrent", "delayed_match"),
     Case(NODE, "sequence, recurrent", "sequence"),
-    Case(NODE, "letters", "letters", 10),
+    Case(NODE, "letters", "letters", 40),
     Case("songbird", "the song", "song", 5, (("evaluate_episodes = 1", "evaluate_episodes = 1\nstop_cost = 0.02"),)),
     Case(WEIGHT, "CartPole", "cartpole"),
     Case(NODE, "CartPole", "cartpole"),

@@ -397,7 +397,7 @@ COURSES = {
     "xor": 2_000,
     "parity": 20_000,
     "linear_teacher": 4_000,
-    "letters": 80_000,
+    "letters": 160_000,
     "lqr": 12_000,
     "delayed_match": 40_000,
     "sequence": 20_000,
