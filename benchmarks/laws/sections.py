@@ -303,7 +303,7 @@ def letters() -> Section:
     rows = []
     seeds = _seeds(4, 1)
     for rule in RULES:
-        samples, eta = (2_000_000, 0.05 / 4) if rule == "node" else (4_000_000, 1 / 864)
+        samples, eta = (2_000_000, 0.02) if rule == "node" else (4_000_000, 1 / 864)
         frac, sigma, tau = (11, 0.05, 1) if rule == "node" else (11, 0.02, 16)
         if QUICK:
             samples //= 40
