@@ -66,7 +66,6 @@ def move_along_signs(head: ptr32, mem: ptr16, amount: int, limit: int) -> int:
     at = head[WEIGHTS_AT]
     end = at + head[N_WEIGHTS]
     low = 0 - limit
-    saturated = 0
     while at < end:
         bits = draw(head, PERTURBATION)
         block = end - at
@@ -80,13 +79,40 @@ def move_along_signs(head: ptr32, mem: ptr16, amount: int, limit: int) -> int:
                 w -= amount
             if w > limit:
                 w = limit
-                saturated += 1
+                head[SATURATED] += 1
             elif w < low:
                 w = low
-                saturated += 1
+                head[SATURATED] += 1
             mem[at + k] = w & 0xFFFF
         at += block
-    head[SATURATED] += saturated
+    return 0
+
+
+def perturb_along_signs(head: ptr32, mem: ptr16, amount: int) -> int:
+    """Add +-amount to every weight, by the signs that move_along_signs would draw: weights within +-LIMIT have room for it.
+
+    Args:
+        head: as in move_along_signs.
+        mem: weights (changed).
+        amount: weight LSBs, in +-AMPLITUDE.
+
+    Scaling and overflow: |w| <= LIMIT = 32767 - AMPLITUDE.
+    """
+    at = head[WEIGHTS_AT]
+    end = at + head[N_WEIGHTS]
+    while at < end:
+        bits = draw(head, PERTURBATION)
+        block = end - at
+        if block > 16:
+            block = 16
+        for k in range(block):
+            w = (mem[at + k] ^ 0x8000) - 0x8000
+            if ((bits >> k) & 1) != 0:
+                w += amount
+            else:
+                w -= amount
+            mem[at + k] = w & 0xFFFF
+        at += block
     return 0
 
 
