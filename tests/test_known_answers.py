@@ -223,7 +223,8 @@ def flips_that_escape(target: str, rule: int, flips: int) -> list[str]:
 def test_compiled_kernels_give_the_answers_and_hardly_a_flipped_bit_escapes_them(target: str) -> None:
     """What escapes is, as with mutants, mostly the same function: a shift that keeps a sign never there.
 
-    Some of it is not: codes, velocities and most tasks have few answers. 18 % were measured; an oracle holds the kernels.
+    Some of it is not: codes, velocities and most tasks have few answers. 18 % were measured; an oracle holds the
+    kernels.
     """
     flips = {0: 120, 1: 120, answers.TASKS: 40}
     escaped = []

@@ -89,7 +89,7 @@ def move_along_signs(head: ptr32, mem: ptr16, amount: int, limit: int) -> int:
 
 
 def perturb_along_signs(head: ptr32, mem: ptr16, amount: int) -> int:
-    """Add +-amount to every weight, by the signs that move_along_signs would draw: weights within +-LIMIT have room for it.
+    """Add +-amount to every weight, by signs drawn as in move_along_signs; weights within +-LIMIT have room for it.
 
     Args:
         head: as in move_along_signs.
@@ -99,10 +99,10 @@ def perturb_along_signs(head: ptr32, mem: ptr16, amount: int) -> int:
     Scaling and overflow: |w| <= LIMIT = 32767 - AMPLITUDE.
     """
     at = head[WEIGHTS_AT]
-    end = at + head[N_WEIGHTS]
-    while at < end:
+    left = head[N_WEIGHTS]
+    for _n in range((left + 15) >> 4):
         bits = draw(head, PERTURBATION)
-        block = end - at
+        block = left
         if block > 16:
             block = 16
         for k in range(block):
@@ -112,7 +112,8 @@ def perturb_along_signs(head: ptr32, mem: ptr16, amount: int) -> int:
             else:
                 w -= amount
             mem[at + k] = w & 0xFFFF
-        at += block
+        at += 16
+        left -= 16
     return 0
 
 
