@@ -66,6 +66,7 @@ def move_along_signs(head: ptr32, mem: ptr16, amount: int, limit: int) -> int:
     at = head[WEIGHTS_AT]
     end = at + head[N_WEIGHTS]
     low = 0 - limit
+    saturated = 0
     while at < end:
         bits = draw(head, PERTURBATION)
         block = end - at
@@ -79,12 +80,13 @@ def move_along_signs(head: ptr32, mem: ptr16, amount: int, limit: int) -> int:
                 w -= amount
             if w > limit:
                 w = limit
-                head[SATURATED] += 1
+                saturated += 1
             elif w < low:
                 w = low
-                head[SATURATED] += 1
+                saturated += 1
             mem[at + k] = w & 0xFFFF
         at += block
+    head[SATURATED] += saturated
     return 0
 
 
