@@ -12,8 +12,6 @@ import os
 import pytest
 from pathlib import Path
 
-import pytest
-
 @pytest.fixture(scope="session", params=[pytest.param(v, marks=pytest.mark.xdist_group(v)) for v in "ab"])
 def board(request):
     return request.param

@@ -1,4 +1,4 @@
-"""Rules learn on boards, and their logs replay bit for bit: every rule on the unix board, some on the emulated Pico."""
+"""Rules learn on boards, and their logs replay bit for bit: every rule on the unix board, two on the emulated Pico."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from subsong.verify import verify_board
 pytest_plugins = ["subsong_hil.fixtures"]
 
 RULES = [rule.name for rule in TABLE]
-# Chance in the units themselves. A rule takes the better part of a minute there; hil_learning.py runs the first two.
-ON_PICO = ("reinforce",)
+# Chance in the units, and spikes. A rule takes the better part of a minute there.
+ON_PICO = ("reinforce", "songbird")
 
 
 def short(rule: str, trials: int, steps: int) -> Experiment:

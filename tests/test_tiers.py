@@ -303,7 +303,7 @@ def wrong_by_a_bit() -> str:
 
 
 def altered(changes: dict[str, str]) -> Firmware:
-    """Return the firmware of a Pico with one rule, files changed and few known answers: a fourth of what all take."""
+    """Return the firmware of a Pico with one rule, files changed, few known answers: it takes a fourth of the time."""
     profile = named_profile("pico")
     sound = build_firmware(profile)
     sources = {path: text for path, text in sound.sources.items() if Path(path).stem not in set(RULES) - {NODE}}

@@ -71,7 +71,8 @@ def write(root: Path, done: dict[str, Section], command: str) -> None:
 CRITERION = """Each of the {} pairs has a shipped example. The criterion is the example's `stop_cost`, looked
 at every `evaluate_every` trials (evaluations are not counted); CartPole's is a mean of 475 steps over 100 episodes,
 looked at after every update, the song's a mean squared error of .02. The control has the rate 2**-29, a fifth of the
-seeds, and everything else the same. The median is that of all seeds, "never" where fewer than half got there.
+seeds, and everything else the same. Where seeds are fewer than 100 a hundred take too long. The median is that of all
+seeds, "never" where fewer than half got there.
 """
 
 
@@ -164,11 +165,11 @@ def courses(path: Path, curves: dict[str, Any]) -> None:
     from matplotlib import pyplot as plt
 
     rows = -(-len(curves) // 4)
-    figure, axes = plt.subplots(rows, 4, figsize=(9.6, 2.3 * rows), layout="constrained")
+    figure, axes = plt.subplots(rows, 4, figsize=(9.6, 2.3 * rows), layout="constrained", squeeze=False)
     for axis, (name, c) in zip(axes.flat, curves.items(), strict=False):
         least = c["stop"] / 100  # of a logarithmic axis
         trials = np.array(c["trials"])
-        low, middle, high = (np.maximum(c[name], least) for name in ("low", "median", "high"))
+        low, middle, high = (np.maximum(c[key], least) for key in ("low", "median", "high"))
         axis.fill_between(trials, low, high, color="C0", alpha=0.25, lw=0)
         axis.semilogy(trials, middle, "C0", lw=1)
         axis.axhline(c["stop"], color="0.4", ls=":", lw=1)

@@ -30,7 +30,7 @@ def optimum() -> tuple[float, Floats]:
 
 
 def average_cost(gain: Floats) -> float:
-    """Return J(K): trace((Q + K' R K) S), S the stationary covariance; inf where the loop is no stable one."""
+    """Return J(K): trace((Q + K' R K) S), S the stationary covariance; inf where the loop is unstable or not finite."""
     loop = A + gain
     if not np.all(np.isfinite(loop)) or np.max(np.abs(np.linalg.eigvals(loop))) >= 1.0:
         return float("inf")

@@ -149,7 +149,7 @@ def _check_learner(good: Good) -> Iterator[Problem]:
     for key in sorted(given & OPTIONS.keys()):
         rules = OPTIONS[key][1]
         if rule.name not in rules:
-            yield Problem(("learner", key), f"{rule.name} has no such number", f"with {' or '.join(rules)}")
+            yield Problem(("learner", key), f"{rule.name} has no such key", f"with {' or '.join(rules)}")
     yield from _check_spiking(good, rule)
     for key in sorted(given & {"rate", "rate_shift"} if not rule.rated else ()):
         yield Problem(("learner", key), f"{rule.name} has no learning rate", f"no {key}")

@@ -132,9 +132,9 @@ def input_shift(experiment: "Experiment") -> int:
     """Return the least shift of an input, 0..15, with which an eligibility of factors stays within 2**30.
 
     A factor has 15 fraction bits, and its product with an input is at most 2**30. As many of them come together as a
-    trial has steps, or both trials of a two-sided pair, or, where it fades, 2**trace_shift.
+    trial has steps, or, where it fades, 2**trace_shift.
     """
-    shift = (experiment.run.steps * (2 if experiment.learner.estimator == "two_sided" else 1) - 1).bit_length()
+    shift = (experiment.run.steps - 1).bit_length()
     if experiment.learner.estimator == "each_step":
         shift = min(shift, experiment.learner.trace_shift)
     return shift

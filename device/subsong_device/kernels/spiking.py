@@ -277,7 +277,7 @@ def forward_releasing(head: ptr32, mem: ptr16) -> int:
     draw_sensors(head, mem)
     signal = head[SIGNALS_AT]
     unit = head[UNITS_AT]
-    train = unit + ((head[TABLE_AT] - unit) >> 1)
+    train = unit + ((head[TABLE_AT] - unit) >> 1)  # two words a unit, and then the table
     layer = LAYERS_AT
     k = 0
     first = train

@@ -1,5 +1,7 @@
 """Inlining on the syntax tree: a kernel and all that it calls become one function without calls or named constants.
 
+Functions that are to stay apart stay calls.
+
 What Python evaluates first stays first. A call inside an expression is hoisted before it; a load that stood to its left
 is then kept in a local, since the callee may store there. A call in the second half of an `and` or `or`, or in a loop's
 condition, runs when, and as often as, Python would run it. A callee's locals are renamed apart, and free again after

@@ -11,7 +11,8 @@ Generated from the kernels' syntax tree, so that no shipped emitter's fault is m
                                                        is never negative
     a long jump with a condition is refused            a long `if` becomes several with the same flag; a long loop is
                                                        `while 1`, left by a short `if`
-    a longer loop is refused                           the largest function in it becomes one of its own, and is called
+    a longer loop is refused                           a function in it becomes one of its own, and is called: the one
+                                                       without which the loop is shortest
     a comparison is no int                             a condition alone; one with zero is left out: `while n:`
 
 32-bit boards only: on the 64-bit unix port viper's words are 64 bits and nothing wraps.
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from subsong_sim.loader import Source
 
 # A jump reaches 2 KB on Cortex-M0, one with a condition on Xtensa, too; firmware before 1.27 refuses what it cannot
-# reach ("native method too big", "bccz out of range"). A node of the tree becomes 3.5 bytes there, 4 here.
+# reach ("native method too big", "bccz out of range"). On them a node of the tree is 3.5 and 4 bytes.
 LONGEST_BLOCK = 400
-LONGEST_LOOP = 490  # before faults are avoided, which makes it a fifth longer
+LONGEST_LOOP = 490  # before faults are avoided, which makes it a fifth longer at most
 REGISTERS = 3  # locals that the emitter keeps in registers, parameters first (source text; a .mpy file has one fewer)
 
 
@@ -62,14 +63,14 @@ def functions_apart(source: "Source", called: tuple[str, ...]) -> tuple[str, ...
     for name in called:
         while (longest := _longest_loop(source, name, apart)) > LONGEST_LOOP:
             left = {
-                each: _longest_loop(source, name, (*apart, each))
+                each: rest
                 for each in sorted(_callees(source, name) - set(apart))
-                if _longest_loop(source, each, apart) <= LONGEST_LOOP
+                if (rest := _longest_loop(source, name, (*apart, each))) < longest
+                and _longest_loop(source, each, apart) <= LONGEST_LOOP
             }
-            best = min(left, key=lambda each: left[each], default="")
-            if not best or left[best] >= longest:
+            if not left:
                 break  # one function's own loop: firmware that has no room for it says so
-            apart += (best,)
+            apart += (min(left, key=lambda each: left[each]),)
     return apart
 
 

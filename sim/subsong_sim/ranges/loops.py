@@ -13,7 +13,7 @@ from subsong_sim.ranges.interpreter import Frame, Interpreter, Sink
 from subsong_sim.ranges.state import State, merge
 from subsong_sim.ranges.values import Value, add, scale, sub, unknown
 
-SHORT = 3  # turns that are simply run, of a loop that calls nothing: of one that does, a single one
+SHORT = 3  # turns that are simply run, of a loop that calls nothing and holds no `for`; of any other a single one
 UNROLLED = 64  # turns that are run one by one where one turn cannot be judged for all
 OUTER = 4096  # the same for a loop whose turns set the lengths of inner loops
 PERIOD = 16  # sixteen signs a word: some loops do something special every sixteenth turn
@@ -62,8 +62,8 @@ def _for(machine: Interpreter, node: ast.For, arguments: list[Value], state: Sta
         lambda what: machine.fail(node.iter, frame, what),
         facts.indices,
     )
-    calls = any(isinstance(each, ast.Call) for statement in node.body for each in ast.walk(statement))
-    return run_turns(machine, loop, state, id(node) in facts.lengths, 1 if calls else SHORT)
+    plain = not any(isinstance(each, ast.Call) for statement in node.body for each in ast.walk(statement))
+    return run_turns(machine, loop, state, id(node) in facts.lengths, SHORT if plain else 1)
 
 
 def _turns(state: State, start: Value, stop: Value, step: int) -> Value:
@@ -80,7 +80,10 @@ def _turns(state: State, start: Value, stop: Value, step: int) -> Value:
 
 
 def run_turns(machine: Interpreter, loop: Turns, state: State, outer: bool = False, short: int = SHORT) -> list[State]:
-    """Run a loop whose number of turns is known beforehand, if in an interval; up to `short` are simply run."""
+    """Run a loop whose number of turns is known beforehand, if only within an interval.
+
+    Up to `short` turns are simply run.
+    """
     n = loop.n
     assert n is not None
     if isinstance(n, int):
