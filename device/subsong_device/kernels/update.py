@@ -90,35 +90,6 @@ def move_along_signs(head: ptr32, mem: ptr16, amount: int, limit: int) -> int:
     return 0
 
 
-def perturb_along_signs(head: ptr32, mem: ptr16, amount: int) -> int:
-    """Add +-amount to every weight, by signs drawn as in move_along_signs; weights within +-LIMIT have room for it.
-
-    Args:
-        head: as in move_along_signs.
-        mem: weights (changed).
-        amount: weight LSBs, in +-AMPLITUDE.
-
-    Scaling and overflow: |w| <= LIMIT = 32767 - AMPLITUDE.
-    """
-    at = head[WEIGHTS_AT]
-    left = head[N_WEIGHTS]
-    for _n in range((left + 15) >> 4):
-        bits = draw(head, PERTURBATION)
-        block = left
-        if block > 16:
-            block = 16
-        for k in range(block):
-            w = (mem[at + k] ^ 0x8000) - 0x8000
-            if ((bits >> k) & 1) != 0:
-                w += amount
-            else:
-                w -= amount
-            mem[at + k] = w & 0xFFFF
-        at += 16
-        left -= 16
-    return 0
-
-
 def rounded_step(head: ptr32, shift: int, r: int) -> int:
     """Return rate * delta * 2**-shift as an integer, rounded stochastically by r.
 
