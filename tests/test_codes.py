@@ -251,7 +251,7 @@ def test_the_experiment_file_says_which_code() -> None:
     assert words == [layout.WALSH_HADAMARD, 0, 7, 0, 2]
     with pytest.raises(ExperimentError, match=r'got the text .hadamard.*"random" or "walsh_hadamard"'):
         experiment_of(Setup(), {"code": '"hadamard"'})
-    with pytest.raises(ExperimentError, match=r"learner.code: activity_difference has no such number"):
+    with pytest.raises(ExperimentError, match=r"learner.code: activity_difference has no such key"):
         experiment_of(Setup(rule="activity_difference", estimator="perturbed_pair"), {"code": WALSH})
     with pytest.raises(ExperimentError, match=r"learner.code: .*1024 words"):
         experiment_of(Setup(rule=NP, layers=(1,) * 1026, activations=("identity",) * 1025), {"code": ONE})

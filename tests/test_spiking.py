@@ -320,7 +320,7 @@ def test_what_a_rule_does_not_have_is_refused() -> None:
     text = XOR.format(rule="hedonistic_synapse", hidden=3, init=1, more="threshold = 9", **keys)
     for old, new, said in (
         ("rate = 1", "rate = 1\namplitude = 0.1", "learner.amplitude: hedonistic_synapse has none"),
-        ("threshold = 9", "peak_shift = 3", "learner.peak_shift: hedonistic_synapse has no such number"),
+        ("threshold = 9", "peak_shift = 3", "learner.peak_shift: hedonistic_synapse has no such key"),
         ('["logistic", "logistic"]', '["tanh", "logistic"]', "network.activations[0]"),
     ):
         with pytest.raises(ExperimentError) as caught:
