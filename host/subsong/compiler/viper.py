@@ -64,7 +64,7 @@ def functions_apart(source: "Source", called: tuple[str, ...]) -> tuple[str, ...
         while (longest := _longest_loop(source, name, apart)) > LONGEST_LOOP:
             left = {
                 each: rest
-                for each in sorted(_callees(source, name) - set(apart))
+                for each in sorted(source.functions.keys() - {*called, *apart})
                 if (rest := _longest_loop(source, name, (*apart, each))) < longest
                 and _longest_loop(source, each, apart) <= LONGEST_LOOP
             }
@@ -77,18 +77,6 @@ def functions_apart(source: "Source", called: tuple[str, ...]) -> tuple[str, ...
 def _longest_loop(source: "Source", name: str, apart: Collection[str]) -> int:
     function = inline(source, name, apart)
     return max((size(n.body) for n in ast.walk(function) if isinstance(n, (ast.For, ast.While))), default=0)
-
-
-def _callees(source: "Source", name: str) -> set[str]:
-    """Return the functions that a kernel reaches."""
-    found: set[str] = set()
-    left = [name]
-    while left:
-        calls = (n for n in ast.walk(source.functions[left.pop()]) if isinstance(n, ast.Call))
-        new = {n.func.id for n in calls if isinstance(n.func, ast.Name)} & set(source.functions) - found
-        found |= new
-        left += new
-    return found
 
 
 def _avoid_faults(function: ast.FunctionDef) -> ast.FunctionDef:
