@@ -16,7 +16,9 @@ from cases import FIRST, Answer, Case, ends_of
 from oracle_parts import TABLE
 from subsong.compiler import assembler_module, compile_kernels
 from subsong.compiler.viper import viper_module
+from subsong.firmware import kernel_file
 from subsong.ports import open_port
+from subsong.profile import MACHINE_CODE, VIPER, named_profile
 from subsong.repl import Repl
 from subsong.strip import strip_source
 from subsong_hil.pico import PicoBoard
@@ -57,7 +59,11 @@ pico_worker.serve()
 """
 
 
-def kernel_files() -> dict[str, bytes]:
+# These compile kernels from their text, as a board does that reads other .mpy files; the others load .mpy files.
+AS_TEXT = ("1.24.1",)
+
+
+def kernel_files(version: str) -> dict[str, bytes]:
     """Return what deploy puts on a Pico, as far as kernels go: paths below the board's root."""
     device = resources.files(PACKAGE)
     paths = ["layout.py", "tasks.py"]
@@ -71,9 +77,12 @@ def kernel_files() -> dict[str, bytes]:
         for path in sorted(paths)
         if path.endswith(".py")
     }
+    profile = named_profile("pico").model_copy(update={"kernels": "text" if version in AS_TEXT else "mpy"})
     for name, module in MODULES.items():
-        files[f"{PACKAGE}/viper/{name}.py"] = viper_module(*module).encode()
-        files[f"{PACKAGE}/machine/{name}.py"] = assembler_module(compile_kernels(*module, TARGET)).encode()
+        made = ((VIPER, viper_module(*module)), (MACHINE_CODE, assembler_module(compile_kernels(*module, TARGET))))
+        for tier, text in made:
+            path, content = kernel_file(profile, tier, name, text)
+            files[f"{PACKAGE}/{path}"] = content
     return files
 
 
@@ -87,7 +96,7 @@ class PicoEngine:
 
     def __init__(self, version: str, more: Mapping[str, bytes] | None = None) -> None:
         self.version = version
-        self._files = kernel_files() | dict(more or {})
+        self._files = kernel_files(version) | dict(more or {})
         self._folder = tempfile.TemporaryDirectory(prefix="subsong-pico-")
         self._board = PicoBoard(flash=Path(self._folder.name) / "flash", firmware=version)
         self._unread = bytearray()

@@ -80,7 +80,7 @@ def test_the_firmware_of_a_pico_has_its_kernels_for_every_tier() -> None:
     firmware = build_firmware(profile)
     modules = {*frames.RULES, "tasks"}
     for folder in ("machine", "viper"):
-        assert {f"{folder}/{module}.py" for module in modules} <= set(firmware.sources)
+        assert {f"{folder}/{module}.mpy" for module in modules} <= set(firmware.sources)
     assert set(firmware.manifest.kernels) == {"armv6m", "viper"}
     assert set(firmware.manifest.kernels["armv6m"]) == modules
     said: dict[str, object] = {}
@@ -89,6 +89,9 @@ def test_the_firmware_of_a_pico_has_its_kernels_for_every_tier() -> None:
     build_firmware.cache_clear()
     assert build_firmware(profile) == firmware
     assert build_firmware(profile.model_copy(update={"tiers": (2, 0)})).manifest.digest != firmware.manifest.digest
+    text = build_firmware(profile.model_copy(update={"kernels": "text"}))
+    assert {f"{folder}/{module}.py" for module in modules for folder in ("machine", "viper")} <= set(text.sources)
+    assert text.manifest.kernels == firmware.manifest.kernels
 
 
 def test_a_manifest_survives_the_board(small: Firmware) -> None:

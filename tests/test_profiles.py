@@ -84,13 +84,27 @@ def test_a_board_gets_the_closest_profile(board: Board, name: str, tiers: tuple[
         (Board("Generic ESP32 module with ESP32", "esp32", WIN, "1.26.0"), (1, 0), ""),
     ],
 )
-def test_known_trouble_of_a_version_lowers_the_tiers_and_refuses_nothing(
-    board: Board, tiers: tuple[int, ...], why: str
+def test_where_a_board_compiles_kernels_known_trouble_lowers_the_tiers_and_refuses_nothing(
+    board: Board, tiers: tuple[int, ...], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sent = profile_of(board)
+    assert (sent.kernels, sent.tiers) == ("mpy", PROFILES[sent.name].tiers)
+    assert "clobbers" not in "".join(remarks(board, sent))
+    monkeypatch.setattr("subsong.profile.mpy_version", lambda: None)  # as without mpy-cross
     profile = profile_of(board)
-    assert profile.tiers == tiers
+    assert (profile.kernels, profile.tiers) == ("text", tiers)
     assert any(why in remark for remark in remarks(board, profile)) if why else True
     assert ("clobbers" in "".join(remarks(board, profile))) == (why == "clobbers")
+
+
+@pytest.mark.parametrize("number", [6 | 2 << 8, 7 | 3 << 8, 0])
+def test_a_board_that_reads_other_mpy_files_compiles_kernels_itself(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Board("Raspberry Pi Pico with RP2040", "rp2", V6M)
+    assert profile_of(board).kernels == "mpy"
+    monkeypatch.setattr(Board, "mpy", V6M << 10 | number)
+    assert profile_of(board).kernels == "text"
 
 
 @pytest.mark.parametrize("version", ["1.23.0", "1.9.2", "0.1"])

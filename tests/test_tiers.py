@@ -14,7 +14,7 @@ from subsong.bridge import Bridge
 from subsong.compiler import assembler_module, compile_kernels
 from subsong.deploy import deploy, deploy_policy, start_firmware, stop_firmware
 from subsong.errors import FirmwareError, PortError
-from subsong.firmware import Firmware, build_firmware, firmware_of
+from subsong.firmware import Firmware, build_firmware, firmware_of, kernel_file
 from subsong.known_answers import CASES, KnownLearner, answers_of
 from subsong.policy import export_policy, load_policy
 from subsong.ports import Port, open_port
@@ -280,6 +280,7 @@ def test_a_policy_starts_on_the_best_tier_that_is_right(
 # ------------------------------------------------------------------------------------------ on the emulated Pico
 
 
+PICO = named_profile("pico")
 NODE = "node_perturbation"
 # One rule, and few cases: all of them take a tier minutes of emulation (pico_deployed has the best one play them).
 FEW = [case for case in CASES if isinstance(case, KnownLearner) and case.rule == NODE][:4]
@@ -302,45 +303,49 @@ def wrong_by_a_bit() -> str:
     raise AssertionError("every flip crashes, or escapes")
 
 
-def altered(changes: dict[str, str]) -> Firmware:
-    """Return the firmware of a Pico with one rule, files changed, few known answers: it takes a fourth of the time."""
-    profile = named_profile("pico")
-    sound = build_firmware(profile)
+def text_of(tier: int) -> str:
+    """Return the text of the node kernels that a Pico's firmware is made of."""
+    text = build_firmware(PICO.model_copy(update={"kernels": "text"}))
+    return text.sources[f"{FOLDERS[tier]}/{NODE}.py"].decode()
+
+
+def altered(changes: dict[int, str]) -> tuple[Firmware, list[str]]:
+    """Return the firmware of a Pico with one rule, few known answers and other kernels, and what differs in it.
+
+    Args:
+        changes: tier -> text of the kernels.
+    """
+    sound = build_firmware(PICO)
     sources = {path: text for path, text in sound.sources.items() if Path(path).stem not in set(RULES) - {NODE}}
-    sources |= {path: text.encode() for path, text in changes.items()}
-    sources["known_answers.bin"] = answers_of(FEW)
+    files = dict(kernel_file(PICO, tier, NODE, text) for tier, text in changes.items())
+    sources |= files | {"known_answers.bin": answers_of(FEW)}
     kernels = {
         target: {name: digest for name, digest in modules.items() if name in (NODE, "tasks")}
         for target, modules in sound.manifest.kernels.items()
     }
-    return firmware_of(sources, profile, kernels)
+    return firmware_of(sources, PICO, kernels), sorted([*files, "known_answers.bin", "profile.py"])
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("pico")
-@pytest.mark.parametrize(("tier", "target"), [("viper", "viper"), ("bytecode", "")])
-def test_a_pico_whose_machine_code_has_one_word_wrong_falls_to_viper_and_from_there_to_bytecode(
-    pico_deployed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tier: str, target: str
+def test_a_pico_whose_machine_code_and_viper_have_a_word_wrong_falls_to_bytecode(
+    pico_deployed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sound = build_firmware(named_profile("pico")).sources
-    machine, viper = f"machine/{NODE}.py", f"viper/{NODE}.py"
-    changes = {machine: wrong_by_a_bit()}
-    words = [re.findall(r"0x\w+", text) for text in (sound[machine].decode(), changes[machine])]
+    machine, viper = wrong_by_a_bit(), re.sub(r"\b128\b", "192", text_of(1))  # the rounding of an activation
+    words = [re.findall(r"0x\w+", text) for text in (text_of(2), machine)]
     assert sum(one != other for one, other in zip(*words, strict=True)) == 1
-    if tier == "bytecode":
-        changes[viper] = re.sub(r"\b128\b", "192", sound[viper].decode())  # the rounding of an activation
-        assert changes[viper] != sound[viper].decode()
-    firmware = altered(changes)
+    assert viper != text_of(1)
+    firmware, differing = altered({2: machine, 1: viper})
     monkeypatch.setattr("subsong.verify.build_firmware", lambda _profile: firmware)
     with open_port("pico") as port:
-        assert deploy(port, firmware).copied == tuple(sorted([*changes, "known_answers.bin", "profile.py"]))
+        assert deploy(port, firmware).copied == tuple(differing)
         experiment = shortened("xor", NODE, trials=6, evaluate_every=0)
         result = run_over(experiment, port, None, tmp_path / "run.mcap")
-    assert result.tier == tier
-    assert len(result.failed) == len(changes)
+    assert result.tier == "bytecode"
+    assert len(result.failed) == 2
     assert all(re.match(r"tier [12], .*: case \d+, trial \d+ of the known answers", line) for line in result.failed)
     header = read_run(tmp_path / "run.mcap").header
-    assert (header.engine["tier"], header.engine["target"]) == (tier, target)
+    assert (header.engine["tier"], header.engine["target"]) == ("bytecode", "")
     assert replay(tmp_path / "run.mcap").difference is None
 
 
@@ -360,11 +365,10 @@ HANGS_S = 20.0  # one of the board's seconds; sound kernels give every answer so
 @pytest.mark.slow
 @pytest.mark.xdist_group("pico")
 def test_a_pico_that_machine_code_hangs_twice_is_off_that_tier(pico_deployed: Path) -> None:
-    text = build_firmware(named_profile("pico")).sources[f"machine/{NODE}.py"].decode()
-    hanging = text.replace("data(2,0x", "data(2,0xe7fe,0x", 1)  # b .
-    assert hanging != text
+    hanging = text_of(2).replace("data(2,0x", "data(2,0xe7fe,0x", 1)  # b .
+    assert hanging != text_of(2)
     with open_port("pico") as port:
-        deploy(port, altered({f"machine/{NODE}.py": hanging}))
+        deploy(port, altered({2: hanging})[0])
     for _ in range(2):
         with open_port("pico") as port:
             Repl(port).__enter__().launch(TRY)

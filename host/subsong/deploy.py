@@ -3,8 +3,11 @@
 The manifest is written last and removed first, so that an interrupted deploy shows.
 """
 
+import base64
 import errno
+import os
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,6 +37,31 @@ FRIENDLY = b"\r\x03\x02"
 PROMPT = b">>> "
 FAREWELLS = 5
 FAREWELL_S = 0.5
+# Most of a firmware goes packed, as text: of other bytes mpremote sends up to four for one.
+PACKED = "packed"
+WINDOW_BITS = 12  # of zlib, that of the board takes as much memory: 4 KB
+UNPACK = """
+import os
+from binascii import a2b_base64
+from io import BytesIO
+def unpack(packed, path):
+    with open(packed, "rb") as file:
+        data = a2b_base64(file.read())
+    os.remove(packed)
+    try:
+        with DeflateIO(BytesIO(data), ZLIB) as stream, open(path, "wb") as file:
+            part = stream.read(512)
+            while part:
+                file.write(part)
+                part = stream.read(512)
+    except OSError as error:
+        print(error.errno)
+try:
+    from deflate import ZLIB, DeflateIO
+    print("unpacks")
+except ImportError:
+    pass
+"""
 MAIN = "main.py"
 MAIN_MARK = b"# Written by `subsong deploy --policy`"
 
@@ -162,8 +190,9 @@ def deploy_over(repl: Repl, firmware: Firmware | None = None, progress: Progress
             _make_folders(repl, found.root, [file.path for file in manifest.files])
         total = sum(file.size for file in copied)
         done = 0
+        packed = bool(copied) and not small and "unpacks" in repl.run(UNPACK)
         for file in copied:
-            _write(repl, found.root, file.path, wanted.sources[file.path], small)
+            _write(repl, found.root, file.path, wanted.sources[file.path], small, packed)
             done += file.size
             if progress is not None:
                 progress(file.path, done, total)
@@ -194,9 +223,17 @@ def write_file(repl: Repl, path: str, content: bytes) -> None:
         repl.transport.fs_writefile(path, content, chunk_size=CHUNK)
 
 
-def _write(repl: Repl, root: str, path: str, content: bytes, small: bool) -> None:
+def _write(repl: Repl, root: str, path: str, content: bytes, small: bool, packed: bool = False) -> None:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, WINDOW_BITS)
+    text = base64.b64encode(compressor.compress(content) + compressor.flush())
     if small:
         write_small(repl, path, content)
+    elif packed and len(text) + CHUNK < len(repr(content)):
+        with repl.errors(f"writing {root}/{path}"):
+            repl.transport.fs_writefile(f"{root}/{PACKED}", text, chunk_size=CHUNK)
+            failed = repl.transport.exec(f"unpack({f'{root}/{PACKED}'!r}, {f'{root}/{path}'!r})")
+            if failed:
+                raise OSError(int(failed), os.strerror(int(failed)))
     else:
         write_file(repl, f"{root}/{path}", content)
 

@@ -144,9 +144,24 @@ def build_firmware(profile: Profile) -> Firmware:
             target, made = _kernels(tier, profile)
             kernels[target] = {module: digest for module, (_, digest) in made.items()}
             sources[f"{FOLDERS[tier]}/__init__.py"] = b""
-            sources |= {f"{FOLDERS[tier]}/{module}.py": text.encode() for module, (text, _) in made.items()}
+            sources |= dict(kernel_file(profile, tier, module, text) for module, (text, _) in made.items())
     sources["known_answers.bin"] = known_answers()
     return firmware_of(sources, profile, kernels)
+
+
+def kernel_file(profile: Profile, tier: int, module: str, text: str) -> tuple[str, bytes]:
+    """Return a module of kernels as a board of the profile gets it: its path and its content.
+
+    Raises:
+        CompileError: mpy-cross refused it.
+    """
+    path = f"{FOLDERS[tier]}/{module}"
+    if profile.kernels == "text":
+        return f"{path}.py", text.encode()
+    from subsong.compiler.mpy import mpy
+
+    architecture = profile.target if tier == MACHINE_CODE else profile.architecture
+    return f"{path}.mpy", mpy(text, architecture or "")
 
 
 def target_of(profile: Profile, tier: int) -> str:

@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from subsong.compiler.mpy import mpy_version
 from subsong.errors import FirmwareError, ProfileError
 from subsong_device.tiers import NAMES
 
@@ -199,6 +200,8 @@ class Profile(_Table):
         firmware: "full", or "small" for a board that has no room for it.
         tiers: best first; the last is bytecode, which every board has, but on a small firmware.
         target: the kernel compiler's; the architecture's own where it is left out.
+        kernels: how kernels of machine code and viper are sent: "mpy", compiled for the architecture, which the board
+            loads at once; or "text", which the board compiles.
         heap_bytes: free after a reset, about; None where boards differ.
         emulator: the --port of the board's emulation; "" without one.
     """
@@ -210,6 +213,7 @@ class Profile(_Table):
     firmware: Literal["full", "small"] = "full"
     tiers: Annotated[tuple[_Tier, ...], Field(min_length=1)]
     target: Literal["armv6m", "armv7em", "rv32imc"] | None = None
+    kernels: Literal["mpy", "text"] = "mpy"
     heap_bytes: int | None = Field(default=None, gt=0)
     link: Link = Link()
     pins: Pins = Pins()
@@ -269,15 +273,21 @@ class Profile(_Table):
         return bool(self.recognise.machine), bool(self.recognise.platforms), at, self.name
 
     def troubles(self, version: str) -> tuple[Trouble, ...]:
-        """Return the known trouble of a MicroPython version."""
-        known = (*EMITTERS.get(self.target, ()), *self.micropython.trouble)
+        """Return the known trouble of a MicroPython version; its emitters' where it compiles the kernels itself."""
+        emitters = EMITTERS.get(self.target, ()) if self.kernels == "text" else ()
+        known = (*emitters, *self.micropython.trouble)
         return tuple(trouble for trouble in known if trouble.affects(version))
 
-    def on(self, version: str) -> "Profile":
-        """Return the profile with the tiers that a MicroPython version has: known trouble lowers, and never refuses."""
-        out = {tier for trouble in self.troubles(version) for tier in trouble.tiers}
+    def on(self, device: Device) -> "Profile":
+        """Return the profile with what a board's MicroPython has: known trouble lowers the tiers, and never refuses.
+
+        Where it reads other .mpy files than the mpy-cross here writes, or there is none here, it gets kernels as text.
+        """
+        loads = self.architecture and device.mpy & 0x3FF == mpy_version()
+        sent = self if loads else self.model_copy(update={"kernels": "text"})
+        out = {tier for trouble in sent.troubles(device.version) for tier in trouble.tiers}
         kept = tuple(tier for tier in self.tiers if tier not in out) or self.tiers[-1:]
-        return self if kept == self.tiers else self.model_copy(update={"tiers": kept})
+        return sent.model_copy(update={"tiers": kept})
 
 
 def parse_profile(text: str, where: str) -> Profile:
@@ -367,7 +377,7 @@ def profile_of(device: Device) -> Profile:
             f"MicroPython {device.version} on {device.machine or device.platform}: no board profile covers it; "
             f"{profile.title} takes {profile.micropython.oldest} or newer: {profile.micropython.page}"
         )
-    return profile.on(device.version)
+    return profile.on(device)
 
 
 def remarks(device: Device, profile: Profile) -> tuple[str, ...]:
