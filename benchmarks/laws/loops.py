@@ -69,33 +69,47 @@ def unperturbed_curve(head, mem, task, x, u, steps, totals):
     return 0
 
 
-def until(head, mem, task, x, u, steps, trials, every, look_steps, episodes, stop):
-    """Learn until an evaluation is good enough.
+def learn_and_look(head, mem, task, x, u, steps, trials, look_steps, episodes):
+    """Learn for so many trials, then evaluate.
 
     Args:
         head, mem, task, x, u: kernel buffers.
         steps: of a trial that learns.
+        trials: that learn; 0 only evaluates.
+        look_steps: steps of an evaluation trial.
+        episodes: such trials.
+
+    Returns:
+        The sum of the evaluation's costs, counts.
+    """
+    xs = xs_none()
+    costs = costs_none()
+    for _k in range(trials):
+        task_trial(head, mem, task, x, u, steps, 0, xs, xs, costs)
+    total = 0.0
+    for _k in range(episodes):
+        task_trial(head, mem, task, x, u, look_steps, 1, xs, xs, costs)
+        total += head[TOTAL]
+    return total
+
+
+def until(head, mem, task, x, u, steps, trials, every, look_steps, episodes, stop):
+    """Learn until an evaluation is good enough.
+
+    Args:
+        head, mem, task, x, u, steps, look_steps, episodes: as for learn_and_look.
         trials: at most so many.
         every: trials between evaluations.
-        look_steps: steps of an evaluation trial.
-        episodes: such trials, which an evaluation sums up.
-        stop: float, counts of that sum.
+        stop: float, counts of an evaluation's sum.
 
     Returns:
         (trials run, sum of the last evaluation).
     """
-    xs = xs_none()
-    costs = costs_none()
     total = np.float64(COST_LIMIT) * episodes
     done = 0
     while done < trials:
-        for _k in range(every):
-            task_trial(head, mem, task, x, u, steps, 0, xs, xs, costs)
+        total = learn_and_look(head, mem, task, x, u, steps, every, look_steps, episodes)
         done += every
-        total = 0.0
-        for _k in range(episodes):
-            task_trial(head, mem, task, x, u, look_steps, 1, xs, xs, costs)
-            total += head[TOTAL]
         if total <= stop:
             break
     return done, total
@@ -105,24 +119,12 @@ def course(head, mem, task, x, u, steps, every, look_steps, episodes, totals):
     """Learn, and write an evaluation before the first trial and after every few.
 
     Args:
-        head, mem, task, x, u: kernel buffers.
-        steps: of a trial that learns.
+        head, mem, task, x, u, steps, look_steps, episodes: as for learn_and_look.
         every: trials between evaluations.
-        look_steps: steps of an evaluation trial.
-        episodes: such trials, which an evaluation sums up.
         totals: float64[evaluations]; written, counts.
     """
-    xs = xs_none()
-    costs = costs_none()
     for t in range(totals.size):
-        if t > 0:
-            for _k in range(every):
-                task_trial(head, mem, task, x, u, steps, 0, xs, xs, costs)
-        total = 0.0
-        for _k in range(episodes):
-            task_trial(head, mem, task, x, u, look_steps, 1, xs, xs, costs)
-            total += head[TOTAL]
-        totals[t] = total
+        totals[t] = learn_and_look(head, mem, task, x, u, steps, every * min(t, 1), look_steps, episodes)
     return 0
 
 

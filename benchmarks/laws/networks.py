@@ -95,6 +95,7 @@ def train(
     first_seed: int = 0,
     in_turn: bool = False,
     limit: float = np.inf,
+    late: float = 1.0,
 ) -> Networks:
     """Train a batch of networks, seeds in parallel.
 
@@ -112,13 +113,14 @@ def train(
         first_seed: of the runs.
         in_turn: patterns come one after the other, as on the board, and not at random.
         limit: weights and biases are kept within +-limit.
+        late: what the rate is multiplied by in the second half of the updates.
     """
     patterns, targets = task
     reached = np.full(seeds, -1)
     mse, accuracy = np.empty(seeds), np.empty(seeds)
     _train(
-        rule == "weight", patterns, targets, hidden, eta, updates, sigma, init, stop, look, in_turn, limit, first_seed,
-        reached, mse, accuracy,
+        rule == "weight", patterns, targets, hidden, eta, updates, sigma, init, stop, look, in_turn, limit, late,
+        first_seed, reached, mse, accuracy,
     )  # fmt: skip
     return Networks(reached, mse, accuracy)
 
@@ -169,8 +171,8 @@ def _judge(w, patterns, targets, hidden, h, y):
 
 @numba.njit(parallel=True)
 def _train(
-    weight, patterns, targets, hidden, rate, updates, sigma, init, stop, look, in_turn, limit, first_seed, reached, mse,
-    accuracy,
+    weight, patterns, targets, hidden, rate, updates, sigma, init, stop, look, in_turn, limit, late, first_seed,
+    reached, mse, accuracy,
 ):  # fmt: skip
     n = patterns.shape[1]
     for run in numba.prange(reached.size):
@@ -183,6 +185,7 @@ def _train(
         y = np.empty(targets.shape[1])
         xi = np.empty(w.size if weight else hidden + y.size)
         for t in range(updates):
+            now = rate if 2 * t < updates else rate * late
             p = t % patterns.shape[0] if in_turn else below(state, patterns.shape[0])
             x = patterns[p]
             signs(state, xi)
@@ -192,12 +195,12 @@ def _train(
                 for k in range(w.size):
                     v[k] = w[k] + sigma * xi[k]
                 _forward(v, x, hidden, xi, 0.0, h, y)
-                step = rate * (_squares(y, targets[p]) - cost) / sigma
+                step = now * (_squares(y, targets[p]) - cost) / sigma
                 for k in range(w.size):
                     w[k] -= step * xi[k]
             else:
                 _forward(w, x, hidden, xi, sigma, h, y)
-                step = rate * (_squares(y, targets[p]) - cost) / sigma
+                step = now * (_squares(y, targets[p]) - cost) / sigma
                 at = 0
                 for i in range(hidden):
                     for j in range(n):

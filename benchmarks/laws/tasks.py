@@ -83,6 +83,7 @@ def letters(
     init: float = 0.2,
     rounding: str = "stochastic",
     tau: int = 1,
+    late: float = 1.0,
 ) -> Floats:
     """Return the share of all 44,136 images that are classified rightly in the end, float64[seeds].
 
@@ -96,27 +97,34 @@ def letters(
         init: initial weights and biases are uniform in +-init.
         rounding: of the update.
         tau: updates that are gathered, with 12 more fraction bits, before the weights move.
+        late: what the rate is multiplied by in the second half of the samples.
     """
     size = word_sigma(rule, sigma, frac)
-    text, _ = experiment_text(
-        layers=[49, 4, 4],
-        activations=["logistic", "logistic"],
-        weight_frac=frac,
-        init=init,
-        rule=NAMES[rule],
-        amplitude=size,
-        rate=eta * COST_LSB * 2.0**LETTERS_COST_SHIFT / (size * 2.0**-frac),
-        estimator="unperturbed_trial",
-        rounding=rounding,
-        tau=tau,
-        plant={"name": "letters", "cost_shift": LETTERS_COST_SHIFT},
-    )
+    texts = [
+        experiment_text(
+            layers=[49, 4, 4],
+            activations=["logistic", "logistic"],
+            weight_frac=frac,
+            init=init,
+            rule=NAMES[rule],
+            amplitude=size,
+            rate=rate * COST_LSB * 2.0**LETTERS_COST_SHIFT / (size * 2.0**-frac),
+            estimator="unperturbed_trial",
+            rounding=rounding,
+            tau=tau,
+            plant={"name": "letters", "cost_shift": LETTERS_COST_SHIFT},
+        )[0]
+        for rate in (eta, eta * late)
+    ]
+    rates = [_rate(text) for text in texts]
 
     def run(one: Learner) -> float:
-        one.loops.until(*one.buffers, 1, 2 * samples, 2 * samples, 1, 1, -1.0)
+        for mantissa, shift in rates:
+            one.set_rate(mantissa, shift)
+            one.loops.until(*one.buffers, 1, samples, samples, 1, 1, -1.0)  # half of them, of two presentations
         return float(one.loops.letters_right(*one.buffers)) / LETTERS_IMAGES
 
-    return np.array(over_seeds(text, seeds, run))
+    return np.array(over_seeds(texts[0], seeds, run))
 
 
 class Lqr(NamedTuple):

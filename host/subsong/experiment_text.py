@@ -21,6 +21,7 @@ EXAMPLES = (
     "song",
     "linear_teacher",
     "parity",
+    "extended",
     "letters",
     "lqr",
     "delayed_match",
