@@ -23,6 +23,21 @@ static void move_along_signs(int32_t *head, uint16_t *mem, int32_t amount, int32
     head[SATURATED] = saturated;
 }
 
+static void perturb_along_signs(int32_t *head, uint16_t *mem, int32_t amount) {
+    int16_t *w = (int16_t *)mem + head[WEIGHTS_AT];
+    int32_t n = head[N_WEIGHTS];
+    while (n > 0) {
+        int32_t block = n < 16 ? n : 16;
+        uint32_t bits = draw(head + PERTURBATION);
+        for (int32_t k = 0; k < block; k++) {
+            *w += bits & 1 ? amount : -amount;
+            w++;
+            bits >>= 1;
+        }
+        n -= block;
+    }
+}
+
 static int32_t rounded_step(int32_t *head, int32_t shift, int32_t r) {
     int32_t e = magnitude_shift(magnitude(head[DELTA]), 1 << 15);
     int32_t p = to_zero(head[DELTA], e) * head[RATE];
@@ -39,7 +54,7 @@ int32_t begin(int32_t *head, uint16_t *mem) {
     int32_t sign = open_trial(head);
     rest(head, mem);
     if (sign)
-        move_along_signs(head, mem, sign * head[AMPLITUDE], WORD_MAX);
+        perturb_along_signs(head, mem, sign * head[AMPLITUDE]);
     return 0;
 }
 

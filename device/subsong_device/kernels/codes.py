@@ -7,7 +7,7 @@ Sources: Bhatnagar et al. 2003 (Hadamard); McCaughan et al. 2023 (the three code
 """
 
 from subsong_device.kernels.checksum import fold_int
-from subsong_device.kernels.update import move_along_signs
+from subsong_device.kernels.update import move_along_signs, perturb_along_signs
 from subsong_device.layout import (
     CHECK,
     CODE,
@@ -143,4 +143,16 @@ def move_along_code(head: ptr32, mem: ptr16, amount: int, limit: int) -> int:
             saturated += move_weight(mem, at + k, (((bits & 1) << 1) - 1) * amount, limit)
             bits = bits >> 1
         head[SATURATED] += saturated
+    return 0
+
+
+def perturb_along_code(head: ptr32, mem: ptr16, amount: int) -> int:
+    """Add +-amount to the weights that the code perturbs, by their signs: weights within +-LIMIT have room for it.
+
+    Scaling and overflow: those of perturb_along_signs and move_along_code.
+    """
+    if head[CODE] == RANDOM_SIGNS:
+        perturb_along_signs(head, mem, amount)
+    else:
+        move_along_code(head, mem, amount, 0x7FFF)
     return 0

@@ -102,9 +102,9 @@ def accumulate_signs(head: ptr32, mem: ptr16) -> int:
                 at += 1
             xi = ((bits & 1) << 1) - 1
             bits = bits >> 1
-            for j in range(n_in):
-                head[e + j] += xi * ((mem[signal + j] ^ 0x8000) - 0x8000)
-            e += n_in
+            for j in range(signal, signal + n_in):
+                head[e] += xi * ((mem[j] ^ 0x8000) - 0x8000)
+                e += 1
             head[e] += xi * one
             e += 1
         signal += n_in

@@ -91,7 +91,7 @@ def drives(head: ptr32, mem: ptr16, layer: int, signal: int, weight: int, sign: 
     output = signal + n_in
     bits = 0
     saturated = 0
-    for at in range(output, output + n_out):
+    for i in range(n_out):
         g = 0
         for j in range(n_in):
             g += (((mem[weight + j] ^ 0x8000) - 0x8000) * ((mem[signal + j] ^ 0x8000) - 0x8000)) >> product_shift
@@ -99,7 +99,7 @@ def drives(head: ptr32, mem: ptr16, layer: int, signal: int, weight: int, sign: 
         g = (g + ((mem[weight] ^ 0x8000) - 0x8000) * one) >> drive_shift
         weight += 1
         if amount != 0:
-            if ((at - output) & 15) == 0:
+            if (i & 15) == 0:
                 bits = mem[sign]
                 sign += 1
             if (bits & 1) != 0:
@@ -113,7 +113,7 @@ def drives(head: ptr32, mem: ptr16, layer: int, signal: int, weight: int, sign: 
         elif g < 0 - 0x8000:
             g = 0 - 0x8000
             saturated += 1
-        mem[at] = g & 0xFFFF
+        mem[output + i] = g & 0xFFFF
     head[SATURATED] += saturated
     return weight
 

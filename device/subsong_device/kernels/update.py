@@ -90,6 +90,34 @@ def move_along_signs(head: ptr32, mem: ptr16, amount: int, limit: int) -> int:
     return 0
 
 
+def perturb_along_signs(head: ptr32, mem: ptr16, amount: int) -> int:
+    """Add +-amount to every weight, by signs drawn as in move_along_signs; weights within +-LIMIT have room for it.
+
+    Args:
+        head: as in move_along_signs.
+        mem: weights (changed).
+        amount: weight LSBs, in +-AMPLITUDE.
+
+    Scaling and overflow: |w| <= LIMIT = 32767 - AMPLITUDE.
+    """
+    at = head[WEIGHTS_AT]
+    end = at + head[N_WEIGHTS]
+    while at < end:
+        bits = draw(head, PERTURBATION)
+        block = end - at
+        if block > 16:
+            block = 16
+        for k in range(block):
+            w = (mem[at + k] ^ 0x8000) - 0x8000
+            if ((bits >> k) & 1) != 0:
+                w += amount
+            else:
+                w -= amount
+            mem[at + k] = w & 0xFFFF
+        at += block
+    return 0
+
+
 def rounded_step(head: ptr32, shift: int, r: int) -> int:
     """Return rate * delta * 2**-shift as an integer, rounded stochastically by r.
 

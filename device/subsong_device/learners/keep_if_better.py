@@ -15,7 +15,7 @@ from subsong_device.kernels.checksum import fold_words
 from subsong_device.kernels.network import forward, rest
 from subsong_device.kernels.search import improved
 from subsong_device.kernels.trial import actuate, open_trial, rewind, seal, sense
-from subsong_device.kernels.update import move_along_signs
+from subsong_device.kernels.update import move_along_signs, perturb_along_signs
 from subsong_device.layout import AMPLITUDE, CHECK, LIMIT, N_WEIGHTS, SIGN, WEIGHTS_AT
 
 
@@ -28,7 +28,7 @@ def begin(head: ptr32, mem: ptr16) -> int:
     rest(head, mem)
     if sign != 0:
         # The weights lie within +-LIMIT = 32767 - AMPLITUDE: nothing clips, so end() can take the perturbation back.
-        move_along_signs(head, mem, head[AMPLITUDE], 0x7FFF)
+        perturb_along_signs(head, mem, head[AMPLITUDE])
     return 0
 
 

@@ -15,7 +15,7 @@ docs/arithmetic.md's.
 """
 
 from subsong_device.kernels.checksum import fold_words
-from subsong_device.kernels.codes import move_along_code, next_row, seal_row
+from subsong_device.kernels.codes import move_along_code, next_row, perturb_along_code, seal_row
 from subsong_device.kernels.network import forward, rest
 from subsong_device.kernels.random import threshold
 from subsong_device.kernels.trial import actuate, close_trial, open_trial, rewind, seal, sense
@@ -51,7 +51,7 @@ def begin(head: ptr32, mem: ptr16) -> int:
     rest(head, mem)
     if sign != 0:
         # The weights lie within +-LIMIT = 32767 - AMPLITUDE: nothing clips, so end() can take the perturbation back.
-        move_along_code(head, mem, sign * head[AMPLITUDE], 0x7FFF)
+        perturb_along_code(head, mem, sign * head[AMPLITUDE])
     return 0
 
 

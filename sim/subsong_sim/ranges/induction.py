@@ -282,8 +282,7 @@ class _Induction:
             written = widest([e.written for e in effects if e.written is not None])
             where = self.footprints(head, name)
             apart = where is not None
-            wide = content.region.width == 32 and number <= PATIENT
-            done = self._done(head, where) if wide else None
+            done = self._done(head, where) if content.region.told and number <= PATIENT else None
             if done != self.guess.done.get(name):
                 self.guess.done[name] = done
                 same = False

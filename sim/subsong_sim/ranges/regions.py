@@ -31,6 +31,11 @@ class Region(NamedTuple):
     declared: Interval
     data: tuple[int, ...] | None = None
 
+    @property
+    def told(self) -> bool:
+        """Whether it pays to tell words that were written lately from the others."""
+        return self.width == 32 or self.declared != ANY
+
 
 class Footprint(NamedTuple):
     """Words low..high of a region, both included."""
@@ -132,7 +137,7 @@ def outside_of(state: "State", content: Content, done: tuple[Footprint, ...], le
         done: where something may have written.
         left: what it left in these words, if it wrote all of them; None: perhaps not all.
     """
-    if not done or (content.region.width != 32 and content.region.declared == ANY):
+    if not done or not content.region.told:
         return content.outside
     found: list[tuple[Interval, tuple[Footprint, ...]]] = []
     for interval, written in content.outside:
