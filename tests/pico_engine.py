@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cases import FIRST, Answer, Case, ends_of
+from cases import RULES, Answer, Case, ends_of
 from oracle_parts import TABLE
 from subsong.compiler import assembler_module, compile_kernels
 from subsong.compiler.viper import viper_module
@@ -28,7 +28,7 @@ WORKER = Path(__file__).with_name("pico_worker.py")
 TARGET = "armv6m"
 TIERS = ("bytecode", "viper", "machine code", "broken")  # in the order of pico_worker.FOLDERS
 PROVED = TIERS[:3]
-MODULES = {rule: (f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS) for rule in FIRST} | {
+MODULES = {rule: (f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS) for rule in RULES} | {
     "tasks": (f"{PACKAGE}.tasks", TASK_KERNELS)
 }
 TABLE_BYTES = struct.pack(f"<{len(TABLE)}H", *TABLE)
@@ -59,8 +59,9 @@ pico_worker.serve()
 """
 
 
-# These compile kernels from their text, as a board does that reads other .mpy files; the others load .mpy files.
-AS_TEXT = ("1.24.1",)
+# What a board of that version compiles from its text, as those do that read other .mpy files; all else is loaded, which
+# is quicker.
+AS_TEXT = {"1.24.1": ("weight_perturbation", "tasks")}
 
 
 def kernel_files(version: str) -> dict[str, bytes]:
@@ -77,8 +78,9 @@ def kernel_files(version: str) -> dict[str, bytes]:
         for path in sorted(paths)
         if path.endswith(".py")
     }
-    profile = named_profile("pico").model_copy(update={"kernels": "text" if version in AS_TEXT else "mpy"})
     for name, module in MODULES.items():
+        form = "text" if name in AS_TEXT.get(version, ()) else "mpy"
+        profile = named_profile("pico").model_copy(update={"kernels": form})
         made = ((VIPER, viper_module(*module)), (MACHINE_CODE, assembler_module(compile_kernels(*module, TARGET))))
         for tier, text in made:
             path, content = kernel_file(profile, tier, name, text)
@@ -127,6 +129,7 @@ class PicoEngine:
         repl.launch(UNPACK)
         self._expect(b"R")
         worker = WORKER.read_bytes().replace(b'TABLE = b""', b"TABLE = " + repr(TABLE_BYTES).encode())
+        worker = worker.replace(b"RULES = ()", b"RULES = " + repr((*RULES, "tasks")).encode())
         files = {**self._files, "pico_worker.py": worker}
         folders = sorted({str(parent) for path in files for parent in list(Path(path).parents)[:-1]})
         entries = [_entry(1, folder, b"") for folder in folders]
@@ -163,7 +166,7 @@ class PicoEngine:
         head = _without_zeros(case.head, 4)
         mem = _without_zeros(case.mem[: -len(TABLE_BYTES)] if table else case.mem, 2)
         numbers = (sensors, actuators, len(case.head) // 4, len(head), len(case.mem) // 2, len(mem), len(case.trials))
-        job = struct.pack("<BBBBHHIIIIH", _bits(tiers), FIRST.index(case.rule), table, 0, *numbers) + head + mem
+        job = struct.pack("<BBBBHHIIIIH", _bits(tiers), RULES.index(case.rule), table, 0, *numbers) + head + mem
         for trial in case.trials:
             job += struct.pack("<BHi", trial.evaluate, len(trial.steps), trial.last_cost)
             for step in trial.steps:
@@ -186,7 +189,7 @@ class PicoEngine:
         """Play a task: for every tier and step the sensor words before and the cost after; then the block."""
         n_out = len(outputs[0])
         numbers = (n_sensors, n_out, 0, 0, len(block) // 2, len(block), len(outputs))
-        job = struct.pack("<BBBBHHIIIIH", _bits(tiers), len(FIRST), 0, 0, *numbers) + block
+        job = struct.pack("<BBBBHHIIIIH", _bits(tiers), len(RULES), 0, 0, *numbers) + block
         job += b"".join(struct.pack(f"<{n_out}h", *words) for words in outputs)
         self._port.write(struct.pack("<I", len(job)) + job)
         answers = {}

@@ -75,6 +75,12 @@ def test_golden_vectors_are_reproduced(pico: PicoEngine, name: str) -> None:
 
 
 @on_the_newest
+@pytest.mark.parametrize("name", [name for name, (setup, *_) in VECTORS.items() if setup.rule not in FIRST])
+def test_golden_vectors_of_the_other_rules_are_reproduced(pico: PicoEngine, name: str) -> None:
+    check(pico, name, case_of(VECTORS[name][0], trials_of(name)))
+
+
+@on_the_newest
 @pytest.mark.parametrize("rule", FIRST)
 @pytest.mark.parametrize("fan_in", [name for name in SHAPES if int(name) <= LARGEST_FAN_IN])
 def test_extremes_are_computed_alike(pico: PicoEngine, rule: str, fan_in: str) -> None:
