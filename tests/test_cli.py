@@ -61,7 +61,7 @@ def complaints(stderr: str) -> list[str]:
 def test_help_shows_every_verb_and_every_exit_code() -> None:
     result = invoke("--help")
     assert result.exit_code == 0
-    for verb in ["sim", "run", "deploy", "replay", "compare", "recover", "boards", "new", "export", "demo"]:
+    for verb in ["sim", "run", "deploy", "replay", "compare", "draw", "recover", "boards", "new", "export", "demo"]:
         assert f"  {verb} " in result.output
     for code in EXIT_CODES:
         assert f"\n  {code} " in result.output
@@ -344,7 +344,7 @@ def test_a_run_that_ends_early_says_where_its_log_is(here: Path, capsys: pytest.
 # ------------------------------------------------------------------------------------------------ logs
 
 
-@pytest.mark.parametrize("args", [["replay", "x"], ["recover", "x"], ["compare", "x"], ["export", "x"]])
+@pytest.mark.parametrize("args", [["replay", "x"], ["recover", "x"], ["compare", "x"], ["draw", "x"], ["export", "x"]])
 @pytest.mark.parametrize(
     "content", [None, b"", b"\x89MCAP0\r\n", b"seed = 1\n" * 99], ids=["none", "empty", "cut", "text"]
 )

@@ -1,14 +1,12 @@
-"""The song: the task, the bird that learns it beside birds that cannot, and the picture."""
+"""The song: the task, and the bird that learns it beside birds that cannot; test_drawing.py has the picture."""
 
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from subsong import draw_song, song
+from subsong import song
 from subsong.block import build_block
-from subsong.errors import LogError
 from subsong.experiment import Experiment, parse_experiment
 from subsong.experiment_text import example_text
 from subsong.session import simulate
@@ -96,16 +94,3 @@ def test_a_bird_learns_its_song_and_birds_that_cannot_do_not() -> None:
         assert still > 0.8 * silence, "it hardly learns"
         # Its synapses have forgotten what LMAN did by the time that the cost comes.
         assert forgetful > 0.8 * silence
-
-
-@pytest.mark.slow
-def test_a_run_is_drawn(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install -e '.[dev]'")
-    log = tmp_path / "song.mcap"
-    simulate(bird(20, every=10), out=log)
-    draw_song.draw(log, tmp_path / "song.png")
-    assert (tmp_path / "song.png").read_bytes().startswith(b"\x89PNG")
-    other = tmp_path / "xor.mcap"
-    simulate(parse_experiment(example_text("xor").replace("trials = 20000", "trials = 2"), "xor"), out=other)
-    with pytest.raises(LogError, match="no log of the task song"):
-        draw_song.draw(other, tmp_path / "xor.png")

@@ -14,7 +14,7 @@ from subsong.cli.boards import boards, deploy
 from subsong.cli.check import check
 from subsong.cli.compile import compile_verb
 from subsong.cli.learn import run, sim
-from subsong.cli.logs import compare, export, recover, replay
+from subsong.cli.logs import compare, draw, export, recover, replay
 from subsong.cli.rules import rules
 
 __all__ = ["main", "subsong"]
@@ -30,7 +30,7 @@ cartpole`, then `subsong run cartpole --port unix`: nothing has to be plugged in
         "Begin": [new, demo],
         "Learn": [sim, run, rules, check],
         "Boards": [boards, deploy, compile_verb],
-        "Run logs": [replay, compare, recover, export],
+        "Run logs": [replay, compare, draw, recover, export],
     },
 )
 

@@ -1,4 +1,4 @@
-"""The verbs that read run logs: replay, compare, recover and export."""
+"""The verbs that read run logs: replay, compare, draw, recover and export."""
 
 from pathlib import Path
 
@@ -94,6 +94,34 @@ def compare(logs: tuple[Path, ...], out: Path, margin: float | None, episodes: i
         console.show([*result.verdict, f"report: {result.path}"])
     negative = result.arithmetic_equal is False or (margin is not None and result.learning == "different")
     return DIFFERENT if negative else OK
+
+
+@click.command(
+    cls=Verb,
+    short_help="Draw a run: its curve, first and last trials.",
+    examples=[
+        ("subsong draw run.mcap", "run.png: how it learned, what it did at first and at last"),
+        ("subsong draw song.mcap -o song.png", "what a songbird sang: its spikes, its song against the template"),
+    ],
+)
+@click.argument("log", type=_LOG)
+@click.option("-o", "--out", type=_LOG, help="The picture, a PNG.  [default: NAME.png]")
+@json_option
+def draw(log: Path, out: Path | None, as_json: bool) -> None:
+    """Draw a run from its log: its learning curve, and its first and last trials, word by word.
+
+    Of a rule whose units spike, the first trials are played again to see every spike; the last ones go on from the
+    run's last state. A song gets a picture of its own. Needs matplotlib (pip install matplotlib); LOG may come from a
+    board or the simulator.
+    """
+    from subsong.drawing import draw as make
+
+    with console.progress(quiet=as_json) as progress:
+        path = make(log, out, progress)
+    if as_json:
+        show_json({"path": path})
+    else:
+        console.show([f"picture: {path}"])
 
 
 @click.command(
