@@ -13,7 +13,8 @@ KERNELS = tuple(f"k{number}" for number in range(6))
 ARGUMENTS = (0, 1, -1, 5, 0x7FFF, -32768, 2**31 - 1, -(2**31))
 
 
-@pytest.mark.parametrize("seed", [*range(2), *(pytest.param(s, marks=pytest.mark.slow) for s in range(2, 24))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(24))
 def test_drawn_kernels_are_computed_alike(tmp_path: Path, seed: int) -> None:
     path = tmp_path / f"drawn_{seed}.py"
     path.write_text(Author(seed).module(len(KERNELS)), encoding="utf-8")

@@ -172,6 +172,7 @@ def drawn_cases(draw: st.DrawFn, combinations: Sequence[tuple[str, str]] = COMBI
     return case_of(setup, trials)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(case=drawn_cases([each for each in COMBINATIONS if each[0] in FIRST]))
 def test_engine_equals_the_oracle(engine: Engine, case: Case) -> None:

@@ -107,6 +107,7 @@ def test_recurrent_extremes_are_computed_alike(
     play_recurrent_extremes(engine, rule, estimator, activations, highest=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "estimator"), OTHER_COMBINATIONS)
 def test_recurrent_extremes_of_the_other_rules_are_computed_alike(
     engine_of_all_rules: Engine, rule: str, estimator: str
@@ -152,6 +153,7 @@ def play_recurrent_extremes(
     assert_equal(case, oracle_engine(case), engine(case))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "estimator"), FIRST_COMBINATIONS)
 @pytest.mark.parametrize("rounding", ["stochastic", "nearest"])
 def test_every_size_of_difference_and_rate_is_computed_alike(
@@ -161,6 +163,7 @@ def test_every_size_of_difference_and_rate_is_computed_alike(
     play_differences(engine, rule, estimator, rounding, range(29))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "estimator"), OTHER_COMBINATIONS)
 def test_sizes_of_difference_and_rate_are_computed_alike_by_the_other_rules(
     engine_of_all_rules: Engine, rule: str, estimator: str

@@ -5,8 +5,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -48,6 +50,11 @@ def proof_of(setup: Setup, source: Source | None = None) -> ranges.Proof:
     return ranges.prove(block.rule, block.head, block.mem, steps=steps, learner=source)
 
 
+def some(cases: Sequence[tuple[str, ...]], quick: int = 4) -> list[Any]:
+    """Return parameters of which all but the first few are slow."""
+    return [pytest.param(*case, marks=[pytest.mark.slow] if n >= quick else []) for n, case in enumerate(cases)]
+
+
 # ------------------------------------------------------------------------------------------------- what is proved
 
 # Layers, activations, weight_frac: one unit; every activation; more units than a word has signs; deep; wide.
@@ -76,7 +83,7 @@ def test_every_rule_stays_within_int32_at_the_other_end_of_its_numbers(rule: str
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
     ("rule", "estimator"),
-    [(rule, name) for rule, name in COMBINATIONS if rule in FIRST or BY_NAME[rule].estimators[0] == name],
+    [(rule, name) for rule, name in COMBINATIONS if BY_NAME[rule].estimators[0] == name],
 )
 def test_every_rule_stays_within_int32_in_every_shape(rule: str, estimator: str, shape: str) -> None:
     layers, activations, weight_frac = SHAPES[shape]
@@ -244,7 +251,7 @@ MUTANTS = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "kernel", "old", "new", "named", "why"), MUTANTS)
+@pytest.mark.parametrize(("rule", "kernel", "old", "new", "named", "why"), some(MUTANTS))
 def test_a_kernel_that_can_overflow_is_refused_at_its_line(
     rule: str, kernel: str, old: str, new: str, named: str, why: str
 ) -> None:
@@ -334,7 +341,7 @@ def test_more_steps_than_an_eligibility_has_room_for_are_refused() -> None:
     block = Setup("node_perturbation").block()
     assert ranges.check_ranges(block.rule, block.head, block.mem, steps=16384) == []
     found = ranges.check_ranges(block.rule, block.head, block.mem, steps=40000)
-    assert any(v.rule.startswith("`head[e + j] += ") and "outside int32" in v.rule for v in found), found
+    assert any(v.rule.startswith("`head[e] += ") and "outside int32" in v.rule for v in found), found
 
 
 def test_more_units_and_steps_than_a_counter_has_room_for_are_refused() -> None:
