@@ -145,6 +145,7 @@ class Harm:
         return wire[:at] + bytes([wire[at] ^ 1 << self.draw.randrange(8)]) + wire[at + 1 :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["drop", "flip", "cut", "double", "insert"])
 @pytest.mark.parametrize("way", ["to board", "from board", "both"])
 def test_every_command_is_executed_once(board: BoardInThread, what: str, way: str) -> None:

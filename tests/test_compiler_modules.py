@@ -45,6 +45,7 @@ def kernel_file(folder: Path, text: str, name: str = "own.py") -> str:
 # ------------------------------------------------------------------------------------------------- modules
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_assemblers_function_runs_from_its_prologue_to_its_epilogue(tmp_path: Path, target: str) -> None:
     """Out of the .mpy, where mpy-cross has put around the words what a board's assembler puts there."""
@@ -287,6 +288,7 @@ def test_what_is_known_of_every_block_is_left_out_of_the_code(tmp_path: Path) ->
         assert head[3] == 1
 
 
+@pytest.mark.slow
 def test_a_listing_shows_every_line_that_became_code(tmp_path: Path) -> None:
     module = kernel_file(tmp_path, "def f(n: int) -> int:\n    n = n * 3\n    return n ^ 5\n")
     for target in TARGETS:

@@ -191,6 +191,7 @@ def test_columns_are_whole_trials_until_there_are_steps_enough(logs: Path) -> No
     assert not less.trials[-1].whole
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("need_matplotlib")
 @pytest.mark.parametrize(
     ("costs", "scale"), [([0.01, 0.2], "log"), ([0.1, 0.9], "linear"), ([0.0, 5.0], "linear"), ([-9.0, 99.0], "linear")]
@@ -232,6 +233,7 @@ def texts(made: Any) -> list[str]:
     return [text.get_text() for text in made.findobj(Text) if text.get_text()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [*RULES, "xor"])
 def test_any_run_is_drawn(logs: Path, drawn: list[Any], rule: str) -> None:
     run, experiment, _ = opened(logs / f"{rule}.mcap")
@@ -285,6 +287,7 @@ def here(tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("need_matplotlib")
 def test_a_picture_lies_beside_its_log(here: Path) -> None:
     result = invoke("xor.mcap")

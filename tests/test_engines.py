@@ -179,7 +179,11 @@ def test_engine_equals_the_oracle(engine: Engine, case: Case) -> None:
     assert_equal(case, oracle_engine(case), engine(case))
 
 
-@pytest.mark.parametrize("engine_of_all_rules", ["cpython", "micropython", "unicorn-armv6m"], indirect=True)
+@pytest.mark.parametrize(
+    "engine_of_all_rules",
+    ["cpython", *(pytest.param(name, marks=pytest.mark.slow) for name in ("micropython", "unicorn-armv6m"))],
+    indirect=True,
+)
 @settings(max_examples=100)
 @given(case=drawn_cases())
 def test_engine_equals_the_oracle_whatever_the_rule(engine_of_all_rules: Engine, case: Case) -> None:

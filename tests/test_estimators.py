@@ -262,6 +262,7 @@ def learn_xor(rule: str, rounding: str, trials: int) -> Descent:
     return Descent(error, largest, bool((weights(learner) != start).any()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_weights_learn_from_steps_far_below_one_lsb(rule: str) -> None:
     """No step of any weight reaches a tenth of an LSB: stochastic rounding learns XOR; to nearest, nothing moves."""

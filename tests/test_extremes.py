@@ -74,6 +74,7 @@ def test_extremes_are_computed_alike(engine: Engine, rule: str, fan_in: str, rat
     play_extremes(engine, rule, fan_in, rate, rate_shift)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", OTHERS)
 def test_extremes_of_the_other_rules_are_computed_alike(engine_of_all_rules: Engine, rule: str) -> None:
     for fan_in, rate in product(("1", "17", "256"), RATES):

@@ -282,6 +282,7 @@ def test_an_endless_segment_is_counted_once_and_its_bytes_are_kept() -> None:
 # ------------------------------------------------------------------------------------------------ MicroPython
 
 
+@pytest.mark.slow
 def test_micropython_agrees_on_the_whole_case_table() -> None:
     """One process, both parsers: the corpus whole, and a sample of its damage."""
     draw = random.Random(4)

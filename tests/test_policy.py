@@ -525,6 +525,7 @@ def run_main(flash: Path, arguments: str = "trials=2") -> str:
         return str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said", "last"),
     [

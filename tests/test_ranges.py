@@ -300,6 +300,7 @@ TASK_MUTANTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kernel", "old", "new", "named", "why"), TASK_MUTANTS)
 def test_a_task_that_can_overflow_is_refused_at_its_line(
     name: str, kernel: str, old: str, new: str, named: str, why: str

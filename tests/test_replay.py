@@ -58,6 +58,7 @@ def _flip(message: Message, what: str, bits: random.Random) -> Message:
     return message[0], json.dumps(step, separators=(",", ":")).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["x", "u", "cost"])
 @pytest.mark.parametrize("name", ["sim", "loop", "task"])
 def test_one_flipped_bit_of_any_recorded_word_names_its_trial(

@@ -74,6 +74,7 @@ def test_the_page_renders_at_every_width_and_scheme(chromium, report, tmp_path, 
     assert len(chromium.screenshot(tmp_path / "page.png")) > 30_000
 
 
+@pytest.mark.slow
 def test_the_page_prints(chromium, report):
     chromium.open(report([make_run("sim"), make_run("board")]), 800, 900)
     pdf = chromium.call("Page.printToPDF", printBackground=False)["data"]

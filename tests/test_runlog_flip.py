@@ -34,6 +34,7 @@ SESSIONS: dict[str, Session] = {"loop": loop_session(2, 2), "task": task_session
 # ---------------------------------------------------------------------------------------- words, in a well-formed copy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["loop", "task"])
 def test_every_byte_of_every_step_and_end_in_the_channels_names_its_trial(tmp_path: Path, source: str) -> None:
     """The copy is well-formed, its CRCs are right: what betrays the bit is that the raw frames say otherwise."""
@@ -51,6 +52,7 @@ def test_every_byte_of_every_step_and_end_in_the_channels_names_its_trial(tmp_pa
             assert f"trial {trial}" in " ".join(map(str, run.disagreements()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["loop", "task"])
 def test_every_byte_of_every_raw_frame_names_its_trial(tmp_path: Path, source: str) -> None:
     copier = Copier(record(tmp_path / "run.mcap", SESSIONS[source]).close())

@@ -14,6 +14,7 @@ from subsong_sim import loader
 FILES = sorted(Path(str(resources.files("subsong_device"))).rglob("*.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_file_of_the_firmware_keeps_its_statements_and_their_lines(path: Path) -> None:
     source = path.read_bytes()

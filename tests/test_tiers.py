@@ -158,6 +158,7 @@ def test_another_firmware_or_micropython_is_tried_anew(deployed_port: Port, boar
     assert hello(deployed_port)[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"\n", b"x\nok\n", b"ok\n2\n", b"\xff\xfe\0"])
 def test_a_file_that_was_cut_is_no_answer(deployed_port: Port, board_flash: Path, content: bytes) -> None:
     deploy(deployed_port, with_tiers({2: whole})[1])
@@ -229,6 +230,7 @@ micropython.tested = "1.29.0"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_a_run_on_a_lower_tier_says_so_and_replays_bit_for_bit(
     rule: str, deployed_flash: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -78,6 +78,7 @@ def test_the_compiler_knows_the_architectures_of_our_boards() -> None:
     assert {"armv6m", "armv7em", "armv7emsp", "xtensa", "xtensawin", "rv32imc"} <= set(architectures())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.parametrize("arch", architectures())
 def test_the_text_compiles(tmp_path: Path, arch: str, name: str) -> None:
@@ -167,6 +168,7 @@ def apart() -> dict[str, tuple[str, ...]]:
     return {name: functions_apart(gather(*module), module[1]) for name, module in MODULES.items()}
 
 
+@pytest.mark.slow
 def test_every_called_kernel_is_there_in_order_and_as_viper() -> None:
     functions = generated()
     assert [f.name for f in functions] == [n for m, (_, called) in MODULES.items() for n in (*apart()[m], *called)]
