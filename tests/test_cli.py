@@ -299,6 +299,25 @@ def test_new_writes_a_file_to_start_from(here: Path) -> None:
     assert load_experiment("mine.toml").plant.kind == "gymnasium"
 
 
+def test_new_takes_any_example_and_says_which_rules_it_has_numbers_for(here: Path) -> None:
+    assert invoke("new", "songbird").exit_code == 0
+    assert load_experiment("songbird.toml").learner.rule == "songbird"
+    assert invoke("new", "mine", "--kind", "parity").exit_code == 0
+    assert load_experiment("mine.toml").learner.rule == "node_perturbation"
+    result = invoke("new", "other", "--kind", "parity", "--learner", "weight_perturbation")
+    assert result.exit_code == USAGE
+    assert "none for weight_perturbation: leave --learner out" in result.stderr
+    assert not Path("other.toml").exists()
+
+
+def test_a_rules_name_stands_for_its_example(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    experiment, name = load("songbird", None)
+    assert (experiment.learner.rule, name) == ("songbird", "songbird")
+    assert complaints(capsys.readouterr().err) == [
+        "no file songbird here: using the example song (`subsong new song` copies it)"
+    ]
+
+
 def test_a_bare_example_name_is_enough_where_no_file_has_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     experiment, name = load("xor", None)
     assert name == "xor"

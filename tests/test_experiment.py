@@ -25,13 +25,14 @@ from subsong.experiment import (
 )
 from subsong.experiment_tasks import TASKS
 from subsong.experiment_text import (
+    example_named,
     example_text,
     parse_toml,
     to_toml,
     with_learner,
     write_example,
 )
-from subsong.rules import OPTIONS
+from subsong.rules import BY_NAME, OPTIONS
 from subsong_device import frames, layout
 from subsong_sim.plants.spec import Mismatch, PlantSpec
 
@@ -86,6 +87,19 @@ def errors(tables: dict[str, Any]) -> list[str]:
 def test_an_example_is_valid_under_either_rule(name: str, rule: str) -> None:
     experiment = parse_experiment(with_learner(example_text(name), rule), name)
     assert experiment.learner.rule == rule
+
+
+def test_a_rule_that_an_example_has_no_numbers_for_is_refused() -> None:
+    with pytest.raises(ExperimentError, match="has numbers for node_perturbation, none for weight_perturbation"):
+        with_learner(example_text("parity"), "weight_perturbation")
+    assert with_learner(example_text("parity"), "node_perturbation") == example_text("parity")
+
+
+def test_every_rule_finds_its_example() -> None:
+    found = {rule: example_named(rule) for rule in BY_NAME if rule not in RULES}
+    assert all(f'\nrule = "{rule}"' in example_text(name or "") for rule, name in found.items())
+    assert example_named("parity") == "parity"
+    assert example_named("nothing") is None
 
 
 @pytest.mark.parametrize("name", BOTH)

@@ -135,9 +135,12 @@ CASES = (
 
 def case_text(case: Case, learning: bool) -> str:
     """Return the experiment file of a case; without `learning`, with a rate next to nothing."""
-    tables = tomllib.loads(with_learner(example_text(case.example), case.rule))
+    text = example_text(case.example)
     if case.learner:
+        tables = tomllib.loads(text)
         tables["learner"] = {"rule": case.rule, **case.learner}
+    else:
+        tables = tomllib.loads(with_learner(text, case.rule))
     tables["network"].update(case.network)
     tables["run"].update(case.run)
     if not learning:

@@ -31,6 +31,9 @@ EXAMPLES = (
     "stochastic_spiking",
 )
 
+# A rule whose example is named after its task.
+_OTHERWISE_NAMED = {"songbird": "song"}
+
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _MCAP_MAGIC = b"\x89MCAP0\r\n"
 
@@ -141,14 +144,26 @@ def example_text(name: str) -> str:
     return (files("subsong") / "examples" / f"{name}.toml").read_text(encoding="utf-8")
 
 
+def example_named(name: str) -> str | None:
+    """Return the shipped example of a name, or of a rule; None: there is none."""
+    kind = _OTHERWISE_NAMED.get(name, name)
+    return kind if kind in EXAMPLES else None
+
+
 def with_learner(text: str, rule: str) -> str:
     """Return an example's text set to `rule`.
 
-    Each example holds the other rule's numbers in comments, `#key = value`, beside the active ones, since an
-    amplitude and a rate mean something else under each rule. Setting the other rule swaps the two values.
+    Some hold another rule's numbers in comments, `#key = value`, beside the active ones, since an amplitude and a rate
+    mean something else under each rule. Setting the other rule swaps the two values.
+
+    Raises:
+        ExperimentError: this example does not hold the rule's.
     """
     if re.search(rf'^rule = "{rule}"', text, re.MULTILINE):
         return text
+    if not re.search(rf'^#rule = "{rule}"', text, re.MULTILINE):
+        own = re.findall(r'^#?rule = "(\w+)"', text, re.MULTILINE)
+        raise ExperimentError(f"the example has numbers for {' and '.join(own)}, none for {rule}: leave --learner out")
     for key, value in re.findall(r"^#(\w+) = (\S+)", text, re.MULTILINE):
         active = re.search(rf"^{key} = (\S+)", text, re.MULTILINE)
         if active is None:
@@ -158,27 +173,28 @@ def with_learner(text: str, rule: str) -> str:
     return text
 
 
-def write_example(path: Path, kind: str | None, rule: str, overwrite: bool) -> Path:
+def write_example(path: Path, kind: str | None, rule: str | None, overwrite: bool) -> Path:
     """Write a shipped example to a file of one's own.
 
     Args:
         path: where; ".toml" is added where it is missing.
         kind: one of EXAMPLES; None: the one that the file's name says, else cartpole.
-        rule: the learner's rule.
+        rule: the learner's rule, of those that the example holds; None: the example's own.
         overwrite: replace a file that is there.
 
     Returns:
         The path written.
 
     Raises:
-        ExperimentError: the file is there already, or cannot be written.
+        ExperimentError: the file is there already, or cannot be written; or the example does not hold the rule.
     """
     if not path.name.isprintable() or not path.name:
         raise ExperimentError(f"{str(path)!r}: is no name for a file")
     path = path if path.suffix == ".toml" else path.with_name(path.name + ".toml")
-    kind = kind or (path.stem if path.stem in EXAMPLES else "cartpole")
+    kind = kind or example_named(path.stem) or "cartpole"
+    text = example_text(kind)
     # The comments show lines to type; let them name this file.
-    text = with_learner(example_text(kind), rule).replace(f" {kind}.toml", f" {path.name}")
+    text = (with_learner(text, rule) if rule else text).replace(f" {kind}.toml", f" {path.name}")
     try:
         with path.open("w" if overwrite else "x", encoding="utf-8") as file:
             file.write(text)

@@ -6,6 +6,7 @@ import click
 
 from subsong import console
 from subsong.cli.app import Verb
+from subsong.experiment_text import EXAMPLES
 
 
 @click.command(
@@ -17,23 +18,22 @@ from subsong.cli.app import Verb
             "subsong new mine --kind xor --learner node_perturbation",
             "a task that runs wholly on the board, by the other rule",
         ),
+        ("subsong new song", "the example of that name: `subsong rules` lists what there is to learn by"),
     ],
 )
 @click.argument("name")
 @click.option(
     "--kind",
-    type=click.Choice(["cartpole", "xor"]),
+    type=click.Choice(EXAMPLES),
     help="The example to start from.  [default: NAME's, else cartpole]",
 )
 @click.option(
     "--learner",
     type=click.Choice(["weight_perturbation", "node_perturbation"]),
-    default="weight_perturbation",
-    show_default=True,
-    help="The rule, with numbers that suit it.",
+    help="The rule, with numbers that suit it, of cartpole and xor, which hold both.  [default: the example's]",
 )
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
-def new(name: str, kind: str | None, learner: str, force: bool) -> None:
+def new(name: str, kind: str | None, learner: str | None, force: bool) -> None:
     """Write an experiment file to start from, every key explained in it.
 
     NAME is the file's; .toml is added where it is missing.

@@ -22,7 +22,7 @@ def rules(name: str | None, as_json: bool) -> None:
 
     NAME is what an experiment file calls it. docs/rules.md derives each, from first principles down to its integers.
     """
-    from subsong.experiment_text import EXAMPLES
+    from subsong.experiment_text import example_named
     from subsong.rules import BY_NAME, COLUMNS, rows
 
     table = {row[0]: dict(zip(COLUMNS, row, strict=True)) for row in rows()}
@@ -50,5 +50,5 @@ def rules(name: str | None, as_json: bool) -> None:
                 *keys,
                 ("sources", rule.source),
             ],
-            then=f"subsong sim {name}" if name in EXAMPLES else "",
+            then=f"subsong sim {example}" if (example := example_named(name)) else "",
         )
