@@ -25,7 +25,8 @@ from subsong.experiment_text import EXAMPLES
 @click.option(
     "--kind",
     type=click.Choice(EXAMPLES),
-    help="The example to start from.  [default: NAME's, else cartpole]",
+    metavar="EXAMPLE",
+    help="The example to start from: xor, letters, song; any other name lists them.  [default: NAME's, else cartpole]",
 )
 @click.option(
     "--learner",
