@@ -179,8 +179,8 @@ def looks_of(experiment: Experiment) -> Looks:
     return Looks(steps, episodes, plant.cost(1, steps, experiment.network.layers[-1]) / episodes, run.stop_cost)
 
 
-def spent(case: Case, seeds: range, learning: bool = True) -> Floats:
-    """Return trials until an evaluation met the criterion, float64[seeds]; inf where none did."""
+def spent(case: Case, seeds: range, trials: int, learning: bool = True) -> Floats:
+    """Return trials until an evaluation met the criterion, of so many at most, float64[seeds]; inf where none did."""
     if case.example == "cartpole":
         return figures.cartpole(case.rule, seeds, learning).spent
     text = case_text(case, learning)
@@ -190,7 +190,7 @@ def spent(case: Case, seeds: range, learning: bool = True) -> Floats:
 
     def one(learner: Learner) -> float:
         done, total = learner.loops.until(
-            *learner.buffers, run.steps, run.trials, run.evaluate_every, looks.steps, looks.episodes, stop
+            *learner.buffers, run.steps, trials, run.evaluate_every, looks.steps, looks.episodes, stop
         )
         return float(done) if total <= stop else np.inf
 

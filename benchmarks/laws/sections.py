@@ -372,20 +372,20 @@ TRIALS = "Trials to the criterion"
 
 def criterion(case: criteria.Case) -> Section:
     """Return how many trials a rule takes on a task."""
-    n = 3 if QUICK else case.seeds
-    got = criteria.spent(case, range(1, n + 1))
+    n, trials = (2, criteria.limit(case) // 10) if QUICK else (case.seeds, criteria.limit(case))
+    got = criteria.spent(case, range(1, n + 1), trials)
     solved = share(int(np.isfinite(got).sum()), n)
-    few = max(2, n // 5)
+    few = max(1, n // 5)
     control = "none: it has no rate"
     if criteria.has_control(case):
-        other = criteria.spent(case, range(1, few + 1), learning=False)
+        other = criteria.spent(case, range(1, few + 1), trials, learning=False)
         control = f"{int(np.isfinite(other).sum())} of {few}"
     cells = [
         case.rule,
         case.task,
         case.settings,
         str(n),
-        f"{criteria.limit(case):,}",
+        f"{trials:,}",
         f"{100 * solved.value:.0f} % [{100 * solved.low:.0f}, {100 * solved.high:.0f}]",
         interval(median(got)),
         control,
