@@ -10,7 +10,7 @@ from subsong.experiment import Experiment
 from subsong.ports import Port, open_port
 from subsong.replay import replay
 from subsong.rules import BY_NAME, TABLE
-from subsong.verify import verify_board
+from subsong.verify import Verified, verify_board
 
 pytest_plugins = ["subsong_hil.fixtures"]
 
@@ -27,9 +27,9 @@ def short(rule: str, trials: int, steps: int) -> Experiment:
     return experiment.model_copy(update={"run": experiment.run.model_copy(update=run)})
 
 
-def learns_and_replays(experiment: Experiment, port: Port, log: Path) -> None:
+def learns_and_replays(experiment: Experiment, port: Port, held: Verified, log: Path) -> None:
     trials = experiment.run.trials
-    result = run_over(experiment, port, None, log, held=verify_board(port))
+    result = run_over(experiment, port, None, log, held=held)
     assert result.trials == trials
     again = replay(log)
     assert again.difference is None, experiment.learner.rule
@@ -39,12 +39,13 @@ def learns_and_replays(experiment: Experiment, port: Port, log: Path) -> None:
 @pytest.mark.slow  # replay compiles every rule for the simulator
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rule_learns_on_the_unix_board_and_its_log_replays(rule: str, deployed_port: Port, tmp_path: Path) -> None:
-    learns_and_replays(short(rule, 8, 160), deployed_port, tmp_path / "run.mcap")
+    learns_and_replays(short(rule, 8, 160), deployed_port, verify_board(deployed_port), tmp_path / "run.mcap")
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("pico")
 def test_rules_learn_on_the_emulated_pico_and_their_logs_replay(pico_deployed: Path, tmp_path: Path) -> None:
     with open_port("pico") as port:
+        held = verify_board(port)
         for rule in ON_PICO:
-            learns_and_replays(short(rule, 2, 16), port, tmp_path / f"{rule}.mcap")
+            learns_and_replays(short(rule, 2, 16), port, held, tmp_path / f"{rule}.mcap")
