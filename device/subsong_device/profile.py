@@ -2,4 +2,5 @@
 
 NAME = "generic"
 TIERS = (0,)  # best first
+LOADED = False  # kernels of the upper tiers are .mpy files, and not text that the board compiles
 FIRMWARE = ""  # digest of the firmware's other files; "" for these sources as they are, which have no known answers

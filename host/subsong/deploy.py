@@ -3,11 +3,8 @@
 The manifest is written last and removed first, so that an interrupted deploy shows.
 """
 
-import base64
 import errno
-import os
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +13,7 @@ from subsong.device import DeviceInfo, ask_device, device_info
 from subsong.errors import BoardError, FirmwareError
 from subsong.firmware import PACKAGE, Firmware, Manifest, build_firmware
 from subsong.first_flash import refuse_other_interpreter
+from subsong.packed import CHUNK, can_unpack, write_file, write_packed
 from subsong.policy import Policy
 from subsong.ports import Port
 from subsong.profile import TIERS, Profile, profile_of, remarks
@@ -27,7 +25,6 @@ from subsong_device import faults
 from subsong_device.policy_file import PATH as POLICY
 from subsong_device.tiers import FOUND as TIER_FOUND
 
-CHUNK = 1024  # bytes of a file in one statement: the board holds two copies while it compiles it
 ENTRY = "subsong_device.main"
 IMPORT_S = 60.0  # a board compiles what it imports
 NO_TIER = "NoTier"
@@ -37,31 +34,6 @@ FRIENDLY = b"\r\x03\x02"
 PROMPT = b">>> "
 FAREWELLS = 5
 FAREWELL_S = 0.5
-# Most of a firmware goes packed, as text: of other bytes mpremote sends up to four for one.
-PACKED = "packed"
-WINDOW_BITS = 12  # of zlib, that of the board takes as much memory: 4 KB
-UNPACK = """
-import os
-from binascii import a2b_base64
-from io import BytesIO
-def unpack(packed, path):
-    with open(packed, "rb") as file:
-        data = a2b_base64(file.read())
-    os.remove(packed)
-    try:
-        with DeflateIO(BytesIO(data), ZLIB) as stream, open(path, "wb") as file:
-            part = stream.read(512)
-            while part:
-                file.write(part)
-                part = stream.read(512)
-    except OSError as error:
-        print(error.errno)
-try:
-    from deflate import ZLIB, DeflateIO
-    print("unpacks")
-except ImportError:
-    pass
-"""
 MAIN = "main.py"
 MAIN_MARK = b"# Written by `subsong deploy --policy`"
 
@@ -190,7 +162,7 @@ def deploy_over(repl: Repl, firmware: Firmware | None = None, progress: Progress
             _make_folders(repl, found.root, [file.path for file in manifest.files])
         total = sum(file.size for file in copied)
         done = 0
-        packed = bool(copied) and not small and "unpacks" in repl.run(UNPACK)
+        packed = bool(copied) and not small and can_unpack(repl)
         for file in copied:
             _write(repl, found.root, file.path, wanted.sources[file.path], small, packed)
             done += file.size
@@ -213,27 +185,11 @@ def deploy_over(repl: Repl, firmware: Firmware | None = None, progress: Progress
     )
 
 
-def write_file(repl: Repl, path: str, content: bytes) -> None:
-    """Write a file on the board, through mpremote.
-
-    Raises:
-        BoardError: the board cannot keep it.
-    """
-    with repl.errors(f"writing {path}"):
-        repl.transport.fs_writefile(path, content, chunk_size=CHUNK)
-
-
 def _write(repl: Repl, root: str, path: str, content: bytes, small: bool, packed: bool = False) -> None:
-    compressor = zlib.compressobj(9, zlib.DEFLATED, WINDOW_BITS)
-    text = base64.b64encode(compressor.compress(content) + compressor.flush())
     if small:
         write_small(repl, path, content)
-    elif packed and len(text) + CHUNK < len(repr(content)):
-        with repl.errors(f"writing {root}/{path}"):
-            repl.transport.fs_writefile(f"{root}/{PACKED}", text, chunk_size=CHUNK)
-            failed = repl.transport.exec(f"unpack({f'{root}/{PACKED}'!r}, {f'{root}/{path}'!r})")
-            if failed:
-                raise OSError(int(failed), os.strerror(int(failed)))
+    elif packed:
+        write_packed(repl, root, path, content)
     else:
         write_file(repl, f"{root}/{path}", content)
 

@@ -196,7 +196,8 @@ def firmware_of(
     """Return files as a firmware; with a profile, profile.py says so to the board."""
     if profile is not None:
         rest = firmware_of({path: source for path, source in sources.items() if path != "profile.py"})
-        said = {"NAME": profile.name, "TIERS": profile.tiers, "FIRMWARE": rest.manifest.digest[:16]}
+        loaded = profile.kernels == "mpy"
+        said = {"NAME": profile.name, "TIERS": profile.tiers, "LOADED": loaded, "FIRMWARE": rest.manifest.digest[:16]}
         text = "".join(f"{name} = {value!r}\n" for name, value in said.items())
         sources = {**sources, "profile.py": text.encode()}
     sources = dict(sorted(sources.items()))

