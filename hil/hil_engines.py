@@ -92,7 +92,7 @@ def test_every_tier_computes_what_the_oracle_computes(board: BoardUnderTest, rep
     expected = [(case, oracle_engine(case)) for case in cases()]
     repl.run(PLAYER)
     for tier in board.profile.tiers:
-        # Where time is dear, one case each of two rules: known answers were asked of all.
+        # Where time is dear, one case each of two rules: tests/test_pico_engines.py has the others.
         one_each = {case.rule: (case, answers) for case, answers in reversed(expected)}
         dear = [one_each[rule] for rule in FIRST]
         played = board.pick(expected, dear)

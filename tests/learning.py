@@ -30,8 +30,9 @@ def shortened(name: str, rule: str = RULES[0], **keys: object) -> Experiment:
 
 def example_of(rule: str) -> Experiment:
     """Return a shipped example of a rule, perturbed by chance; cartpole and xor hold numbers of two rules."""
-    name = example_named(rule) or "xor"
-    experiment = parse_experiment(with_learner(example_text(name), rule), name)
+    found = example_named(rule)
+    assert found is not None
+    experiment = parse_experiment(found[1], found[0])
     chance = {"code": "random"} if "code" in dict(BY_NAME[rule].options) else {}
     return experiment.model_copy(update={"learner": experiment.learner.model_copy(update=chance)})
 

@@ -302,6 +302,8 @@ def test_new_writes_a_file_to_start_from(here: Path) -> None:
 def test_new_takes_any_example_and_says_which_rules_it_has_numbers_for(here: Path) -> None:
     assert invoke("new", "songbird").exit_code == 0
     assert load_experiment("songbird.toml").learner.rule == "songbird"
+    assert invoke("new", "node_perturbation").exit_code == 0
+    assert load_experiment("node_perturbation.toml").learner.rule == "node_perturbation"
     assert invoke("new", "mine", "--kind", "parity").exit_code == 0
     assert load_experiment("mine.toml").learner.rule == "node_perturbation"
     result = invoke("new", "other", "--kind", "parity", "--learner", "weight_perturbation")
@@ -314,7 +316,7 @@ def test_a_rules_name_stands_for_its_example(here: Path, capsys: pytest.CaptureF
     experiment, name = load("songbird", None)
     assert (experiment.learner.rule, name) == ("songbird", "songbird")
     assert complaints(capsys.readouterr().err) == [
-        "no file songbird here: using the example song (`subsong new song` copies it)"
+        "no file songbird here: using the example song (`subsong new songbird` copies it)"
     ]
 
 

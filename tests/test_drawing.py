@@ -22,7 +22,7 @@ from subsong.drawing import song as song_figure
 from subsong.drawing.columns import column, read_ends
 from subsong.errors import ReplayError
 from subsong.experiment import Experiment, parse_experiment
-from subsong.experiment_text import example_named, example_text
+from subsong.experiment_text import example_named
 from subsong.runlog import Recorder, Run, Trial, read_run
 from subsong.session import run_header, simulate
 from subsong_device import layout
@@ -34,7 +34,7 @@ RULES = {"conductance_perturbation": 5, "stochastic_spiking": 3, "hedonistic_syn
 
 def shortened(name: str, trials: int, every: int = 0) -> Experiment:
     """Return an example of so many trials."""
-    experiment = parse_experiment(example_text(example_named(name) or name), name)
+    experiment = parse_experiment((example_named(name) or ("", ""))[1], name)
     run = experiment.run.model_copy(update={"trials": trials, "evaluate_every": every, "stop_cost": None})
     return experiment.model_copy(update={"run": run})
 

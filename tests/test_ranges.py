@@ -230,6 +230,10 @@ MUTANTS = [
         "`mem[at + 99 + j]`",
         "keep the index within one region",
     ),
+    # Turns that overlap: a weight may be moved twice.
+    (WEIGHTS, "perturb_along_signs", "at += block", "at += block - (block >> 4)", "`mem[at + k]`", "clip it to int16"),
+    (WEIGHTS, "perturb_along_signs", "mem[at + k] =", "mem[at] =", "`mem[at]`", "clip it to int16 first"),
+    (WEIGHTS, "perturb_along_signs", "w += amount", "w += amount + amount", "`mem[at + k]`", "clip it to int16 first"),
     (WEIGHTS, "threshold", "0x1FFF", "0xFFFF", "`(high & 65535) << 16`", "can be 0..4294901760, outside int32"),
     (WEIGHTS, "rounded_step", "0x8000", "0x80000", "`shift_to_zero(delta, s) * head[RATE]`", "outside int32"),
     (WEIGHTS, "rounded_step", "if shift > 29", "if shift > 30", "`r >> 29 - shift`", "shifts by -1"),
@@ -256,11 +260,12 @@ def test_a_kernel_that_can_overflow_is_refused_at_its_line(
     rule: str, kernel: str, old: str, new: str, named: str, why: str
 ) -> None:
     source = altered(learner(rule), kernel, old, new)
-    setup = suited(Setup(rule, "two_sided", (7, 2), ("identity",), 8, 100, 16383, 29))
+    layers = (40, 2) if kernel == "perturb_along_signs" else (7, 2)  # more weights than a word has signs
+    setup = suited(Setup(rule, "two_sided", layers, ("identity",), 8, 100, 16383, 29))
     found = proof_of(setup, source).violations
     meant = [v for v in found if v.rule.startswith(named) or named in v.rule.split(" can be ")[0]]
     assert meant, found
-    where = f"layers 7-2, amplitude {setup.amplitude}, rate 16383 * 2**-29"
+    where = f"layers {layers[0]}-2, amplitude {setup.amplitude}, rate 16383 * 2**-29"
     assert any(why in v.rule and where in v.rule for v in meant), meant
 
 

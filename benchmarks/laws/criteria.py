@@ -68,8 +68,7 @@ _BIRD = {
     "leak_shift": 4, "synapse_shift": 3, "spike_shift": 2, "refractory": 1,
 }  # fmt: skip
 _SUNG = {"stop_cost": 0.005}  # silence has .025
-# Which rule fits which task: one that learns from one bit a trial needs a cost without chance, activity_difference
-# trials of one step, spiking units inputs that last; states of REINFORCE's units are two, so that its outputs choose.
+# Which rule fits which task, document.CRITERION says.
 CASES = (
     Case(WEIGHT, "XOR", "xor"),
     Case(NODE, "XOR", "xor"),

@@ -90,7 +90,7 @@ def _axes(rows: int = 1, columns: int = 2, size: tuple[float, float] = (6.4, 3.0
     figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=8)
+        axis.tick_params(which="both", labelsize=8)
     return figure, axes if rows > 1 else axes[0]
 
 
@@ -176,6 +176,7 @@ def courses(path: Path, curves: dict[str, Any]) -> None:
         task, rule = name.split(": ")
         axis.set_title(f"{task}\n{rule}, {c['seeds']} seeds", fontsize=7)
         axis.set_xlim(0, trials[-1])
+        axis.locator_params(axis="x", nbins=4)
     for axis in axes.flat[len(curves) :]:
         axis.set_visible(False)
     for axis in axes.flat[max(0, len(curves) - 4) : len(curves)]:

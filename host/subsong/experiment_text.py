@@ -31,8 +31,8 @@ EXAMPLES = (
     "stochastic_spiking",
 )
 
-# A rule whose example is named after its task.
-_OTHERWISE_NAMED = {"songbird": "song"}
+# Rules whose examples are named after their tasks.
+_OF_RULES = {"weight_perturbation": "xor", "node_perturbation": "xor", "songbird": "song"}
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _MCAP_MAGIC = b"\x89MCAP0\r\n"
@@ -144,10 +144,11 @@ def example_text(name: str) -> str:
     return (files("subsong") / "examples" / f"{name}.toml").read_text(encoding="utf-8")
 
 
-def example_named(name: str) -> str | None:
-    """Return the shipped example of a name, or of a rule; None: there is none."""
-    kind = _OTHERWISE_NAMED.get(name, name)
-    return kind if kind in EXAMPLES else None
+def example_named(name: str) -> tuple[str, str] | None:
+    """Return the shipped example of a name, or of a rule: what it is called, and its text; None: there is none."""
+    if name in _OF_RULES:
+        return _OF_RULES[name], with_learner(example_text(_OF_RULES[name]), name)
+    return (name, example_text(name)) if name in EXAMPLES else None
 
 
 def with_learner(text: str, rule: str) -> str:
@@ -191,8 +192,8 @@ def write_example(path: Path, kind: str | None, rule: str | None, overwrite: boo
     if not path.name.isprintable() or not path.name:
         raise ExperimentError(f"{str(path)!r}: is no name for a file")
     path = path if path.suffix == ".toml" else path.with_name(path.name + ".toml")
-    kind = kind or example_named(path.stem) or "cartpole"
-    text = example_text(kind)
+    named = example_named(path.stem)
+    kind, text = (kind, example_text(kind)) if kind else named or ("cartpole", example_text("cartpole"))
     # The comments show lines to type; let them name this file.
     text = (with_learner(text, rule) if rule else text).replace(f" {kind}.toml", f" {path.name}")
     try:

@@ -149,6 +149,8 @@ def move_along_code(head: ptr32, mem: ptr16, amount: int, limit: int) -> int:
 def perturb_along_code(head: ptr32, mem: ptr16, amount: int) -> int:
     """Add +-amount to the weights that the code perturbs, by their signs: weights within +-LIMIT have room for it.
 
+    Other codes than random signs go by the loop that clips, and find nothing to clip.
+
     Scaling and overflow: those of perturb_along_signs and move_along_code.
     """
     if head[CODE] == RANDOM_SIGNS:

@@ -26,7 +26,7 @@ from subsong.experiment_text import EXAMPLES
     "--kind",
     type=click.Choice(EXAMPLES),
     metavar="EXAMPLE",
-    help="The example to start from: xor, letters, song; any other name lists them.  [default: NAME's, else cartpole]",
+    help="The example to start from: xor, letters, song; a wrong name lists all.  [default: NAME's, else cartpole]",
 )
 @click.option(
     "--learner",

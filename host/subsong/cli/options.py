@@ -51,14 +51,15 @@ def load(experiment: str, seed: int | None) -> tuple["Experiment", str]:
         The experiment and a short name for its logs.
     """
     from subsong.experiment import load_experiment, parse_experiment
-    from subsong.experiment_text import example_named, example_text
+    from subsong.experiment_text import example_named
 
     path = Path(experiment)
-    kind = example_named(experiment)
-    if kind and not path.exists():
+    example = example_named(experiment)
+    if example and not path.exists():
+        kind, text = example
         which = "of that name" if kind == experiment else kind
-        complain(f"no file {experiment} here: using the example {which} (`subsong new {kind}` copies it)")
-        loaded = parse_experiment(example_text(kind), kind)
+        complain(f"no file {experiment} here: using the example {which} (`subsong new {experiment}` copies it)")
+        loaded = parse_experiment(text, kind)
     else:
         loaded = load_experiment(path)
     return loaded if seed is None else loaded.with_seed(seed), path.stem

@@ -50,5 +50,5 @@ def rules(name: str | None, as_json: bool) -> None:
                 *keys,
                 ("sources", rule.source),
             ],
-            then=f"subsong sim {example}" if (example := example_named(name)) else "",
+            then=f"subsong sim {name}" if example_named(name) else "",
         )

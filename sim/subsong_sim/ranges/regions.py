@@ -19,7 +19,7 @@ class Region(NamedTuple):
 
     Attributes:
         width: 16 or 32 bits.
-        declared: the interval of every word, always; signed, for words of 16 bits too.
+        declared: the interval of every word between trials; signed, for words of 16 bits too.
         data: the words themselves, where they never change; the region is then read, never written.
     """
 
@@ -33,7 +33,7 @@ class Region(NamedTuple):
 
     @property
     def told(self) -> bool:
-        """Whether it pays to tell words that were written lately from the others."""
+        """Whether words written lately are told from the others: to save time, not where all may hold anything."""
         return self.width == 32 or self.declared != ANY
 
 
