@@ -100,7 +100,7 @@ def compare(logs: tuple[Path, ...], out: Path, margin: float | None, episodes: i
     cls=Verb,
     short_help="Draw a run: its curve, first and last trials.",
     examples=[
-        ("subsong draw run.mcap", "run.png: how it learned, what it did at first and at last"),
+        ("subsong draw run.mcap", "how it learned, what it did at first and at last: into run.png"),
         ("subsong draw song.mcap -o song.png", "what a songbird sang: its spikes, its song against the template"),
     ],
 )
