@@ -37,6 +37,14 @@ def example_of(rule: str) -> Experiment:
     return experiment.model_copy(update={"learner": experiment.learner.model_copy(update=chance)})
 
 
+def short_example(rule: str, trials: int, steps: int) -> Experiment:
+    """Return a rule's example on the board, of few trials and at most so many steps."""
+    experiment = example_of(rule)
+    fewest = min(experiment.run.steps, steps, BY_NAME[rule].most_steps)
+    run = {"trials": trials, "steps": fewest, "evaluate_every": trials, "evaluate_episodes": 1, "stop_cost": None}
+    return experiment.model_copy(update={"run": experiment.run.model_copy(update=run)})
+
+
 PENDULUM = """
 [network]
 layers = [3, 5, 1]

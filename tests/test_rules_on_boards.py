@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from learning import example_of
+from learning import short_example
 from subsong.board_session import run_over
 from subsong.experiment import Experiment
 from subsong.ports import Port, open_port
 from subsong.replay import replay
-from subsong.rules import BY_NAME, TABLE
+from subsong.rules import TABLE
 from subsong.verify import Verified, verify_board
 
 pytest_plugins = ["subsong_hil.fixtures"]
@@ -17,14 +17,6 @@ pytest_plugins = ["subsong_hil.fixtures"]
 RULES = [rule.name for rule in TABLE]
 # Chance in the units, and spikes. A rule takes the better part of a minute there.
 ON_PICO = ("reinforce", "songbird")
-
-
-def short(rule: str, trials: int, steps: int) -> Experiment:
-    """Return a rule's example on the board, of few trials; the cart-pole's rules learn exclusive-or here."""
-    experiment = example_of(rule)
-    fewest = min(experiment.run.steps, steps, BY_NAME[rule].most_steps)
-    run = {"trials": trials, "steps": fewest, "evaluate_every": trials, "evaluate_episodes": 1, "stop_cost": None}
-    return experiment.model_copy(update={"run": experiment.run.model_copy(update=run)})
 
 
 def learns_and_replays(experiment: Experiment, port: Port, held: Verified, log: Path) -> None:
@@ -39,7 +31,7 @@ def learns_and_replays(experiment: Experiment, port: Port, held: Verified, log: 
 @pytest.mark.slow  # replay compiles every rule for the simulator
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rule_learns_on_the_unix_board_and_its_log_replays(rule: str, deployed_port: Port, tmp_path: Path) -> None:
-    learns_and_replays(short(rule, 8, 160), deployed_port, verify_board(deployed_port), tmp_path / "run.mcap")
+    learns_and_replays(short_example(rule, 8, 160), deployed_port, verify_board(deployed_port), tmp_path / "run.mcap")
 
 
 @pytest.mark.slow
@@ -48,4 +40,4 @@ def test_rules_learn_on_the_emulated_pico_and_their_logs_replay(pico_deployed: P
     with open_port("pico") as port:
         held = verify_board(port)
         for rule in ON_PICO:
-            learns_and_replays(short(rule, 2, 16), port, held, tmp_path / f"{rule}.mcap")
+            learns_and_replays(short_example(rule, 2, 16), port, held, tmp_path / f"{rule}.mcap")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from learning import shortened
+from learning import short_example, shortened
 from subsong.board_session import run_on_board, run_over
 from subsong.bridge import Bridge
 from subsong.deploy import deploy, deploy_policy, start_firmware, stop_firmware
@@ -248,7 +248,7 @@ def test_a_run_on_a_lower_tier_says_so_and_replays_bit_for_bit(
     with open_port("unix") as port:
         report = deploy(port)
     assert report.tiers == ("machine code", "bytecode")
-    result = run_on_board(shortened("xor", rule), port="unix", out=tmp_path / "run.mcap")
+    result = run_on_board(short_example(rule, 4, 64), port="unix", out=tmp_path / "run.mcap")
     assert result.tier == "bytecode"
     assert "invalid micropython decorator" in result.failed[0]
     header = read_run(tmp_path / "run.mcap").header
