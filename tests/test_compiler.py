@@ -258,6 +258,7 @@ def old_value_first(log: ptr16) -> int:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("a", [2, 3, 4])
 def test_values_are_computed_in_pythons_order(both: Both, a: int) -> None:
     python, machines = both(ORDER)

@@ -107,6 +107,7 @@ def test_a_cost_independent_of_the_perturbation_moves_nothing_on_average(rule: s
 # ------------------------------------------------------------------------------------------------- the mean update
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "estimator"), [pair for pair in COMBINATIONS if pair[1] != "each_step"])
 @pytest.mark.parametrize("delta", [-70001, -40, 3, 12345, 2**27])
 def test_the_mean_update_is_the_one_on_the_page(rule: str, estimator: str, delta: int) -> None:

@@ -180,6 +180,7 @@ def test_the_site_is_asked_once_and_the_cache_ever_after(
     assert sorted(file.name for file in firmware.iterdir()) == [entry.file, "lock"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [make_wheel, make_sources])
 def test_with_no_site_the_image_is_taken_out_of_the_archive_alone(
     firmware: Path, links: Path, monkeypatch: pytest.MonkeyPatch, make: object

@@ -313,6 +313,7 @@ def test_the_report_tells_whether_there_is_something_to_drive(
 # ------------------------------------------------------------------------------------------ learning on without a host
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("rule", RULES)
 def test_a_board_that_learns_on_is_bit_for_bit_the_simulator(

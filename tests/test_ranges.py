@@ -160,6 +160,7 @@ def test_no_expression_ever_leaves_the_interval_that_it_was_given(rule: str, dat
     hold(rule, data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", FIRST)
 def test_what_is_said_to_run_does_run(rule: str) -> None:
     """The intervals are of expressions that runs meet, and not much wider than what these meet."""
@@ -397,6 +398,7 @@ def test_the_kernels_are_proved_once_for_each_text(tmp_path: Path, monkeypatch: 
     assert len(list((tmp_path / "ranges").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_processes_agree_on_what_was_proved(tmp_path: Path) -> None:
     """Or each of them proves it again, for half a minute."""
     code = (

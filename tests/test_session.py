@@ -54,6 +54,7 @@ def test_numba_and_cpython_learn_word_for_word_alike(name: str, tmp_path: Path) 
     same(read_run(tmp_path / "numba.mcap"), read_run(tmp_path / "cpython.mcap"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_a_board_learns_word_for_word_what_the_simulator_learns_on_the_same_plant(
     name: str, deployed_flash: Path, tmp_path: Path
