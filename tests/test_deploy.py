@@ -176,13 +176,18 @@ def test_another_version_of_the_same_files_copies_nothing_but_the_manifest(unix_
     assert deploy(unix_port, small).copied == ()
 
 
+def fill(repl: Repl, name: str) -> None:
+    """Have the flash refuse to write files whose paths end so, as littlefs does when full."""
+    repl.run(
+        "import builtins\n_open = open\n"
+        f"def full(p, m='r'):\n if p.endswith({name!r}) and 'w' in m:\n  raise OSError(28)\n return _open(p, m)"
+    )
+    repl.run("builtins.open = full")
+
+
 def test_a_full_flash_is_one_error(unix_port: Port, small: Firmware) -> None:
-    with Repl(unix_port) as repl:  # whose flash refuses to write, as littlefs does when full
-        repl.run(
-            "import builtins\n_open = open\n"
-            "def full(p, m='r'):\n if 'w' in m:\n  raise OSError(28)\n return _open(p, m)"
-        )
-        repl.run("builtins.open = full")
+    with Repl(unix_port) as repl:
+        fill(repl, "")
         with pytest.raises(BoardError, match=r"while writing lib/subsong_device/__init__\.py: its flash is full"):
             deploy_module.deploy_over(repl, small)
 
@@ -232,11 +237,7 @@ def test_what_cannot_be_unpacked_is_one_error_and_the_next_deploy_mends_it(
     unix_port: Port, board_flash: Path, large: Firmware
 ) -> None:
     with Repl(unix_port) as repl:
-        repl.run(
-            "import builtins\n_open = open\n"
-            "def full(p, m='r'):\n if p.endswith('large.py') and 'w' in m:\n  raise OSError(28)\n return _open(p, m)"
-        )
-        repl.run("builtins.open = full")
+        fill(repl, "large.py")
         with pytest.raises(BoardError, match=r"while writing lib/subsong_device/large\.py: its flash is full"):
             deploy_module.deploy_over(repl, large)
         repl.run("builtins.open = _open")

