@@ -9,7 +9,8 @@ from struct import calcsize, pack_into
 
 HELLO, OPEN, WRITE, SEAL, BEGIN, STEP = 0x10, 0x11, 0x12, 0x13, 0x14, 0x15
 END, RUN, READ, SNAPSHOT, CLOSE, STOP = 0x16, 0x17, 0x18, 0x19, 0x1A, 0x1B
-R_HELLO, ACK, ACT, TRIAL, DATA = 0x90, 0x91, 0x95, 0x96, 0x98
+ASK, SAVE, LOAD, SIGN = 0x1C, 0x1D, 0x1E, 0x1F  # what a small board does not have
+R_HELLO, ACK, ACT, TRIAL, DATA, STATUS, CHECKPOINT = 0x90, 0x91, 0x95, 0x96, 0x98, 0x9C, 0x9E
 T_STEP, T_TRIAL, T_SNAP, T_DONE = 0xA0, 0xA1, 0xA2, 0xA3
 
 # Type, name, payload, names of the payload's fields. Payloads are struct formats, and besides:
@@ -27,11 +28,17 @@ TABLE = (
     (SNAPSHOT, "SNAPSHOT", "", ""),
     (CLOSE, "CLOSE", "", ""),
     (STOP, "STOP", "", ""),
+    (ASK, "ASK", "", ""),
+    (SAVE, "SAVE", "III", "run trial trials"),
+    (LOAD, "LOAD", "I", "run"),
+    (SIGN, "SIGN", "I32s", "counter mac"),
     (R_HELLO, "HELLO", "IHBBII", "schema arithmetic tier chunk heap_free dropped"),
     (ACK, "ACK", "BI", "code detail"),
     (ACT, "ACT", "IHA", "trial step u"),
     (TRIAL, "TRIAL", "IBIiiIII", "trial evaluate steps total baseline checksum saturated dropped"),
     (DATA, "DATA", "BIBD", "region offset count data"),
+    (STATUS, "STATUS", "IIBBHI", "board session flags state expected counter"),
+    (CHECKPOINT, "CHECKPOINT", "III", "count trial trials"),
     (T_STEP, "T_STEP", "IIHiSA", "number trial step cost x u"),
     (
         T_TRIAL,
@@ -69,6 +76,7 @@ RULES = (
     "stochastic_spiking",
 )
 IN_THE_LOOP, TASK = 0, 1  # modes of OPEN
+LOCKED = 1  # flag of STATUS: the board has a key, and takes what is signed with it alone
 HEAD, MEM, TASK_BLOCK = 0, 1, 2  # regions
 CODING_TEXT = "cobs crc32 chunk 128 payload 1024 window 8192"
 

@@ -5,6 +5,7 @@ command is executed exactly once: its number must be the next; the last number a
 """
 
 import time
+from os import urandom
 from struct import calcsize, unpack_from
 
 from subsong_device import faults, frames, layout
@@ -33,7 +34,19 @@ _STATES = {  # where a command is allowed, one bit a state
     frames.SNAPSHOT: _GREETED,
     frames.CLOSE: _ANY,
     frames.STOP: _GREETED,
+    frames.SAVE: 1 << READY,
+    frames.LOAD: 1 << OPENED | 1 << READY,
+    frames.SIGN: 1 << OPENED | 1 << READY,
 }
+
+
+def board_id():
+    """Return what tells this board from others of its kind, 32 bits; 0 where nothing does."""
+    try:
+        from machine import unique_id
+    except ImportError:
+        return 0
+    return frames.crc32(unique_id())
 
 
 class Session:
@@ -56,6 +69,8 @@ class Session:
         self._load = load
         self._tier = tier
         self._schema = frames.schema()
+        self._board = board_id()
+        self._number = unpack_from("<I", urandom(4))[0]
         self._formats = frames.formats()
         self._replies = Outbox(1 + 4 + 1 + CHUNK)
         self._news = Outbox(_NEWS)  # what no command asked for
@@ -79,6 +94,9 @@ class Session:
             frames.SNAPSHOT: self._on_snapshot,
             frames.CLOSE: self._on_close,
             frames.STOP: self._on_stop,
+            frames.SAVE: self._on_save,
+            frames.LOAD: self._on_load,
+            frames.SIGN: self._on_sign,
         }
 
     def serve(self):
@@ -175,6 +193,9 @@ class Session:
         """Execute the command in the receiver's buffer, once, and reply."""
         self._window = frames.WINDOW
         seq = self.rx.words[1]
+        if kind == frames.ASK:  # a question changes nothing, and is in no order with commands
+            self.write(self._news.pack(frames.STATUS, 0, self._formats[frames.STATUS], *self._status()))
+            return
         if kind != frames.HELLO and seq != self.expected:
             if seq == self.seq and kind == self._kind:
                 self.write(self._reply)
@@ -213,6 +234,9 @@ class Session:
 
     def _greeting(self):
         return self._schema, layout.ARITHMETIC_VERSION, self._tier, CHUNK, collect(), self.rx.damaged
+
+    def _status(self):
+        return self._board, self._number, 0, self._state, self.expected, 0
 
     def _on_hello(self, schema):
         if self._state == NEW and schema == self._schema:
@@ -320,6 +344,15 @@ class Session:
         if self._run:
             self._run.stopping = True
         self._done()
+
+    def _on_save(self, run, trial, trials):
+        raise Fault(faults.FLASH, 0)
+
+    def _on_load(self, run):
+        raise Fault(faults.NO_CHECKPOINT)
+
+    def _on_sign(self, counter, mac):
+        raise Fault(faults.UNSIGNED, 0)
 
     def _on_close(self):
         self._leaving = True

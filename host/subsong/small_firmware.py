@@ -152,6 +152,8 @@ def session_image() -> bytes:
     lengths = frames.body_lengths(True, 0, 0, words.CHUNK)
     for kind, name, payload, _ in frames.TABLE:
         sizes = [_SIZES[code] for code in payload if code in _SIZES]
+        if frames.STOP < kind < frames.R_HELLO or kind in (frames.STATUS, frames.CHECKPOINT):
+            continue  # a small board has none of these
         if kind < frames.R_HELLO:
             row = lengths[kind] | STATES[name] << 8
             for place, size in enumerate((sizes + [words.NO_FIELD] * _COMMAND_FIELDS)[:_COMMAND_FIELDS]):
