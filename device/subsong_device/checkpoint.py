@@ -10,6 +10,7 @@ import os
 from errno import EIO
 from struct import calcsize, pack, unpack
 
+from subsong_device.faults import CHECKSUM, Fault
 from subsong_device.frames import MAX_STEPS, RULES, crc32
 from subsong_device.layout import ARITHMETIC_VERSION
 
@@ -120,8 +121,9 @@ def read_regions(path, header, block):
     """
     with open(path, "rb") as file:
         file.seek(HEADER_BYTES)
-        for region in block.regions:
-            file.readinto(region)
+        for i in range(3):
+            if file.readinto(block.regions[i]) != len(block.regions[i]):
+                raise Fault(CHECKSUM, i)
     block.seal(*header.checks)
 
 
