@@ -1,0 +1,185 @@
+"""Cuts of power at every write of a save, on MicroPython's own file systems: run by MicroPython (test_checkpoint.py).
+
+A block device in memory keeps every write and erase. Each prefix of those of a save is a flash as a cut leaves it; that
+is mounted, read, and saved to again. Prints a line a file system: name, cuts, cuts within the next save, wrong ones.
+"""
+
+import os
+import sys
+
+import vfs
+
+from subsong_device.block import Block
+from subsong_device.checkpoint import Slots, read_regions
+from subsong_device.layout import LAYER_WORDS, LAYERS_AT
+
+RUN = 0xC0FFEE11
+_ERASE = 6
+ENOSPC = 28  # which errno does not have
+
+
+class Flash:
+    """A flash in memory.
+
+    Attributes:
+        data: what it holds.
+        writes: (address, bytes) of every write and erase since the list was last emptied.
+    """
+
+    def __init__(self, block_bytes, data):
+        self.block_bytes = block_bytes
+        self.data = bytearray(data)
+        self.writes = []
+
+    def _write(self, at, piece):
+        self.data[at : at + len(piece)] = piece
+        self.writes.append((at, piece))
+
+    def readblocks(self, block, buf, offset=0):
+        at = block * self.block_bytes + offset
+        buf[:] = self.data[at : at + len(buf)]
+
+    def writeblocks(self, block, buf, offset=0):
+        self._write(block * self.block_bytes + offset, bytes(buf))
+
+    def ioctl(self, what, block):
+        if what == _ERASE:
+            self._write(block * self.block_bytes, b"\xff" * self.block_bytes)
+            return 0
+        return {4: len(self.data) // self.block_bytes, 5: self.block_bytes}.get(what, 0)
+
+
+class Unchecked(Block):
+    """A block of any content: what lies in it is not these tests' business."""
+
+    def seal(self, *checksums):
+        pass
+
+
+class Board:
+    """A flash with a file system, and a learner that is saved to it."""
+
+    def __init__(self, kind, flash):
+        self.flash = flash
+        self.slots = Slots("run")
+        self.block = Unchecked(0, 2, 1, LAYERS_AT + LAYER_WORDS, 200, 5)
+        vfs.mount(kind(flash), "/board")
+        os.chdir("/board")
+
+    def save(self, n):
+        for region in self.block.regions:
+            for i in range(len(region)):
+                region[i] = (n * 7 + i * n) & 0xFF
+        self.flash.writes = []
+        self.slots.save(self.block, RUN, 0, n, n)
+        return self.flash.writes
+
+    def load(self):
+        """Return which save is read, 0 if none; -1 if its regions are not what was saved."""
+        found = self.slots.newest(RUN, self.block)
+        if found is None:
+            return 0
+        path, header = found
+        read_regions(path, header, self.block)
+        n = header.trials
+        same = all(region[i] == (n * 7 + i * n) & 0xFF for region in self.block.regions for i in range(len(region)))
+        return n if same else -1
+
+    def close(self):
+        os.chdir("/")
+        vfs.umount("/board")
+
+
+def cut(data, writes, n, torn):
+    """Return what a flash holds after n writes; if torn, half of the next one, too."""
+    data = bytearray(data)
+    for at, piece in writes[:n]:
+        data[at : at + len(piece)] = piece
+    if torn and n < len(writes):
+        at, piece = writes[n]
+        half = piece[: len(piece) // 2]
+        data[at : at + len(half)] = half
+    return data
+
+
+def saved_before(kind, flash, saves):
+    board = Board(kind, flash)
+    for n in range(1, saves + 1):
+        board.save(n)
+    data = bytes(flash.data)
+    writes = board.save(saves + 1)
+    board.close()
+    return data, writes
+
+
+def try_all(name, kind, block_bytes, blocks, tears, stride):
+    """Cut the power at every write of the first saves, and at every `stride`-th of the one after such a cut."""
+    cuts = again = wrong = 0
+    for saves in range(4):
+        flash = Flash(block_bytes, bytes(blocks * block_bytes))
+        kind.mkfs(flash)
+        data, writes = saved_before(kind, flash, saves)
+        for n in range(len(writes) + 1):
+            for torn in tears:
+                cuts += 1
+                flash = Flash(block_bytes, cut(data, writes, n, torn))
+                board = Board(kind, flash)
+                old = board.load()
+                wrong += old not in (saves, saves + 1) or (n == len(writes) and old != saves + 1)
+                board.close()
+                left = bytes(flash.data)
+                board = Board(kind, flash)
+                following = board.save(saves + 2)
+                wrong += board.load() != saves + 2
+                board.close()
+                for m in range(cuts % stride, len(following), stride):
+                    again += 1
+                    board = Board(kind, Flash(block_bytes, cut(left, following, m, torn)))
+                    new = board.load()
+                    wrong += new not in (old, saves + 2)
+                    board.close()
+    print(name, cuts, again, wrong)
+
+
+def takes(path, n):
+    """Whether the flash takes a file of n bytes."""
+    try:
+        with open(path, "wb") as file:
+            file.write(bytes(n))
+    except OSError:
+        return False
+    return True
+
+
+def try_full(name, kind, block_bytes, blocks):
+    """Save to a flash that is full; count what is wrong."""
+    flash = Flash(block_bytes, bytes(blocks * block_bytes))
+    kind.mkfs(flash)
+    board = Board(kind, flash)
+    board.save(1)
+    board.save(2)
+    ballast = ["b0"]
+    while takes(ballast[-1], block_bytes):
+        ballast.append("b%d" % len(ballast))
+    wrong = 0
+    try:
+        board.save(3)
+        wrong += 1
+    except OSError as error:
+        wrong += error.errno != ENOSPC
+    wrong += board.load() != 2
+    wrong += "run.new" in os.listdir()
+    for path in ballast:
+        if path in os.listdir():
+            os.remove(path)
+    board.save(4)
+    wrong += board.load() != 4
+    board.close()
+    print(name, "full", wrong)
+
+
+stride = int(sys.argv[1])
+try_all("littlefs", vfs.VfsLfs2, 4096, 16, (False, True), stride)
+try_all("FAT", vfs.VfsFat, 512, 128, (False,), stride)
+try_full("littlefs", vfs.VfsLfs2, 4096, 16)
+try_full("FAT", vfs.VfsFat, 512, 128)
