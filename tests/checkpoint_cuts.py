@@ -2,10 +2,15 @@
 
 A block device in memory keeps every write and erase. Each prefix of those of a save is a flash as a cut leaves it; that
 is mounted, read, and saved to again. Prints a line a file system: name, cuts, cuts within the next save, wrong ones.
+
+    checkpoint_cuts.py STRIDE            the above
+    checkpoint_cuts.py image FOLDER OUT  make a Pico's flash of a folder
+    checkpoint_cuts.py log IMAGE LOG     which save is read after each write of a real flash
 """
 
 import os
 import sys
+from struct import unpack
 
 import vfs
 
@@ -14,6 +19,7 @@ from subsong_device.checkpoint import Slots, read_regions
 from subsong_device.layout import LAYER_WORDS, LAYERS_AT
 
 RUN = 0xC0FFEE11
+SHAPE = (0, 2, 1, LAYERS_AT + LAYER_WORDS, 200, 5)
 _ERASE = 6
 ENOSPC = 28  # which errno does not have
 
@@ -62,7 +68,7 @@ class Board:
     def __init__(self, kind, flash):
         self.flash = flash
         self.slots = Slots("run")
-        self.block = Unchecked(0, 2, 1, LAYERS_AT + LAYER_WORDS, 200, 5)
+        self.block = Unchecked(*SHAPE)
         vfs.mount(kind(flash), "/board")
         os.chdir("/board")
 
@@ -178,8 +184,51 @@ def try_full(name, kind, block_bytes, blocks):
     print(name, "full", wrong)
 
 
-stride = int(sys.argv[1])
-try_all("littlefs", vfs.VfsLfs2, 4096, 16, (False, True), stride)
-try_all("FAT", vfs.VfsFat, 512, 128, (False,), stride)
-try_full("littlefs", vfs.VfsLfs2, 4096, 16)
-try_full("FAT", vfs.VfsFat, 512, 128)
+def make_image(folder, out):
+    """Write a flash as a Pico has it, with the files of a folder and of its folders, to a file."""
+    flash = Flash(PICO[0], bytes(PICO[0] * PICO[1]))
+    vfs.VfsLfs2.mkfs(flash, progsize=256)
+    vfs.mount(vfs.VfsLfs2(flash, progsize=256), "/board")
+    copy(folder, "/board")
+    vfs.umount("/board")
+    with open(out, "wb") as file:
+        file.write(flash.data)
+
+
+def copy(folder, to):
+    for name, kind, *_ in os.ilistdir(folder):
+        if kind == 0x4000:
+            os.mkdir(to + "/" + name)
+            copy(folder + "/" + name, to + "/" + name)
+        else:
+            with open(folder + "/" + name, "rb") as file, open(to + "/" + name, "wb") as made:
+                made.write(file.read())
+
+
+def read_after_each(image, log):
+    """Print which save a board reads after each write of a log: address and size, 4 bytes each, and the bytes."""
+    with open(image, "rb") as file:
+        flash = Flash(PICO[0], file.read())
+    with open(log, "rb") as file:
+        while True:
+            board = Board(vfs.VfsLfs2, Flash(PICO[0], flash.data))
+            print(board.load(), end=" ")
+            board.close()
+            where = file.read(8)
+            if not where:
+                return
+            at, size = unpack("<II", where)
+            flash.data[at : at + size] = file.read(size)
+
+
+PICO = (4096, 352)  # bytes of a block, blocks
+if sys.argv[1] == "image":
+    make_image(sys.argv[2], sys.argv[3])
+elif sys.argv[1] == "log":
+    read_after_each(sys.argv[2], sys.argv[3])
+else:
+    stride = int(sys.argv[1])
+    try_all("littlefs", vfs.VfsLfs2, 4096, 16, (False, True), stride)
+    try_all("FAT", vfs.VfsFat, 512, 128, (False,), stride)
+    try_full("littlefs", vfs.VfsLfs2, 4096, 16)
+    try_full("FAT", vfs.VfsFat, 512, 128)

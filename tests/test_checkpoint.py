@@ -1,9 +1,9 @@
 """Checkpoints: slots that no cut spoils, SAVE and LOAD over the link, and runs that go on as if nothing had been."""
 
 import dataclasses
+import itertools
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Self
 
 import pytest
 
+from checkpoint_pico import run_cuts, watch_saves
 from learning import PENDULUM, short_example, shortened
 from link_wire import BoardInThread
 from subsong import board_session
@@ -195,24 +196,29 @@ def test_a_slot_cut_or_flipped_at_any_byte_gives_the_other_one(flash: Path, stri
 @pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_cut_at_every_write_of_micropythons_own_file_systems(stride: int) -> None:
     """littlefs, as the Pico has it, and FAT: whole and torn writes of the flash, and cuts of the save after a cut."""
+    said = [line.split() for line in run_cuts(micropython_program(), str(stride)).splitlines()]
+    assert [line[0] for line in said] == ["littlefs", "FAT", "littlefs", "FAT"], said
+    assert all(line[-1] == "0" for line in said), said
+    assert all(int(line[1]) > 20 and int(line[2]) > 20 for line in said[:2]), said
+
+
+def micropython_program() -> str:
     program = find_micropython()
     if program is None:
         pytest.skip(f"needs MicroPython: {INSTALL}")
-    here = Path(__file__).parent
-    done = subprocess.run(
-        [program, "-X", "heapsize=64M", "checkpoint_cuts.py", str(stride)],
-        cwd=here,
-        env={**os.environ, "MICROPYPATH": f"{Path(checkpoint.__file__).parents[1]}"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr + done.stdout
-    said = [line.split() for line in done.stdout.splitlines()]
-    assert [line[0] for line in said] == ["littlefs", "FAT", "littlefs", "FAT"], done.stdout
-    assert all(line[-1] == "0" for line in said), done.stdout
-    assert all(int(line[1]) > 20 and int(line[2]) > 20 for line in said[:2]), done.stdout
+    return str(program)
+
+
+@pytest.mark.slow
+def test_a_cut_at_every_write_of_a_picos_flash_chip(pico_firmware: Path, tmp_path: Path) -> None:
+    """After any command of the chip in six saves, a board reads the save before or the one that was begun."""
+    program = micropython_program()
+    watched = watch_saves(pico_firmware, program, tmp_path, 6)
+    read = [int(word) for word in run_cuts(program, "log", str(watched.image), str(watched.log)).split()]
+    assert len(read) == watched.writes + 1 > 30
+    assert (read[0], read[-1]) == (0, 6)
+    assert all(after - before in (0, 1) for before, after in itertools.pairwise(read)), read
+    assert len(watched.save_us) == 6
 
 
 def test_a_run_never_spoils_the_newest_save_of_its_own_and_reads_no_other_runs(flash: Path) -> None:
