@@ -18,6 +18,7 @@ from subsong.runlog import Recorder, read_run
 from subsong.session import RunResult, Trials, check_shape, learn, recording, run_header, share
 from subsong.small_firmware import require_fit
 from subsong.verify import Verified, verify_board
+from subsong_device import faults
 from subsong_sim.learner import Ended, TrialSummary
 
 
@@ -268,7 +269,7 @@ def learn_on(
         result: filled in.
         progress: told how far it is.
         after: the checkpoint whose state the board has (`Bridge.load`): the schedule goes on behind it. None: it
-            begins.
+            begins. A checkpoint that fails is counted, and an event of the log; learning goes on.
 
     Raises:
         BoardError, LinkError, PortError, PlantError, LogError.
@@ -284,7 +285,14 @@ def learn_on(
     run = recorder.header.run
 
     def keep(trial: int, learned: int) -> None:
-        bridge.save(run, trial, learned)
+        try:
+            bridge.save(run, trial, learned)
+        except BoardError as error:
+            if error.code != faults.FLASH:
+                raise
+            # Learning is worth more than its checkpoints, of which the last one is still there.
+            recorder.event("checkpoint", str(error), trial=trial)
+            result.counters["failed_checkpoints"] = result.counters.get("failed_checkpoints", 0) + 1
 
     learn(experiment, trials, result, progress, after=after, keep=keep)
     recorder.state("final", *trials.state())
