@@ -212,17 +212,21 @@ class Proxy:
 
     def _carry_out(self) -> None:
         wire, terminal = self.from_board, self._terminal
+        poller = select.poll()
+        poller.register(self._port.serial.fileno(), select.POLLIN)
         while not self._closing.is_set():
-            try:
-                data = self._port.read_available(self._hold_s if wire.waiting else LOOK_S)
-            except PortError as error:
-                self._lose_board(error)
-                return
-            if self._terminal is not terminal:
-                terminal = self._terminal
-                wire.reset()
+            arrived = poller.poll(1000 * (self._hold_s if wire.waiting else LOOK_S))
+            with self._lock:  # what comes while nobody is there to hear it is lost, and nothing else
+                try:
+                    data = self._port.read_available(0) if arrived else b""
+                except PortError as error:
+                    self._lose_board(error)
+                    return
+                if self._terminal is not terminal:
+                    terminal = self._terminal
+                    wire.reset()
             if terminal is None:
-                continue  # nobody is there to hear it
+                continue
             if not data:
                 self._to_terminal(wire.flush())
                 continue
