@@ -1,14 +1,22 @@
 """The bad wire: what it does to frames is fixed by its seed, and nothing else is done to anything."""
 
+import json
 import os
 import random
 import select
+import signal
+import subprocess
+import sys
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from subsong.cli import subsong
+from subsong.cli.hil import FAULTS
 from subsong.errors import PortError
 from subsong.ports import open_port
 from subsong_hil.faulty_wire import FROM_BOARD, RATES, TO_BOARD, Faults, FaultyWire, Passage, Piece
@@ -283,3 +291,44 @@ def test_patience_is_handed_on() -> None:
 def test_a_port_that_is_not_there_is_named() -> None:
     with pytest.raises(PortError, match="/dev/nowhere"):
         Proxy("/dev/nowhere").start()
+
+
+# ------------------------------------------------------------------------------------------------ subsong hil proxy
+
+
+def test_the_verb_has_an_option_for_each_fault() -> None:
+    assert tuple(name.replace("-", "_") for name in FAULTS) == RATES
+
+
+def test_the_verb_stands_between_and_says_what_it_did(tmp_path: Path) -> None:
+    board, slave = os.openpty()
+    tty.setraw(slave)
+    record = tmp_path / "frames.jsonl"
+    program = "from subsong.cli import main; main()"
+    options = ["--port", os.ttyname(slave), "--drop", "0.5", "--seed", "3", "--record", str(record)]
+    command = [sys.executable, "-c", program, "hil", "proxy", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        with open_port(child.stdout.readline().strip()) as port:
+            port.write(STREAM)
+            expected = sent(FaultyWire(Faults(drop=0.5), 3, TO_BOARD).feed(STREAM))
+            assert read(board, len(expected)) == expected
+        child.send_signal(signal.SIGINT)
+        said, _ = child.communicate(timeout=20.0)
+    os.close(board)
+    os.close(slave)
+    assert child.returncode == 0
+    lines = [json.loads(line) for line in record.read_text().splitlines()]
+    assert [bytes.fromhex(line["true"]) for line in lines] == FRAMES
+    dropped = sum(line["fault"] == "drop" for line in lines)
+    assert [line.split() for line in said.splitlines()] == [
+        ["to", "board", "from", "board"],
+        ["frames", str(len(FRAMES)), "0"],
+        ["drop", str(dropped), "0"],
+    ]
+
+
+def test_the_verb_refuses_rates_that_are_none() -> None:
+    result = CliRunner().invoke(subsong, ["hil", "proxy", "--port", "x", "--drop", "0.7", "--flip", "0.7"])
+    assert result.exit_code == 2
+    assert "exceed 1" in result.output

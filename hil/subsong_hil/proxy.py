@@ -24,7 +24,7 @@ from typing import Self
 from subsong.errors import PortError
 from subsong.ports import SLOWDOWN_MARK, Port, open_port
 from subsong_hil.board import set_raw
-from subsong_hil.faulty_wire import FROM_BOARD, TO_BOARD, Faults, FaultyWire, Passage
+from subsong_hil.faulty_wire import FROM_BOARD, TO_BOARD, Faults, FaultyWire, Passage, Piece
 
 LOOK_S = 0.05  # between two looks whether the proxy was closed
 HOLD_S = 0.1  # a frame's bytes follow each other sooner, even through a USB hub; times the board's slowdown
@@ -178,7 +178,8 @@ class Proxy:
                 # nothing. No frame comes without its delimiter.
                 self._port.board.interrupt()
             for piece in wire.feed(data):
-                self._before(piece.pause_s, piece.disconnect)
+                if not self._ready_for(piece):
+                    break
                 self._to_port(piece.data)
 
     def _read_terminal(self, timeout_s: float) -> bytes:
@@ -231,7 +232,8 @@ class Proxy:
                 self._to_terminal(wire.flush())
                 continue
             for piece in wire.feed(data):
-                self._before(piece.pause_s, piece.disconnect)
+                if not self._ready_for(piece):
+                    break
                 self._to_terminal(piece.data)
 
     def _to_terminal(self, data: bytes) -> None:
@@ -251,16 +253,17 @@ class Proxy:
 
     # ------------------------------------------------------------------------------------------ both
 
-    def _before(self, pause_s: float, disconnect: bool) -> None:
-        """Do what comes before a piece."""
-        if pause_s:
-            self._closing.wait(pause_s)
-        if disconnect:
+    def _ready_for(self, piece: Piece) -> bool:
+        """Wait as long as a piece must; return False if it pulls the plug, and what follows is lost."""
+        if piece.pause_s:
+            self._closing.wait(piece.pause_s)
+        if piece.disconnect:
             self.disconnect()
             # In a thread of its own: what comes meanwhile is lost, and must be read for that.
             self._back = threading.Timer(self.to_board.faults.away_s, self.reconnect)
             self._back.daemon = True
             self._back.start()
+        return not piece.disconnect
 
     def _lose_board(self, error: PortError) -> None:
         with self._lock:
