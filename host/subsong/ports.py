@@ -90,12 +90,12 @@ def emulated_boards() -> Mapping[str, Any]:
     return BOARDS
 
 
-def faulty_port(port: str, rates: Mapping[str, float], **options: Any) -> Any:
+def faulty_port(port: str, rates: Mapping[str, Any], **options: Any) -> Any:
     """Return a port that leads to another one over a wire that does harm, not started yet.
 
     Args:
         port: see `NAMES_HELP`.
-        rates: by fault, a probability for each frame: see subsong_hil.faulty_wire.Faults.
+        rates: fields of subsong_hil.faulty_wire.Faults: by fault, a probability for each frame.
         options: of subsong_hil.proxy.Proxy, which this returns.
 
     Raises:
@@ -104,7 +104,8 @@ def faulty_port(port: str, rates: Mapping[str, float], **options: Any) -> Any:
     """
     if os.name != "posix":
         raise PortError("the proxy needs pseudo-terminals: Linux or macOS")
-    from subsong_hil.proxy import Faults, Proxy
+    from subsong_hil.faulty_wire import Faults
+    from subsong_hil.proxy import Proxy
 
     return Proxy(port, Faults(**rates), **options)
 
