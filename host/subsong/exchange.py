@@ -40,7 +40,7 @@ class LinkCounters:
     Attributes:
         retries: commands sent again.
         damaged: frames from the board that were refused.
-        stale: replies to no open command: a second reply to one that was sent again.
+        stale: replies to no open command, as a second one to what was sent again; telemetry that came twice or late.
         holes: gaps in the telemetry's numbers.
         lost: telemetry frames in them.
         refused_by_board: frames that the board refused, by its own count.
