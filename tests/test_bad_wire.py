@@ -16,7 +16,6 @@ from subsong_hil.faulty_wire import FROM_BOARD, RATES, TO_BOARD, Faults, FaultyW
 
 TIMEOUT_S = 0.02
 PATIENCE_S = 10.0
-QUICK = Faults(stall_s=0.003, delay_s=0.003)  # the pauses
 
 
 class BadLine:
@@ -83,12 +82,43 @@ def check(outcome: Outcome) -> None:
 MENDED = tuple(fault for fault in RATES if fault != "disconnect")
 
 
-@pytest.mark.parametrize("rate", [0.01, 0.1])
+@pytest.mark.parametrize("rate", [0.01, pytest.param(0.1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("fault", MENDED)
 def test_learning_goes_on(task: Task, loop: Loop, fault: str, rate: float) -> None:
     for what, trials in ((loop, 4), (task, 30)):
         with bad_line() as (line, bridge):
             outcome = learn_over(line, line.passages, bridge, what, trials, faults(**{fault: rate}))
-            print(what, outcome)
             check(outcome)
             assert outcome.struck > 0
+
+
+def test_learning_goes_on_over_a_wire_that_does_everything(task: Task, loop: Loop) -> None:
+    for what, trials in ((loop, 3), (task, 20)):
+        with bad_line(2) as (line, bridge):
+            outcome = learn_over(line, line.passages, bridge, what, trials, faults(**dict.fromkeys(MENDED, 0.01)))
+            check(outcome)
+            assert outcome.struck > 10
+
+
+@pytest.mark.parametrize("fault", ["duplicate", "reorder"])
+def test_the_greeting_may_come_twice_or_late(fault: str) -> None:
+    for seed in range(4):
+        board = BoardInThread()
+        line = BadLine(board, seed)
+        line.from_board.faults = faults(**{fault: 0.5})
+        with board:
+            bridge = Bridge(board.port, timeout_s=TIMEOUT_S)
+            bridge.hello(1.0)
+            bridge.settle()
+            line.from_board.faults = Faults()
+            bridge.settle()
+
+
+@pytest.mark.parametrize("fault", ["disconnect", "half_open"])
+def test_where_learning_cannot_go_on_it_stops_with_an_error_of_the_link(task: Task, fault: str) -> None:
+    with bad_line() as (line, bridge):
+        bridge._exchange.patience_s = 0.3
+        rates = {fault: 0.02} if fault == "disconnect" else {fault: 1.0}
+        outcome = learn_over(line, line.passages, bridge, task, 30, faults(**rates))
+        assert ("vanished" if fault == "disconnect" else "fell silent") in outcome.stopped
+        assert outcome.wrong == 0

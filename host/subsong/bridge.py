@@ -125,6 +125,7 @@ class Bridge:
         """
         self._await_greeting(timeout_s * self._slowdown)
         greeting = Greeting(*self._exchange.command(frames.HELLO, frames.schema(), reply=frames.R_HELLO))
+        self._exchange.greeted = True
         self._check(greeting.schema)
         if greeting.arithmetic != layout.ARITHMETIC_VERSION:
             raise FirmwareError(
