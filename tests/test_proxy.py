@@ -143,10 +143,14 @@ def test_text_is_not_struck() -> None:
     assert wire.flush() == b">>"
     assert wire.feed(b"> ") == [Piece(b"> ")]
     assert not wire.waiting
+    # A pause between frames makes no text of the next one.
+    wire.feed(b"\0")
+    assert wire.flush() == b""
+    assert wire.feed(b"frame\0") == []
     # What is longer than any frame is none, either; and what an endless flood holds up has a bound.
     wire.feed(b"\0")
     assert sent(wire.feed(b"x" * 5000)) == b"x" * 5000
-    assert wire.counts["frames"] == 1
+    assert wire.counts["frames"] == 2
 
 
 @pytest.mark.parametrize("rates", [{"flip": -0.1}, {"flip": 0.6, "drop": 0.5}, {"stall_s": -1.0}])
