@@ -78,13 +78,36 @@ class PresentPort:
     serial_number: str
 
 
+# The two functions below are the only places where the host package imports subsong_hil.
+
+
 def emulated_boards() -> Mapping[str, Any]:
-    """Return the emulated boards' classes by name. The only place where the host package imports subsong_hil."""
+    """Return the emulated boards' classes by name."""
     if os.name != "posix":
         return {}
     from subsong_hil import BOARDS
 
     return BOARDS
+
+
+def faulty_port(port: str, rates: Mapping[str, Any], **options: Any) -> Any:
+    """Return a port that leads to another one over a wire that does harm, not started yet.
+
+    Args:
+        port: see `NAMES_HELP`.
+        rates: fields of subsong_hil.faulty_wire.Faults: by fault, a probability for each frame.
+        options: of subsong_hil.proxy.Proxy, which this returns.
+
+    Raises:
+        PortError: this system has no pseudo-terminals.
+        ValueError: the rates are none.
+    """
+    if os.name != "posix":
+        raise PortError("the proxy needs pseudo-terminals: Linux or macOS")
+    from subsong_hil.faulty_wire import Faults
+    from subsong_hil.proxy import Proxy
+
+    return Proxy(port, Faults(**rates), **options)
 
 
 def present_ports() -> list[PresentPort]:
