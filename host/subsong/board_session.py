@@ -13,6 +13,7 @@ from subsong.experiment import Experiment, GymnasiumPlant
 from subsong.firmware import target_of
 from subsong.ports import Port, open_port
 from subsong.profile import TIERS
+from subsong.reconnect import RECONNECT_S, Found, Reconnect
 from subsong.remembered import note
 from subsong.runlog import Recorder
 from subsong.session import RunResult, Trials, check_shape, learn, recording, run_header, share
@@ -80,7 +81,14 @@ class _Frames:
         self._recorder = recorder
 
 
-def run_on_board(experiment: Experiment, *, port: str, out: Path, progress: Progress | None = None) -> RunResult:
+def run_on_board(
+    experiment: Experiment,
+    *,
+    port: str,
+    out: Path,
+    progress: Progress | None = None,
+    reconnect_s: float = RECONNECT_S,
+) -> RunResult:
     """Learn on a board.
 
     The firmware on the board is verified by hashes first. The plant is the experiment's with its [plant.mismatch].
@@ -90,6 +98,7 @@ def run_on_board(experiment: Experiment, *, port: str, out: Path, progress: Prog
         port: a0, /dev/..., socket://..., or an emulated board's name.
         out: the log.
         progress: told how far it is.
+        reconnect_s: how long to look for a board whose port vanished, seconds; 0: the run ends.
 
     Raises:
         PortError, FirmwareError, BoardError, LinkError, PlantError, ExperimentError, LogError: the log is closed, and
@@ -100,10 +109,31 @@ def run_on_board(experiment: Experiment, *, port: str, out: Path, progress: Prog
     try:
         progress.start("verifying the firmware on the board")
         with open_port(port) as opened:
-            return run_over(experiment, opened, plant, out, progress)
+            return run_over(experiment, opened, plant, out, progress, reconnect_s=reconnect_s)
     finally:
         if plant is not None:
             plant.close()
+
+
+def _note_return(recorder: Recorder, found: Found, waiting: str, number: int) -> None:
+    """Record that the port vanished and the board was found again."""
+    executed = bool(waiting) and found.status.expected != number
+    what = "no command was under way"
+    if waiting:
+        what = f"{waiting} {number} is sent again: " + (
+            "the board has executed it, and repeats its reply" if executed else "the board never had it"
+        )
+    where = f"{found.seconds:.1f} s later the same board is at {found.now}, in its session"
+    recorder.event(
+        "reconnected",
+        f"Port {found.was} vanished; {where}; {what}.",
+        was=found.was,
+        now=found.now,
+        ms=round(found.seconds * 1000),
+        command=waiting,
+        number=number if waiting else None,
+        executed=executed,
+    )
 
 
 def _plant(experiment: Experiment) -> Any:
@@ -124,6 +154,7 @@ def run_over(
     out: Path,
     progress: Progress | None = None,
     held: Verified | None = None,
+    reconnect_s: float = RECONNECT_S,
 ) -> RunResult:
     """Do `run_on_board` over a port that is open, and stays so.
 
@@ -134,6 +165,7 @@ def run_over(
         out: the log.
         progress: told how far it is.
         held: what the firmware on the board was proven to be, by one who had the port ever since; None: prove it now.
+        reconnect_s: as for `run_on_board`.
     """
     from subsong_sim.trials import PlantTrials
 
@@ -183,6 +215,8 @@ def run_over(
         frames.record(recorder)
         silent = False
         try:
+            if held.profile.firmware != "small":  # which cannot say who it is
+                bridge.outlive(Reconnect(port, reconnect_s, lambda *found: _note_return(recorder, *found)))
             bridge.open(block, experiment.run.deadman_ms)
             recorder.state("initial", block.head, block.mem)
             steps = experiment.run.steps
@@ -196,7 +230,7 @@ def run_over(
             silent = True  # nobody is there to be told goodbye
             raise
         finally:
-            if not silent:
+            if not silent and port.connected:
                 leave_link(port, bridge)
             result.counters |= vars(bridge.counters)
         progress.start("closing the log", 100)

@@ -68,7 +68,16 @@ def sim(
 )
 @experiment_options
 @port_option
-def run(experiment: str, out: Path | None, seed: int | None, as_json: bool, port: str) -> None:
+@click.option(
+    "--reconnect",
+    "reconnect_s",
+    type=click.FloatRange(0, 3600),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Look for a board whose port vanished for so long, then go on; 0: end the run.",
+)
+def run(experiment: str, out: Path | None, seed: int | None, as_json: bool, port: str, reconnect_s: float) -> None:
     """Learn on a board, every frame of the link logged.
 
     The board draws the perturbations and updates the weights; the host plays the plant, mismatch included, or, for a
@@ -79,7 +88,7 @@ def run(experiment: str, out: Path | None, seed: int | None, as_json: bool, port
 
     path = out or log_path(name, "run")
     with console.progress(quiet=as_json) as progress, telling_where(path):
-        result = run_on_board(loaded, port=port, out=path, progress=progress)
+        result = run_on_board(loaded, port=port, out=path, progress=progress, reconnect_s=reconnect_s)
     _show(result, loaded, f"{name}: learned on the board at {port}", as_json)
 
 
