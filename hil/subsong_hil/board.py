@@ -166,7 +166,7 @@ class ProcessBoard(ABC):
         self._fds = [lock, held, slave]
         try:
             try:
-                _set_raw(slave)
+                set_raw(slave)
                 # Every tool of ours that opens the port learns of its patience there, whoever started the board.
                 size = struct.pack("HHHH", self.ring, 0, math.ceil(self.slowdown), SLOWDOWN_MARK)
                 fcntl.ioctl(slave, termios.TIOCSWINSZ, size)
@@ -293,7 +293,7 @@ class ProcessBoard(ABC):
         self.stop()
 
 
-def _set_raw(slave: int) -> None:
+def set_raw(slave: int) -> None:
     """Make the terminal a plain pipe of bytes, whatever part of its settings a child turns on again."""
     tty.setraw(slave)
     attributes = termios.tcgetattr(slave)
