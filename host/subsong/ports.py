@@ -80,12 +80,21 @@ class PresentPort:
 
 
 def emulated_boards() -> Mapping[str, Any]:
-    """Return the emulated boards' classes by name. The only place where the host package imports subsong_hil."""
+    """Return the emulated boards' classes by name. subsong_hil is imported here and in proxied_ports alone."""
     if os.name != "posix":
         return {}
     from subsong_hil import BOARDS
 
     return BOARDS
+
+
+def proxied_ports() -> list[str]:
+    """Return the paths of ports that lie before another one's board, of running proxies (subsong_hil.proxy)."""
+    if os.name != "posix":
+        return []
+    from subsong_hil import announced
+
+    return announced()
 
 
 def present_ports() -> list[PresentPort]:
@@ -387,14 +396,20 @@ class Port:
     def places(self) -> list[str]:
         """Return where the board of a port that vanished may be now, likeliest first: names for `reopen`.
 
-        They are the port's own name, and those of what looks the same on USB, down to the serial number. Nothing else
-        is worth a look: opening a port resets many a board, and speaking to it may move a motor.
+        They are the port's own name, and those of what looks the same on USB, down to the serial number, or, of a
+        port that is neither on USB nor on the network, those of proxies. Nothing else is worth a look: opening a port
+        resets many a board, and speaking to it may move a motor.
         """
         if self.board is not None:  # it was started for this port, and is gone with it
             return []
-        found = present_ports() if self.usb is not None else []
-        alike = [port.path for port in found if _looks(port) == _looks(self.usb) and port.path != self.name]
-        return [self.name] * ("://" in self.name or Path(self.name).exists()) + alike
+        if "://" in self.name:
+            return [self.name]
+        if self.usb is None:
+            alike = proxied_ports()
+        else:
+            alike = [port.path for port in present_ports() if _looks(port) == _looks(self.usb)]
+        own = [self.name] if Path(self.name).exists() else []
+        return own + [path for path in alike if path != self.name]
 
     def reopen(self, name: str) -> None:
         """Go on under a name of `places`, after `let_go`.
