@@ -1,5 +1,6 @@
 """Learned policies: as files, on a board that runs without a host, and how such a board is stopped."""
 
+import dataclasses
 import json
 import os
 import random
@@ -24,6 +25,7 @@ from subsong.repl import Repl
 from subsong.runlog import Recorder, RunHeader, read_run
 from subsong.session import simulate
 from subsong_device import policy_file
+from subsong_device.checkpoint import Header
 from subsong_device.layout import ARITHMETIC_VERSION, EVALUATE
 from subsong_hil.unix import UnixBoard, find_micropython
 from subsong_sim.engines import LocalLearner
@@ -209,63 +211,50 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return flash
 
 
-def test_a_board_reads_what_the_host_wrote(policy: Policy, folder: Path) -> None:
+def test_a_board_reads_what_the_host_wrote_and_leaves_it(policy: Policy, folder: Path) -> None:
     (folder / "policy.bin").write_bytes(policy.to_binary())
-    block, steps, trials = policy_file.read()
+    block, run, header = policy_file.read_latest()
     assert [bytes(region) for region in block.regions] == [policy.head, policy.mem, policy.task]
-    assert (block.rule, block.n_sensors, block.n_actuators, steps, trials) == (0, 2, 1, 4, 0)
-    policy_file.write(block, steps, trials)
+    assert (block.rule, block.n_sensors, block.n_actuators) == (0, 2, 1)
+    assert (header.steps, header.trial, header.trials, header.count) == (4, 0, 0, 0)
+    policy_file.SLOTS.save(block, run, header.steps, 6, 11)
+    _, again, header = policy_file.read_latest()
+    assert (again, header.run, header.steps, header.trial, header.trials) == (run, run, 4, 6, 11)
     assert (folder / "policy.bin").read_bytes() == policy.to_binary()
-    assert not (folder / "policy.new").exists()
+    assert sorted(path.name for path in folder.iterdir()) == ["policy.0", "policy.bin"]
 
 
 def test_any_flipped_bit_and_any_cut_is_refused(policy: Policy, folder: Path) -> None:
     good = policy.to_binary()
     path = folder / "policy.bin"
     chosen = random.Random(1)
-    for at in [*range(48), *chosen.sample(range(48, len(good)), 200)]:
+    for at in [*range(72), *chosen.sample(range(72, len(good)), 200)]:
         path.write_bytes(good[:at] + bytes([good[at] ^ 1 << at % 8]) + good[at + 1 :])
         with pytest.raises(policy_file.PolicyError):
-            policy_file.read()
-    for n in [*range(50), *chosen.sample(range(50, len(good)), 50), len(good) - 1]:
+            policy_file.read_latest()
+    for n in [*range(74), *chosen.sample(range(74, len(good)), 50), len(good) - 1]:
         path.write_bytes(good[:n])
         with pytest.raises(policy_file.PolicyError):
-            policy_file.read()
+            policy_file.read_latest()
 
 
-def test_whichever_file_is_whole_is_read(policy: Policy, folder: Path) -> None:
-    good = policy.to_binary()
-    old, new = folder / "policy.bin", folder / "policy.new"
-    with pytest.raises(policy_file.PolicyError, match=r"policy\.bin is missing: subsong deploy --policy"):
+def test_what_was_learned_is_of_the_policy_that_is_deployed(policy: Policy, plant_policy: Policy, folder: Path) -> None:
+    deployed = folder / "policy.bin"
+    with pytest.raises(policy_file.PolicyError, match=r"policy\.bin is missing: .*subsong deploy --policy"):
         policy_file.read_latest()
-    new.write_bytes(good)  # the power went after a removal, before the rename
-    policy_file.read_latest()
-    old.write_bytes(good[:-1])
-    policy_file.read_latest()
-    old.write_bytes(good)
-    new.write_bytes(good[:40])  # it went while the new one was written
-    policy_file.read_latest()
-    old.unlink()
-    with pytest.raises(policy_file.PolicyError, match="missing"):
-        policy_file.read_latest()
-
-
-def test_a_flash_without_atomic_rename_is_written_too(
-    policy: Policy, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rename = os.rename
-
-    def fat(old: str, new: str) -> None:
-        if os.path.exists(new):  # noqa: PTH110  # the device's own way
-            raise OSError(17)
-        rename(old, new)
-
-    monkeypatch.setattr(policy_file.os, "rename", fat)
-    (folder / "policy.bin").write_bytes(policy.to_binary())
-    block, steps, _ = policy_file.read()
-    policy_file.write(block, steps, 7)
-    assert policy_file.read()[2] == 7
-    assert [path.name for path in folder.iterdir()] == ["policy.bin"]
+    deployed.write_bytes(policy.to_binary())
+    block, run, header = policy_file.read_latest()
+    for trials in (5, 6):
+        policy_file.SLOTS.save(block, run, header.steps, trials, trials)
+    for other in (plant_policy, dataclasses.replace(policy, trials=1), dataclasses.replace(policy, steps=5)):
+        deployed.write_bytes(other.to_binary())
+        assert policy_file.read_latest()[2].trials == other.trials
+    deployed.write_bytes(policy.to_binary())
+    assert policy_file.read_latest()[2].trials == 6
+    flip(folder / "policy.1", 300)
+    assert policy_file.read_latest()[2].trials == 5
+    deployed.write_bytes(policy.to_binary()[:-1])  # its header says whose the slots are
+    assert policy_file.read_latest()[2].trials == 5
 
 
 # ------------------------------------------------------------------------------------------ deploying
@@ -280,6 +269,17 @@ def test_deploying_a_policy_twice_copies_nothing(board_flash: Path, unix_port: P
     second = deploy_policy(unix_port, policy)
     assert (second.copied, second.firmware.copied) == ((), ())
     assert deploy_policy(unix_port, policy, learn=True).copied == ("main.py",)
+
+
+def test_deploying_a_policy_again_begins_with_it_again(board_flash: Path, deployed_port: Port, policy: Policy) -> None:
+    deploy_policy(deployed_port, policy)
+    with Repl(deployed_port) as repl:
+        repl.run("import subsong_device.policy_main as p\np.main(learn=True, save_every=2, save_s=0, trials=6)")
+    assert newest(board_flash).trials == 6
+    (board_flash / "policy.new").write_bytes(b"begun")
+    deploy_policy(deployed_port, policy)
+    assert newest(board_flash).trials == 0
+    assert sorted(path.name for path in board_flash.glob("policy*")) == ["policy.bin"]
 
 
 def test_main_py_says_how_to_stop_it(board_flash: Path, deployed_port: Port, policy: Policy) -> None:
@@ -329,9 +329,36 @@ def test_a_board_that_learns_on_is_bit_for_bit_the_simulator(
     assert f"policy: {rule}, learning" in said
     local = TaskTrials(LocalLearner(rule, policy.head, policy.mem, "cpython"), policy.task, 4, "cpython", rule)
     list(local.run(0, range(40), evaluate=False))
-    expected = Policy(**{**vars(policy), "trials": 40, "head": local.state()[0], "mem": local.state()[1]})
-    assert (board_flash / "policy.bin").read_bytes() == expected.to_binary()
-    assert expected.mem != policy.mem
+    state, header = newest_state(board_flash)
+    assert (state, header.trials) == (local.state(), 40)
+    assert state[1] != policy.mem
+    assert (board_flash / "policy.bin").read_bytes() == policy.to_binary()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rule", "estimator"), [("node_perturbation", "two_sided"), ("weight_perturbation", "running_baseline")]
+)
+def test_learning_that_a_power_cut_interrupted_is_bit_for_bit_the_learning_that_none_did(
+    deployed_flash: Path, rule: str, estimator: str
+) -> None:
+    """Killed and booted again and again, a board has at each save what the simulator has after as many trials."""
+    policy = policy_of(experiment_of(rule, estimator))
+    with open_port("unix") as port:
+        deploy_policy(port, policy, learn=True, save_every=4, save_s=0)
+    learned = 0
+    for _ in range(3):
+        with Booted(deployed_flash) as board:
+            board.until(b"learning")
+            wait_until(lambda seen=learned: newest(deployed_flash).trials > seen)  # type: ignore[misc]
+            board.board.kill()
+        state, header = newest_state(deployed_flash)
+        learned = header.trials
+        local = TaskTrials(LocalLearner(rule, policy.head, policy.mem, "cpython"), policy.task, 4, "cpython", rule)
+        for _ in local.run(0, range(learned), evaluate=False):
+            pass
+        assert state == local.state()
+        assert header.trial == (learned // 2 if estimator == "two_sided" else learned)
 
 
 def test_a_frozen_policy_stays_as_it_is(board_flash: Path, deployed_port: Port, policy: Policy) -> None:
@@ -345,17 +372,23 @@ def test_a_pair_is_saved_whole(board_flash: Path, deployed_port: Port, policy: P
     deploy_policy(deployed_port, policy)
     with Repl(deployed_port) as repl:
         repl.run("import subsong_device.policy_main as p\np.main(learn=True, save_every=3, save_s=0, trials=5)")
-    assert load_trials(board_flash) == 4
+    assert newest(board_flash).trials == 4
 
 
-def load_trials(flash: Path) -> int:
-    """Return how many trials the board's policy has learned."""
+def newest_state(flash: Path) -> tuple[tuple[bytes, bytes], Header]:
+    """Return head and mem as a booting board would read them, and what their file says of them."""
     before = Path.cwd()
     os.chdir(flash)
     try:
-        return int(policy_file.read()[2])
+        block, _, header = policy_file.read_latest()
     finally:
         os.chdir(before)
+    return (bytes(block.regions[0]), bytes(block.regions[1])), header
+
+
+def newest(flash: Path) -> Header:
+    """Return what the file says that a booting board would read."""
+    return newest_state(flash)[1]
 
 
 def test_the_power_may_go_at_any_moment(deployed_flash: Path, policy: Policy) -> None:
@@ -366,20 +399,10 @@ def test_the_power_may_go_at_any_moment(deployed_flash: Path, policy: Policy) ->
     for _ in range(8):
         with Booted(deployed_flash) as board:
             board.until(b"learning")
-            wait_until(lambda seen=learned: current(deployed_flash) > seen)  # type: ignore[misc]
+            wait_until(lambda seen=learned: newest(deployed_flash).trials > seen)  # type: ignore[misc]
             board.board.kill()
-        learned = current(deployed_flash)
+        learned = newest(deployed_flash).trials
     assert learned > 8
-
-
-def current(flash: Path) -> int:
-    """Return the trials of whichever file is whole, as a booting board would."""
-    before = Path.cwd()
-    os.chdir(flash)
-    try:
-        return int(policy_file.read_latest()[2])
-    finally:
-        os.chdir(before)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -512,8 +535,8 @@ def test_a_plant_is_driven_by_the_words_that_the_simulator_computes(
     assert plant_log(plant_board) == expected
     if learn:
         head, mem = local.state()
-        saved = Policy(**{**vars(plant_policy), "trials": 4, "head": head, "mem": mem})
-        assert (plant_board / "policy.bin").read_bytes() == saved.to_binary()
+        state, header = newest_state(plant_board)
+        assert (state, header.trial, header.trials) == ((head, mem), 2, 4)
     assert plant_policy.head[4 * EVALUATE : 4 * EVALUATE + 4] == bytes(4)
 
 
@@ -557,7 +580,7 @@ def test_the_plant_is_made_safe_on_every_way_out(plant_board: Path, change: str,
         (lambda flash: (flash / "policy.bin").unlink(), "policy: not started, policy.bin is missing"),
         (
             lambda flash: (flash / "policy.bin").write_bytes(b"x"),
-            "policy: not started, policy.bin is no policy, or cut",
+            "policy: not started, policy.bin is cut, or nothing that was learned",
         ),
         (lambda flash: flip(flash / "policy.bin", 300), "policy: not started, policy.bin is damaged"),
         (lambda flash: flip(flash / "policy.bin", 9), "policy: not started, policy.bin is damaged in its header"),

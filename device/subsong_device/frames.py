@@ -86,9 +86,9 @@ RESIDUE = 0x2144DF1C
 _ZERO = b"\0"
 
 
-def crc32_slow(data: bytes | bytearray | memoryview) -> int:
-    """Return zlib's CRC-32 of data, bit by bit: for boards whose MicroPython has none."""
-    crc = 0xFFFFFFFF
+def crc32_slow(data: bytes | bytearray | memoryview, crc: int = 0) -> int:
+    """Return zlib's CRC-32 of data behind what has `crc`, bit by bit: for boards whose MicroPython has none."""
+    crc ^= 0xFFFFFFFF
     for byte in data:
         crc ^= byte
         for _ in range(8):

@@ -10,7 +10,7 @@ import time
 from subsong_device import frames
 from subsong_device.layout import COST, COST_LIMIT, EVALUATE, PHASE
 from subsong_device.link import shared_buffer
-from subsong_device.policy_file import PolicyError, read_latest, write
+from subsong_device.policy_file import SLOTS, PolicyError, read_latest
 
 
 class TaskPlant:
@@ -41,7 +41,7 @@ class TaskPlant:
 
 
 def main(learn=False, skip_pin=None, save_every=100, save_s=60, trials=0):
-    """Run the policy of policy.bin until Ctrl-C.
+    """Run the policy of policy.bin, with what it has learned since, until Ctrl-C.
 
     Args:
         learn: go on learning; else the policy is frozen.
@@ -76,14 +76,14 @@ def start(plant, learn, save_every, save_s, trials):
     Raises:
         PolicyError: it cannot be run.
     """
-    block, steps, learned = read_latest()
+    block, run_id, header = read_latest()
     if len(block.task):
         plant = TaskPlant(block)
     elif plant is None:
         raise PolicyError("there is no plant.py for it to drive")
     print("policy: %s, %s; Ctrl-C stops it" % (frames.RULES[block.rule], "learning" if learn else "frozen"))
-    keeper = Keeper(block, steps, learned, save_every if learn else 0, save_s)
-    run(block, plant, steps, learn, trials, keeper)
+    keeper = Keeper(block, run_id, header, save_every if learn else 0, save_s)
+    run(block, plant, header.steps, learn, trials, keeper)
     print("policy: done")
 
 
@@ -112,12 +112,25 @@ def make_safe(plant):
 
 
 class Keeper:
-    """Keeps what a board learns: between trials, and with the plant safe, since writing flash stops everything."""
+    """Keeps what a board learns: between trials, and with the plant safe, since writing flash stops everything.
 
-    def __init__(self, block, steps, learned, every, save_s):
+    Args:
+        block: block.Block.
+        run: of the slots.
+        header: checkpoint.Header of what the block was read from.
+        every: trials between two saves; 0 never saves.
+        save_s: seconds between two saves at least.
+
+    Attributes:
+        seed: of the last trial's reset.
+    """
+
+    def __init__(self, block, run, header, every, save_s):
         self._block = block
-        self._steps = steps
-        self.learned = learned
+        self._run = run
+        self._steps = header.steps
+        self._learned = header.trials
+        self.seed = header.trial
         self._every = every
         self._save_ms = 1000 * save_s
         self._since = 0
@@ -125,13 +138,13 @@ class Keeper:
 
     def trial_ended(self, plant):
         """Count a trial; save if it is time. A pair is saved whole: its first trial alone is of no use."""
-        self.learned = (self.learned + 1) & frames.MAX_TRIAL
+        self._learned = (self._learned + 1) & frames.MAX_TRIAL
         self._since += 1
         if not self._every or self._since < self._every or self._block.head[PHASE]:
             return
         if time.ticks_diff(time.ticks_ms(), self._saved) >= self._save_ms:
             plant.safe()
-            write(self._block, self._steps, self.learned)
+            SLOTS.save(self._block, self._run, self._steps, self.seed, self._learned)
             self._since = 0
             self._saved = time.ticks_ms()
 
@@ -154,13 +167,12 @@ def run(block, plant, steps, learn, trials, keeper):
     u, _ = shared_buffer("H", 2 * block.n_actuators)
     sense, act, actuate, price = plant.sense, learner.act, plant.actuate, plant.cost
     done = getattr(plant, "done", None)
-    seed = keeper.learned
     left = trials
     while True:
         if not (learn and head[PHASE]):
-            seed = (seed + 1) & frames.MAX_TRIAL
+            keeper.seed = (keeper.seed + 1) & frames.MAX_TRIAL
         head[EVALUATE] = 0 if learn else 1
-        plant.reset(seed)
+        plant.reset(keeper.seed)
         learner.begin(head, mem)
         cost = 0
         for _ in range(steps):

@@ -10,6 +10,7 @@ from struct import calcsize, unpack_from
 
 from subsong_device import faults, frames, layout
 from subsong_device.block import Block, collect, load_kernels
+from subsong_device.checkpoint import Slots, read_regions
 from subsong_device.faults import FAILED, GREETED, IN_TRIAL, NEW, OPENED, READY, RUNNING, Fault, need
 from subsong_device.frames import ACK, CHUNK, MAX_COST, MAX_STEPS, MAX_TRIAL
 from subsong_device.link import Outbox, Receiver, Silence
@@ -72,6 +73,7 @@ class Session:
         self._board = board_id()
         self._number = unpack_from("<I", urandom(4))[0]
         self._formats = frames.formats()
+        self._slots = Slots("run")
         self._replies = Outbox(1 + 4 + 1 + CHUNK)
         self._news = Outbox(_NEWS)  # what no command asked for
         self._window = frames.WINDOW
@@ -346,10 +348,34 @@ class Session:
         self._done()
 
     def _on_save(self, run, trial, trials):
-        raise Fault(faults.FLASH, 0)
+        need(trial <= MAX_TRIAL, 1)
+        need(trials <= trial + 1, 2)
+        try:
+            self._slots.save(self._block, run, 0, trial, trials)
+        except OSError as error:
+            raise Fault(faults.FLASH, error.errno or 0)
+        except MemoryError:
+            raise Fault(faults.NO_MEMORY, collect())
+        finally:
+            self.rx.heard = time.ticks_ms()  # however long it took: the board was deaf, not the host silent
+        self._done()
 
     def _on_load(self, run):
-        raise Fault(faults.NO_CHECKPOINT)
+        try:
+            found = self._slots.newest(run, self._block)
+            if found is None:
+                raise Fault(faults.NO_CHECKPOINT)
+            path, header = found
+            self._state = OPENED
+            read_regions(path, header, self._block)
+        except OSError as error:
+            raise Fault(faults.FLASH, error.errno or 0)
+        except MemoryError:
+            raise Fault(faults.NO_MEMORY, collect())
+        finally:
+            self.rx.heard = time.ticks_ms()
+        self._state = READY
+        self._respond(frames.CHECKPOINT, header.count, header.trial, header.trials)
 
     def _on_sign(self, counter, mac):
         raise Fault(faults.UNSIGNED, 0)

@@ -2,20 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from subsong.block import build_block
-from subsong.bridge import Bridge
+from subsong.bridge import Bridge, Checkpoint
 from subsong.console import Progress, SilentProgress
 from subsong.deploy import leave_link, start_firmware
-from subsong.errors import LinkError, PortError
+from subsong.errors import BoardError, ExperimentError, LinkError, PortError
 from subsong.experiment import Experiment, GymnasiumPlant
 from subsong.firmware import target_of
 from subsong.ports import Port, open_port
 from subsong.profile import TIERS
 from subsong.reconnect import RECONNECT_S, Found, Reconnect
 from subsong.remembered import note
-from subsong.runlog import Recorder
+from subsong.runlog import Recorder, read_run
 from subsong.session import RunResult, Trials, check_shape, learn, recording, run_header, share
 from subsong.small_firmware import require_fit
 from subsong.verify import Verified, verify_board
@@ -88,6 +88,7 @@ def run_on_board(
     out: Path,
     progress: Progress | None = None,
     reconnect_s: float = RECONNECT_S,
+    resume: Path | None = None,
 ) -> RunResult:
     """Learn on a board.
 
@@ -99,6 +100,7 @@ def run_on_board(
         out: the log.
         progress: told how far it is.
         reconnect_s: how long to look for a board whose port vanished, seconds; 0: the run ends.
+        resume: the log of an interrupted run: the board goes on from its newest checkpoint of that run.
 
     Raises:
         PortError, FirmwareError, BoardError, LinkError, PlantError, ExperimentError, LogError: the log is closed, and
@@ -109,7 +111,7 @@ def run_on_board(
     try:
         progress.start("verifying the firmware on the board")
         with open_port(port) as opened:
-            return run_over(experiment, opened, plant, out, progress, reconnect_s=reconnect_s)
+            return run_over(experiment, opened, plant, out, progress, reconnect_s=reconnect_s, resume=resume)
     finally:
         if plant is not None:
             plant.close()
@@ -155,6 +157,7 @@ def run_over(
     progress: Progress | None = None,
     held: Verified | None = None,
     reconnect_s: float = RECONNECT_S,
+    resume: Path | None = None,
 ) -> RunResult:
     """Do `run_on_board` over a port that is open, and stays so.
 
@@ -166,14 +169,19 @@ def run_over(
         progress: told how far it is.
         held: what the firmware on the board was proven to be, by one who had the port ever since; None: prove it now.
         reconnect_s: as for `run_on_board`.
+        resume: as for `run_on_board`.
     """
-    from subsong_sim.trials import PlantTrials
-
     progress = progress or SilentProgress()
     block = build_block(experiment)
+    before = None if resume is None else interrupted(resume, experiment)
     held = held or verify_board(port)
     if held.profile.firmware == "small":
         require_fit(port.name, held.profile.name, block)
+        if experiment.run.checkpoint_every or before:
+            raise BoardError(
+                f"port {port.name}: {held.profile.name} keeps no checkpoints; set run.checkpoint_every = 0, or take "
+                "another board"
+            )
     board = held.device.as_dict()
     frames = _Frames()
     failed = start_firmware(port)
@@ -199,7 +207,19 @@ def run_over(
         digest=held.manifest.digest,
         tier=greeting.tier,
     )
-    task = plant is None
+    after = None
+    if before:
+        try:
+            bridge.open(block, experiment.run.deadman_ms)
+            after = bridge.load(before.run)
+        finally:
+            if after is None:
+                leave_link(port, bridge)
+        if after is None:
+            raise BoardError(
+                f"port {port.name}: the board has no checkpoint of the run in {resume}; is it the same board, and was "
+                "run.checkpoint_every above 0? If not, start the run from its beginning: leave --resume out"
+            )
     header = run_header(
         experiment,
         block,
@@ -210,6 +230,7 @@ def run_over(
         else plant.description,
         engine=board,
         manifest=held.manifest.as_dict(),
+        continues=None if before is None or after is None else continuation(before, after),
     )
     with recording(out, header) as recorder:
         frames.record(recorder)
@@ -217,15 +238,12 @@ def run_over(
         try:
             if held.profile.firmware != "small":  # which cannot say who it is
                 bridge.outlive(Reconnect(port, reconnect_s, lambda *found: _note_return(recorder, *found)))
-            bridge.open(block, experiment.run.deadman_ms)
-            recorder.state("initial", block.head, block.mem)
-            steps = experiment.run.steps
-            evaluate_steps = experiment.run.evaluate_steps
-            trials: Trials = (
-                BoardTask(bridge, steps, recorder, evaluate_steps) if task else PlantTrials(bridge, plant, steps)
-            )
-            learn(experiment, trials, result, progress)
-            recorder.state("final", *trials.state())
+            if after is None:
+                bridge.open(block, experiment.run.deadman_ms)
+                recorder.state("initial", block.head, block.mem)
+            else:
+                recorder.state("initial", *bridge.state())
+            learn_on(bridge, experiment, plant, recorder, result, progress, after)
         except (LinkError, PortError):
             silent = True  # nobody is there to be told goodbye
             raise
@@ -237,3 +255,69 @@ def run_over(
         recorder.close(share(progress))
         progress.finish()
     return result
+
+
+class Interrupted(NamedTuple):
+    """A run to go on with: its identity, and the name of its latest log."""
+
+    run: int
+    log: str
+
+
+def interrupted(log: Path, experiment: Experiment) -> Interrupted:
+    """Read which run a log is of.
+
+    Raises:
+        LogError: it cannot be read. ExperimentError: it is not this experiment's, or not a board's.
+    """
+    header = read_run(log).header
+    if header.source != "board" or header.experiment_digest != experiment.digest:
+        what = "the simulator's" if header.source != "board" else "of another experiment or seed"
+        raise ExperimentError(f"{log}: is {what}; --resume takes the log of this experiment's own run on a board")
+    return Interrupted(header.run, log.name)
+
+
+def continuation(before: Interrupted, after: Checkpoint) -> dict[str, Any]:
+    """Return what a log says that goes on from a checkpoint (RunHeader.continues)."""
+    return {"log": before.log, "run": before.run, **after._asdict()}
+
+
+def learn_on(
+    bridge: Bridge,
+    experiment: Experiment,
+    plant: Any,
+    recorder: Recorder,
+    result: RunResult,
+    progress: Progress,
+    after: Checkpoint | None = None,
+) -> None:
+    """Run the experiment's schedule on a board that has its learner, and record the final state.
+
+    Args:
+        bridge: open; between trials.
+        experiment: what to learn, and how often the board keeps a checkpoint.
+        plant: that the host plays; None for a task.
+        recorder: of the run; its header names the run that checkpoints belong to.
+        result: filled in.
+        progress: told how far it is.
+        after: the checkpoint whose state the board has (`Bridge.load`): the schedule goes on behind it. None: it
+            begins.
+
+    Raises:
+        BoardError, LinkError, PortError, PlantError, LogError.
+    """
+    from subsong_sim.trials import PlantTrials
+
+    steps = experiment.run.steps
+    trials: Trials = (
+        BoardTask(bridge, steps, recorder, experiment.run.evaluate_steps)
+        if plant is None
+        else PlantTrials(bridge, plant, steps)
+    )
+    run = recorder.header.run
+
+    def keep(trial: int, learned: int) -> None:
+        bridge.save(run, trial, learned)
+
+    learn(experiment, trials, result, progress, after=after, keep=keep)
+    recorder.state("final", *trials.state())

@@ -22,7 +22,7 @@ from subsong.exchange import Exchange, LinkCounters, LinkPort, OnFrame
 from subsong.link_faults import redeploy
 from subsong.reconnect import Reconnect, Status
 from subsong.task_stream import Listeners, OnHole, OnSnapshot, OnStep, OnTrial, TaskResult, TaskStream
-from subsong_device import frames, layout
+from subsong_device import faults, frames, layout
 from subsong_sim.learner import TrialSummary
 
 TIMEOUT_S = 1.0
@@ -78,6 +78,20 @@ class Greeting(NamedTuple):
     chunk: int
     heap_free: int
     dropped: int
+
+
+class Checkpoint(NamedTuple):
+    """What a board keeps on its flash, or a run goes on from.
+
+    Attributes:
+        saves: how many came before this one on the board, other runs' included.
+        trial: number of the last trial, evaluations counted.
+        trials: learning trials so far.
+    """
+
+    saves: int
+    trial: int
+    trials: int
 
 
 class Bridge:
@@ -285,6 +299,33 @@ class Bridge:
         for offset in range(0, size, self._exchange.chunk):
             _, _, count, data = self._exchange.command(frames.READ, region, offset, reply=frames.DATA)
             yield data[:count]
+
+    # ------------------------------------------------------------------------------------------ checkpoints
+
+    def save(self, run: int, trial: int, trials: int) -> None:
+        """Let the board write its state to flash, between trials; the slot of its last save stays until that is done.
+
+        Args:
+            run: which run this is, 0 to 2**32 - 1: `load` asks for it.
+            trial: number of the last trial.
+            trials: learning trials so far.
+
+        Raises:
+            BoardError: the flash is full, or broken; the last save is still there. LinkLost, PortError: as `act`.
+        """
+        self._exchange.command(frames.SAVE, run, trial, trials)
+
+    def load(self, run: int) -> Checkpoint | None:
+        """Let the board go on from the newest checkpoint of a run, in place of the state that `open` gave it.
+
+        Returns:
+            What `save` said of it; None where the board has none of this run and this shape: it is as it was then.
+
+        Raises:
+            BoardError: the flash cannot be read; `open` again. LinkLost, PortError: as `act`.
+        """
+        fields = self._exchange.command(frames.LOAD, run, reply=frames.CHECKPOINT, allowed=faults.NO_CHECKPOINT)
+        return Checkpoint(*fields) if len(fields) == len(Checkpoint._fields) else None
 
     # ------------------------------------------------------------------------------------------ tasks on the board
 

@@ -23,6 +23,7 @@ from subsong.small_firmware import require_version
 from subsong.verify import MANIFEST, Found, check, refuse_shadows, scan, verify_board, verify_firmware
 from subsong_device import faults
 from subsong_device.policy_file import PATH as POLICY
+from subsong_device.policy_file import SLOTS
 from subsong_device.tiers import FOUND as TIER_FOUND
 
 ENTRY = "subsong_device.main"
@@ -231,7 +232,7 @@ def deploy_policy(
 ) -> PolicyReport:
     """Put a policy on the board, to start at power-on without a host: policy.bin, and a thin main.py.
 
-    The firmware is deployed first if it is not there. A policy.bin that the board has learned on since is replaced.
+    The firmware is deployed first if it is not there. What the board has learned since an earlier deploy is removed.
 
     Args:
         port: an open port.
@@ -271,6 +272,8 @@ def deploy_policy(
             if read_file(repl, path) != content:
                 write_file(repl, path, content)
                 copied.append(path)
+        forget = "import os\nfor k in os.listdir():\n if k in {}:\n  os.remove(k)"
+        repl.run(forget.format(SLOTS.files))
         has_plant = read_file(repl, "plant.py") is not None
     return PolicyReport(firmware, tuple(copied), bool(policy.task) or has_plant, skip_pin)
 

@@ -179,6 +179,9 @@ class Run(Table):
     evaluate_episodes: int = whole(1, 10_000, "unperturbed episodes an evaluation", 10)
     evaluate_steps: int = whole(0, 16384, "steps of a task's evaluation; 0: as many as a trial's", 0)
     stop_cost: float | None = real("stop when an evaluation's mean physical cost is at most this", None)
+    checkpoint_every: int = whole(
+        0, 10_000_000, "learning trials between checkpoints on the board's flash; 0: none. A pair is kept whole", 0
+    )
     deadman_ms: int = whole(20, 600_000, "silence after which the board leaves the link, milliseconds", 2000)
 
 
@@ -188,6 +191,7 @@ LATER = (
     ("network", "bias"),
     ("plant", "hold"),
     ("run", "evaluate_steps"),
+    ("run", "checkpoint_every"),
     ("plant", "hold"),
     *(("learner", key) for key in OPTIONS),
 )

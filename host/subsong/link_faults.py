@@ -1,5 +1,7 @@
 """What the board's refusals mean, in sentences that say what to do."""
 
+import os
+
 from subsong.errors import BoardError, FirmwareError, SchemaMismatch, SubsongError
 from subsong_device import faults, frames
 
@@ -63,6 +65,14 @@ def fault_error(port: str, command: int, values: tuple[object, ...], code: int, 
         what = "a kernel raised an exception; `subsong sim --engine cpython` shows where"
     elif code == faults.NOT_RUNNING:
         what = f"no run is on; it sent {detail} telemetry frames"
+    elif code == faults.NO_CHECKPOINT:
+        what = "it holds no whole checkpoint of this run and network; start the run from its beginning"
+    elif code == faults.FLASH:
+        why = os.strerror(detail) if detail else "no reason given"
+        what = (
+            f"its flash failed ({why}); remove files that it does not need (a checkpoint takes three times the "
+            "learner's memory), or set run.checkpoint_every = 0"
+        )
     else:
         what = f"fault {code}, detail {detail}; {redeploy(port)}"
     return BoardError(f"{asked}: {what}", code)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from subsong.errors import LogError
+from subsong_device.checkpoint import pack_header
 from subsong_device.frames import MAX_STEPS, RULES
 from subsong_device.layout import ARITHMETIC_VERSION
-from subsong_device.policy_file import pack_header
 
 KIND = "subsong-policy"
 FORMAT = 1
@@ -61,9 +61,11 @@ class Policy:
         return json.dumps(body | {"sha256": _digest(body)}, indent=1, sort_keys=True) + "\n"
 
     def to_binary(self) -> bytes:
-        """Return the file that a board reads (subsong_device.policy_file)."""
+        """Return the file that a board reads (subsong_device.checkpoint)."""
         regions = (self.head, self.mem, self.task)
-        header = pack_header(RULES.index(self.rule), self.n_sensors, self.n_actuators, self.steps, self.trials, regions)
+        shape = (RULES.index(self.rule), self.n_sensors, self.n_actuators, self.steps)
+        # Of no run and the first of its kind; on the board, the plant's seeds go on from the trials learned.
+        header = pack_header(*shape, 0, 0, self.trials, self.trials, regions)
         return header + b"".join(regions)
 
     def save(self, path: Path) -> None:
@@ -184,7 +186,7 @@ def policy_of_run(log: Path) -> Policy:
         n_sensors=header.n_sensors,
         n_actuators=header.n_actuators,
         steps=experiment.run.steps,
-        trials=sum(not summary.evaluate for summary in run.summaries()),
+        trials=header.learned + sum(not summary.evaluate for summary in run.summaries()),
         head=head,
         mem=mem,
         task=task_block(experiment),

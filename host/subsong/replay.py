@@ -17,7 +17,7 @@ from subsong.console import Progress, SilentProgress
 from subsong.errors import ReplayError
 from subsong.experiment import parse_experiment
 from subsong.runlog import read_run
-from subsong_device.layout import ARITHMETIC_VERSION
+from subsong_device.layout import ARITHMETIC_VERSION, ELIGIBILITY_AT, ESTIMATOR, LAYER_WORDS, LAYERS_AT, N_LAYERS
 from subsong_sim.learner import TrialSummary
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class ReplayResult:
         holes: stretches that the telemetry lost, after which replay went on from a snapshot.
         difference: the first difference in words: trial, step, both values; None if there is none.
         skipped: trials that could not be executed: in a hole, or cut off at the log's end.
+        begins: of a log that goes on from a checkpoint, from what in words; empty where the experiment says what the
+            learner began with.
     """
 
     trials: int = 0
@@ -43,6 +45,7 @@ class ReplayResult:
     holes: int = 0
     difference: str | None = None
     skipped: int = 0
+    begins: str = ""
 
 
 def replay(path: Path, progress: Progress | None = None) -> ReplayResult:
@@ -88,8 +91,15 @@ def _replay(path: Path, progress: Progress) -> tuple[ReplayResult, State | None]
     block = build_block(experiment)
     # What the experiment's block is, the learner began with: a log that lost its first state is still replayed from it.
     initial = states.get("initial", (block.head, block.mem))
+    continues = run.header.continues
+    if continues:
+        result.begins = f"the checkpoint after trial {continues['trial']}, as {continues.get('log')} led to it"
     if experiment.digest != run.header.experiment_digest:
         result.difference = "the experiment in the log does not have the digest that the log gives it"
+    elif continues and "initial" not in states:
+        result.difference = "the run goes on from a checkpoint, and the log has lost the state that it began with"
+    elif continues:
+        result.difference = _first_configured_difference((block.head, block.mem), initial)
     else:
         result.difference = _first_state_difference("initial state", (block.head, block.mem), initial)
     if result.difference is None and damaged and damaged[0].trial is None:
@@ -109,7 +119,7 @@ def _execute(
     """Execute trial after trial until the first difference; return the state at the end if it is known."""
     player = _Player(run.header.rule, initial)
     lost = False
-    expected = 0
+    expected = run.header.first_trial
     progress.start("replaying", len(run.summaries()))
     for trial in run.iter_trials():
         result.trials += 1
@@ -185,6 +195,18 @@ def _difference(player: _Player, trial: "Trial") -> str | None:
                 name == "checksum"
             )
             return f"trial {trial.number}: {what}{name} is {there} in the log, {here} in replay"
+    return None
+
+
+def _first_configured_difference(fresh: State, later: State) -> str | None:
+    """Return the first difference in what no learner changes: sizes, and the words of head that the host writes."""
+    if [len(part) for part in fresh] != [len(part) for part in later]:
+        return _first_state_difference("initial state", fresh, later)
+    n_layers = int.from_bytes(fresh[0][4 * N_LAYERS : 4 * N_LAYERS + 4], "little")
+    for first, end in ((ESTIMATOR, ELIGIBILITY_AT + 1), (LAYERS_AT, LAYERS_AT + LAYER_WORDS * n_layers)):
+        at = slice(4 * first, 4 * end)
+        if fresh[0][at] != later[0][at]:
+            return f"initial state: words {first} to {end - 1} of head are another network's or another rule's"
     return None
 
 

@@ -33,10 +33,12 @@ class RunResult:
 
     Attributes:
         path: of the log, or None.
-        trials: learning trials.
+        trials: learning trials, those before a checkpoint that it went on from included.
+        resumed: how many those are.
         steps: act() calls, evaluations included.
         seconds: of learning and evaluating.
-        costs: physical cost of each learning trial (a task's: mean squared error of the perturbed network).
+        costs: physical cost of each learning trial from there on (a task's: mean squared error of the perturbed
+            network).
         final: mean physical cost of the last evaluation.
         evaluations: (learning trials before it, mean physical cost) of every evaluation.
         stopped: why it ended.
@@ -47,6 +49,7 @@ class RunResult:
 
     path: Path | None
     trials: int = 0
+    resumed: int = 0
     steps: int = 0
     seconds: float = 0.0
     costs: list[float] = field(default_factory=list)
@@ -56,6 +59,18 @@ class RunResult:
     counters: dict[str, int] = field(default_factory=dict)
     tier: str = ""
     failed: tuple[str, ...] = ()
+
+
+class Place(Protocol):
+    """Where in a run's schedule a state was kept; subsong.bridge.Checkpoint is one."""
+
+    @property
+    def trial(self) -> int:
+        """Number of the last trial, evaluations counted."""
+
+    @property
+    def trials(self) -> int:
+        """Learning trials so far."""
 
 
 class Trials(Protocol):
@@ -83,57 +98,100 @@ def learn(
     result: RunResult,
     progress: Progress,
     on_end: Callable[[Ended], None] | None = None,
+    *,
+    after: Place | None = None,
+    keep: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Run an experiment's schedule; fill in `result` as it goes, so that an interrupted run has one too."""
+    """Run an experiment's schedule; fill in `result` as it goes, so that an interrupted run has one too.
+
+    Args:
+        experiment: has the schedule.
+        trials: run them; in the state that belongs to `after`.
+        result: filled in.
+        progress: told how far it is.
+        on_end: told of every trial's end.
+        after: what `keep` was told when that state was kept: the schedule goes on behind it, trial for trial as if it
+            had never been interrupted. None: it begins.
+        keep: keeps the learner's state; called with (number of the last trial, learning trials so far) every
+            run.checkpoint_every learning trials, between trials: never within a pair, and behind the evaluation if one
+            is due.
+    """
     run = experiment.run
     paired = 2 if experiment.learner.estimator in PAIRS else 1
-    episodes = run.evaluate_episodes if isinstance(experiment.plant, GymnasiumPlant) or experiment.plant.varied else 1
-    number = 0
-    began = time.monotonic()
+    keep_every = -(-run.checkpoint_every // paired) * paired
+    marks = [every for every in (run.evaluate_every, keep_every) if every]
+    course = _Course(experiment, trials, result, on_end)
 
-    def several(seeds: Sequence[int], evaluating: bool) -> Iterator[Ended | None]:
-        nonlocal number
-        for ended in trials.run(number, seeds, evaluating):
-            number += 1
-            result.seconds = time.monotonic() - began
-            if ended is not None:
-                _check_cost(ended.summary)
-                result.steps += ended.summary.steps
-                result.counters["saturated_words"] = result.counters.get("saturated_words", 0) + ended.summary.saturated
-                if on_end is not None:
-                    on_end(ended)
-            yield ended
-
-    def assess() -> float | None:
-        seeds = [stream_seed(experiment.seed, "evaluation", k) for k in range(episodes)]
-        totals = [ended.summary.total for ended in several(seeds, True) if ended is not None]
-        if not totals:
-            return None
-        result.final = physical(experiment, sum(totals), evaluate=True) / len(totals)
-        result.evaluations.append((result.trials, result.final))
-        return result.final
+    def due(every: int) -> bool:
+        return every > 0 and result.trials % every == 0
 
     progress.start("learning", run.trials)
     assessed = -1
+    if after is not None:
+        course.number, result.trials, result.resumed = after.trial + 1, after.trials, after.trials
+        assessed = after.trials if due(run.evaluate_every) else -1
+        progress.advance(after.trials)
     while result.trials < run.trials:
-        stretch = min(run.evaluate_every or MAX_STRETCH, MAX_STRETCH, run.trials - result.trials)
-        if run.evaluate_every:
-            stretch = min(stretch, run.evaluate_every - result.trials % run.evaluate_every)
+        stretch = min(MAX_STRETCH, run.trials - result.trials, *(every - result.trials % every for every in marks))
         seeds = [stream_seed(experiment.seed, "plant", (result.trials + i) // paired) for i in range(stretch)]
-        for ended in several(seeds, False):
+        for ended in course.run(seeds, False):
             result.trials += 1
             if ended is not None:
                 result.costs.append(physical(experiment, ended.summary.total))
             progress.advance()
-        if run.evaluate_every and result.trials % run.evaluate_every == 0:
-            mean = assess()
+        if due(run.evaluate_every):
+            mean = course.assess()
             assessed = result.trials
             if run.stop_cost is not None and mean is not None and mean <= run.stop_cost:
                 result.stopped = f"an evaluation reached {mean:.6g}"
                 break
+        if keep is not None and due(keep_every):
+            keep(course.number - 1, result.trials)
     if assessed != result.trials:
-        assess()
+        course.assess()
     progress.finish()
+
+
+class _Course:
+    """Trials one after the other, numbered and told of.
+
+    Attributes:
+        number: of the next trial.
+    """
+
+    def __init__(
+        self, experiment: Experiment, trials: Trials, result: RunResult, on_end: Callable[[Ended], None] | None
+    ) -> None:
+        self.experiment, self.trials, self.result, self.on_end = experiment, trials, result, on_end
+        self.number = 0
+        self._began = time.monotonic() - result.seconds
+        varied = isinstance(experiment.plant, GymnasiumPlant) or experiment.plant.varied
+        episodes = experiment.run.evaluate_episodes if varied else 1
+        self._episodes = [stream_seed(experiment.seed, "evaluation", k) for k in range(episodes)]
+
+    def run(self, seeds: Sequence[int], evaluate: bool) -> Iterator[Ended | None]:
+        """Run a trial for each seed."""
+        result = self.result
+        for ended in self.trials.run(self.number, seeds, evaluate):
+            self.number += 1
+            result.seconds = time.monotonic() - self._began
+            if ended is not None:
+                _check_cost(ended.summary)
+                result.steps += ended.summary.steps
+                result.counters["saturated_words"] = result.counters.get("saturated_words", 0) + ended.summary.saturated
+                if self.on_end is not None:
+                    self.on_end(ended)
+            yield ended
+
+    def assess(self) -> float | None:
+        """Evaluate; return the mean physical cost, None where the link lost every episode's end."""
+        totals = [ended.summary.total for ended in self.run(self._episodes, True) if ended is not None]
+        if not totals:
+            return None
+        result = self.result
+        result.final = physical(self.experiment, sum(totals), evaluate=True) / len(totals)
+        result.evaluations.append((result.trials, result.final))
+        return result.final
 
 
 def _check_cost(summary: TrialSummary) -> None:
@@ -279,6 +337,7 @@ def run_header(
     plant: str,
     engine: dict[str, Any],
     manifest: dict[str, Any],
+    continues: dict[str, Any] | None = None,
 ) -> RunHeader:
     """Return what a log says of its run before the first trial; `engine` is what executes the kernels."""
     return RunHeader(
@@ -294,6 +353,8 @@ def run_header(
         plant=plant,
         engine={**engine, "block": block.digest},
         manifest=manifest,
+        continues=continues or {},
+        started_ns=time.time_ns(),
     )
 
 

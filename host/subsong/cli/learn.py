@@ -64,6 +64,10 @@ def sim(
     examples=[
         ("subsong run cartpole --port unix", "nothing plugged in: an embedded board, a MicroPython process of its own"),
         ("subsong deploy --port a0 && subsong run mine.toml --port a0", "a real board; the firmware goes there once"),
+        (
+            "subsong run mine.toml --port a0 --resume runs/mine.mcap",
+            "go on with a run that was cut off, from the board's last checkpoint (run.checkpoint_every)",
+        ),
     ],
 )
 @experiment_options
@@ -77,7 +81,21 @@ def sim(
     metavar="SECONDS",
     help="Look for a board whose port vanished for so long, then go on; 0: end the run.",
 )
-def run(experiment: str, out: Path | None, seed: int | None, as_json: bool, port: str, reconnect_s: float) -> None:
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="LOG",
+    help="Go on with the run of this log (.partial or closed) from the board's newest checkpoint of it.",
+)
+def run(
+    experiment: str,
+    out: Path | None,
+    seed: int | None,
+    as_json: bool,
+    port: str,
+    reconnect_s: float,
+    resume: Path | None,
+) -> None:
     """Learn on a board, every frame of the link logged.
 
     The board draws the perturbations and updates the weights; the host plays the plant, mismatch included, or, for a
@@ -88,7 +106,7 @@ def run(experiment: str, out: Path | None, seed: int | None, as_json: bool, port
 
     path = out or log_path(name, "run")
     with console.progress(quiet=as_json) as progress, telling_where(path):
-        result = run_on_board(loaded, port=port, out=path, progress=progress, reconnect_s=reconnect_s)
+        result = run_on_board(loaded, port=port, out=path, progress=progress, reconnect_s=reconnect_s, resume=resume)
     _show(result, loaded, f"{name}: learned on the board at {port}", as_json)
 
 
@@ -108,6 +126,7 @@ def _show(result: "RunResult", experiment: "Experiment", title: str, as_json: bo
         [
             ("rule", f"{experiment.learner.rule}, {experiment.learner.estimator}, seed {experiment.seed}"),
             ("kernels", "; ".join((result.tier, *result.failed)) if result.tier else ""),
+            ("resumed", f"after {result.resumed:,} trials, from the board's checkpoint" if result.resumed else ""),
             ("trials", f"{result.trials:,} of at most {experiment.run.trials:,}: {result.stopped}"),
             ("steps", f"{result.steps:,} in {result.seconds:.1f} s{rate}"),
             ("cost, trial by trial", console.sparkline(result.costs)),

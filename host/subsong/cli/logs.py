@@ -41,6 +41,7 @@ def replay(log: Path, as_json: bool) -> int:
         console.last_screen(
             f"{log}: {'equal, bit for bit' if result.difference is None else 'DIFFERENT'}",
             [
+                ("begins with", result.begins),
                 ("trials", f"{result.checked:,} of {result.trials:,} checked"),
                 ("holes", holes),
                 ("skipped", f"{result.skipped:,} trials that the log does not hold whole" if result.skipped else ""),

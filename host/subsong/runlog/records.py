@@ -8,6 +8,7 @@ Channel    record       one message
 """
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from subsong_sim.learner import Ended, TrialSummary
 
 Json = dict[str, Any]
 
+_LATER = ("continues",)  # fields that the first logs did not have, left out where they are empty
 _MOST_WORDS = 512  # int16, in a frame's payload of at most 1024 bytes
 
 
@@ -159,6 +161,9 @@ class RunHeader:
         plant: the plant's description.
         engine: what executed the kernels: name and versions, or the board, its MicroPython and kernel tier.
         manifest: hashes of the firmware's files; empty for a simulator.
+        continues: of a run that went on from a checkpoint, else empty: "log", the name of the log before this one;
+            "run", the run's identity; "trial", number of the last trial before the initial state; "trials", learning
+            trials until then.
         started_ns: when recording began, ns since the Unix epoch; 0 asks the recorder to fill it in.
     """
 
@@ -174,11 +179,29 @@ class RunHeader:
     plant: str
     engine: Json = field(default_factory=dict)
     manifest: Json = field(default_factory=dict)
+    continues: Json = field(default_factory=dict)
     started_ns: int = 0
+
+    @property
+    def run(self) -> int:
+        """The run's identity, 32 bits, under which a board keeps its checkpoints: that of the log it began with."""
+        if self.continues:
+            return int(self.continues["run"])
+        return zlib.crc32(f"{self.experiment_digest} {self.seed} {self.started_ns}".encode())
+
+    @property
+    def first_trial(self) -> int:
+        """Number of the first trial of this log."""
+        return int(self.continues["trial"]) + 1 if self.continues else 0
+
+    @property
+    def learned(self) -> int:
+        """Learning trials before this log's first one."""
+        return int(self.continues["trials"]) if self.continues else 0
 
     def to_metadata(self) -> dict[str, str]:
         """Return the header as MCAP metadata: text as it is, everything else as JSON."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _LATER or getattr(self, f.name)}
         return {name: value if isinstance(value, str) else dump(value) for name, value in values.items()}
 
     @classmethod
@@ -190,6 +213,8 @@ class RunHeader:
         """
         values: Json = {}
         for f in fields(cls):
+            if f.name not in metadata and f.name in _LATER:
+                continue
             if f.name not in metadata:
                 raise ValueError(f"no {f.name}")
             value: Any = metadata[f.name]
@@ -203,6 +228,9 @@ class RunHeader:
             raise ValueError(f"source is {values['source']!r} and neither 'sim' nor 'board'")
         if not (0 <= values["n_sensors"] <= _MOST_WORDS and 0 <= values["n_actuators"] <= _MOST_WORDS):
             raise ValueError("a step cannot have so many words")
+        continues = values.get("continues")
+        if continues and any(type(continues.get(name)) is not int for name in ("run", "trial", "trials")):
+            raise ValueError("it continues a run, and does not say where")
         return cls(**values)
 
 
