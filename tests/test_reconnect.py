@@ -62,6 +62,8 @@ class Puller(SilentProgress):
         self.trials = 0
         self.path = ""
         self.passed = threading.Condition()
+        self.prompt = threading.Event()
+        self.said = b""
         self.to_board = self.from_board = 0  # bytes behind the proxy
         write, read = Port.write, Port.read_available
 
@@ -85,6 +87,9 @@ class Puller(SilentProgress):
             data = read(port, timeout_s)
             if port.board is not None:
                 self.count(0, len(data))
+                self.said = (self.said + data)[-2:]
+                if self.said == b"\x04>":
+                    self.prompt.set()
             return data
 
         monkeypatch.setattr(Port, "write", on_write)
@@ -113,7 +118,31 @@ class Puller(SilentProgress):
         self.path = self.proxy.path
         self.proxy.disconnect()
         if self.away_s is not None:
-            threading.Timer(self.away_s, self.proxy.reconnect).start()
+            threading.Timer(self.away_s, self.back).start()
+
+    def back(self) -> None:
+        self.proxy.reconnect()
+
+
+class DeadMan(Puller):
+    """Plugs it in again when the board has left the link for its prompt."""
+
+    def pull(self) -> None:
+        self.prompt.clear()
+        super().pull()
+
+    def back(self) -> None:
+        assert self.prompt.wait(LONG_S)
+        super().back()
+
+
+class PowerCut(Puller):
+    """Cuts the board's power, too."""
+
+    def back(self) -> None:
+        self.proxy.close()
+        self.proxy.__init__("unix")  # type: ignore[misc]
+        self.proxy.start()
 
 
 class Decoy:
@@ -154,12 +183,12 @@ def without_counts(run: Run) -> list[Any]:
     return [(t.number, t.steps, t.summary and t.summary._replace(dropped=0)) for t in run.iter_trials()]
 
 
-def reconnection(log: Path, puller: Puller) -> tuple[Run, dict[str, Any]]:
+def reconnection(log: Path, puller: Puller, elsewhere: bool = True) -> tuple[Run, dict[str, Any]]:
     """Return a log in which the board came back once, and the fields of the event that says so."""
     run = read_run(log)
     (event,) = [event for event in run.events if event.kind == "reconnected"]
     assert not event.derived
-    assert puller.path != puller.proxy.path
+    assert not elsewhere or puller.path != puller.proxy.path
     assert (event.fields["was"], event.fields["now"]) == (puller.path, puller.proxy.path)
     assert "error" not in [event.kind for event in run.events]
     return run, event.fields
@@ -177,7 +206,7 @@ def test_a_cable_pulled_amid_steps_changes_no_word(
     with Decoy() as decoy:
         result = run_on_board(experiment, port=proxy.path, out=log, progress=puller, reconnect_s=LONG_S)
     run, fields = reconnection(log, puller)
-    assert (fields["command"], fields["executed"]) == ("STEP", written == 64)
+    assert (fields["session"], fields["command"], fields["executed"]) == ("same", "STEP", written == 64)
     assert fields["ms"] > 0
     assert result.counters["reconnects"] == 1
     assert result.counters["refused_by_board"] == (written == 12)
@@ -215,6 +244,14 @@ def test_a_cable_pulled_amid_telemetry_leaves_a_hole_and_changes_no_word(
     assert replayed.checked + replayed.skipped == replayed.trials
 
 
+def ends_in_an_error(log: Path) -> None:
+    """Demand that a log is closed, ends in one error, and replays."""
+    assert [event.kind for event in read_run(log).events if event.kind in ("error", "reconnected")] == ["error"]
+    replayed = replay(log)
+    assert replayed.difference is None
+    assert replayed.checked >= 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "written"), [("cartpole", 0), ("cartpole", 64), ("xor", None)])
 def test_a_board_that_stays_away_ends_the_run_with_a_readable_log(
@@ -223,13 +260,35 @@ def test_a_board_that_stays_away_ends_the_run_with_a_readable_log(
     log = tmp_path / "run.mcap"
     puller = Puller(proxy, monkeypatch, 1, written, None)
     experiment = shortened(name, trials=200, evaluate_every=0, deadman_ms=60000)
-    with pytest.raises(LinkLost, match=r"vanished.*not found again within 0\.5 s"):
+    with pytest.raises(LinkLost, match=r"vanished.*within 0\.5 s it was not found.*no checkpoint.*run\.mcap alone"):
         run_on_board(experiment, port=proxy.path, out=log, progress=puller, reconnect_s=0.5)
-    run = read_run(log)
-    assert [event.kind for event in run.events if event.kind in ("error", "reconnected")] == ["error"]
-    replayed = replay(log)
-    assert replayed.difference is None
-    assert replayed.checked >= 2
+    ends_in_an_error(log)
+
+
+@pytest.mark.slow
+def test_a_board_that_left_the_link_without_a_checkpoint_ends_the_run(
+    proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "run.mcap"
+    puller = DeadMan(proxy, monkeypatch, 7, 0, 0.0)
+    with pytest.raises(LinkLost, match=r"within 2 s it was not found again in its session.*no checkpoint"):
+        run_on_board(
+            shortened("cartpole", deadman_ms=1000), port=proxy.path, out=log, progress=puller, reconnect_s=LONG_S
+        )
+    ends_in_an_error(log)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_search(proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_port: Port) -> list[str]:
+        raise KeyboardInterrupt
+
+    log = tmp_path / "run.mcap"
+    puller = Puller(proxy, monkeypatch, 1, 0, None)
+    monkeypatch.setattr(Port, "places", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_on_board(shortened("cartpole"), port=proxy.path, out=log, progress=puller, reconnect_s=LONG_S)
+    ends_in_an_error(log)
 
 
 @pytest.mark.slow
@@ -242,6 +301,45 @@ def test_with_no_patience_a_port_that_vanishes_ends_the_run_at_once(
     assert "reconnected" not in [event.kind for event in read_run(tmp_path / "run.mcap").events]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "written", "cut"), [("cartpole", 0, DeadMan), ("cartpole", 64, PowerCut), ("xor", None, DeadMan)]
+)
+def test_a_board_that_left_the_link_goes_on_from_its_checkpoint(
+    proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, written: int | None, cut: type[Puller]
+) -> None:
+    trials = 6 if name == "cartpole" else 300
+    experiment = shortened(name, trials=trials, evaluate_every=0, deadman_ms=1000)
+    run_keys = experiment.run.model_copy(update={"checkpoint_every": trials // 3})
+    experiment = experiment.model_copy(update={"run": run_keys})
+    log, reference = tmp_path / "run.mcap", tmp_path / "sim.mcap"
+    puller = cut(proxy, monkeypatch, 7 if written is not None else 2, written, 0.0)
+    puller.trials = 2 - experiment.run.checkpoint_every  # the first checkpoint is there
+    result = run_on_board(experiment, port=proxy.path, out=log, progress=puller, reconnect_s=LONG_S)
+    run, fields = reconnection(log, puller, cut is not PowerCut)
+    assert fields["session"] == "new"
+    assert fields["trials"] == experiment.run.checkpoint_every
+    simulated = simulate(experiment, out=reference, mismatch=True)
+    truth = read_run(reference)
+    assert run.states["final"] == truth.states["final"]
+    assert (result.costs, result.evaluations) == (simulated.costs, simulated.evaluations)
+    # From the event on every trial is the undisturbed run's, and the numbers have only grown.
+    words = [steps for _, steps, _ in without_counts(truth)][fields["checkpoint"] + 1 :]
+    assert len(words) > 0
+    tail = [
+        [step._replace(trial=0) for step in steps]
+        for number, steps, _ in without_counts(run)
+        if number >= fields["trial"]
+    ]
+    assert tail == [[step._replace(trial=0) for step in steps] for steps in words]
+    numbers = [trial.number for trial in run.iter_trials()]
+    assert numbers == sorted(set(numbers))
+    replayed = replay(log)
+    assert (replayed.difference, replayed.holes) == (None, 1)
+    assert replayed.checked == replayed.trials - replayed.skipped
+    assert replayed.skipped <= 1
+
+
 def test_no_byte_of_the_question_is_a_key_that_a_prompt_obeys(unix_port: Port) -> None:
     assert ASK[-1] == 0
     assert all(0x20 <= byte < 0x7F for byte in ASK[2:-1])
@@ -251,6 +349,7 @@ def test_no_byte_of_the_question_is_a_key_that_a_prompt_obeys(unix_port: Port) -
 
 
 USB = PresentPort("/dev/ttyACM0", 0x2E8A, 0x0005, "Board in FS mode", "e660583883724a32")
+HERE = replace(USB, path="/dev/null")  # a name that exists
 
 
 @pytest.mark.parametrize(
@@ -259,6 +358,8 @@ USB = PresentPort("/dev/ttyACM0", 0x2E8A, 0x0005, "Board in FS mode", "e66058388
         (USB, [replace(USB, path="/dev/ttyACM1")], ["/dev/ttyACM1"]),
         (USB, [replace(USB, path="/dev/ttyACM1", serial_number="e660583883000000")], []),
         (USB, [replace(USB, path="/dev/ttyACM1", pid=0x000A)], []),
+        (HERE, [HERE, replace(USB, path="/dev/ttyACM1")], ["/dev/null", "/dev/ttyACM1"]),
+        (HERE, [replace(HERE, serial_number="e660583883000000")], []),
         (USB, [], []),
         (
             replace(USB, serial_number=""),
@@ -266,7 +367,7 @@ USB = PresentPort("/dev/ttyACM0", 0x2E8A, 0x0005, "Board in FS mode", "e66058388
             ["/dev/ttyUSB0", "/dev/ttyUSB2"],
         ),
     ],
-    ids=["another name", "another board", "another kind", "gone", "no serial number"],
+    ids=["another name", "another board", "another kind", "its own name", "its name is another's", "gone", "no number"],
 )
 def test_on_usb_a_board_is_looked_for_where_its_like_is(
     monkeypatch: pytest.MonkeyPatch, was: PresentPort, present: list[PresentPort], expected: list[str]

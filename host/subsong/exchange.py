@@ -98,7 +98,7 @@ class Exchange:
         self._frames: deque[Frame] = deque()
         self._unlogged: tuple[bool, bytes, int] | None = None
         self._seq = 0
-        self._outliving: tuple[Reconnect, Status] | None = None
+        self._reconnect: Reconnect | None = None
         self.heard = time.monotonic()
         self.unanswered = 0
 
@@ -119,13 +119,13 @@ class Exchange:
 
     def outlive(self, reconnect: Reconnect) -> Status:
         """Ask the board who it is; when the port vanishes from now on, look for it and go on. Raises as `command`."""
-        status = self.ask()
-        self._outliving = reconnect, status
-        return status
+        reconnect.status = self.ask()
+        self._reconnect = reconnect
+        return reconnect.status
 
     def give_up(self) -> None:
         """From now on, a port that vanishes stays away: PortVanished."""
-        self._outliving = None
+        self._reconnect = None
 
     def _find_again(self, error: PortVanished, waiting: int) -> None:
         """Look for the board of a port that vanished.
@@ -137,11 +137,11 @@ class Exchange:
         Raises:
             PortVanished: nobody is to look for it. LinkLost: it is not found.
         """
-        if self._outliving is None:
+        reconnect = self._reconnect
+        if reconnect is None:
             raise error
         self.flush_log()
-        reconnect, status = self._outliving
-        found = reconnect.find(status, error)
+        found = reconnect.find(error)
         self.counters.reconnects += 1
         reconnect.told(found, _NAMES.get(waiting, ""), self._seq)
         self.deframer.tail = b""  # of a frame whose rest is lost

@@ -229,13 +229,13 @@ class Port:
         self.board = board
         self._closed = False
         self._unread = b""
+        self.usb = _usb_of(name)
         self._attach(name, serial_port)
 
     def _attach(self, name: str, serial_port: serial.SerialBase) -> None:
         self.name = name
         self.serial = serial_port
         self._fd = _descriptor(serial_port)
-        self.usb = _usb_of(name)
         self.slowdown, self.ring = (1.0, 0) if self._fd is None else _emulated(self._fd)
         if self.usb is not None and (self.usb.vid, self.usb.pid) == MICROBIT_USB:
             self.ring = self.ring or 63
@@ -404,12 +404,16 @@ class Port:
             return []
         if "://" in self.name:
             return [self.name]
+        taken: set[str] = set()
         if self.usb is None:
             alike = proxied_ports()
         else:
-            alike = [port.path for port in present_ports() if _looks(port) == _looks(self.usb)]
-        own = [self.name] if Path(self.name).exists() else []
-        return own + [path for path in alike if path != self.name]
+            present = present_ports()
+            alike = [port.path for port in present if _looks(port) == _looks(self.usb)]
+            taken = {port.path for port in present}.difference(alike)
+        if self.name in alike or (Path(self.name).exists() and os.path.realpath(self.name) not in taken):
+            return [self.name] + [path for path in alike if path != self.name]
+        return alike
 
     def reopen(self, name: str) -> None:
         """Go on under a name of `places`, after `let_go`.
