@@ -834,6 +834,25 @@ def test_a_run_ends_when_the_host_is_gone(reads: bool) -> None:
         assert board.error is None
 
 
+def test_a_lost_end_of_a_trial_is_one_that_was_done(board: BoardInThread) -> None:
+    bridge = connect(board)
+    bridge.open(block_of(XOR), 2000)
+    board.wire.harm = DropTelemetry(17, kind=frames.T_DONE)
+    assert bridge.run_task(0, 3, 5) == (3, 1, 2)
+
+
+def test_a_kernel_that_fails_is_reported_though_the_report_is_lost() -> None:
+    with BoardInThread(lambda rule: (Stub("act"), kernels(rule)[1])) as board:
+        bridge = connect(board)
+        bridge.open(block_of(XOR), 2000)
+        board.wire.harm = lambda wire: (
+            b"" if wire[1] == frames.T_DONE or wire[1:4] == b"\x91\x01\x02" else wire
+        )  # ACK, 0
+        with pytest.raises(BoardError, match="a kernel raised") as raised:
+            bridge.run_task(0, 10, 4)
+        assert raised.value.code == faults.LEARNER
+
+
 @pytest.mark.parametrize("fails", ["begin", "act", "end"])
 def test_a_kernel_that_fails_in_a_run_is_reported(fails: str) -> None:
     with BoardInThread(lambda rule: (Stub(fails), kernels(rule)[1])) as board:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import link_wire  # noqa: F401  # gives CPython MicroPython's clock
 from frames_worker import answer
+from fuzz_frames import agreed
 from subsong_device import frames
 from subsong_hil.unix import find_micropython
 
@@ -308,3 +309,11 @@ def test_micropython_agrees_on_the_whole_case_table() -> None:
     for asked, (deframed, received) in zip(jobs, answers, strict=True):
         assert deframed == received, asked
         assert [deframed, received] == answer(json.dumps(asked)), asked
+
+
+@pytest.mark.slow
+def test_parsers_agree_on_whatever_is_drawn() -> None:
+    """A look at what tests/fuzz_frames.py does for ten million segments."""
+    found, refused = list(agreed(seed=1, inputs=10000))[-1]
+    assert found > 1000
+    assert refused > 10000

@@ -337,6 +337,8 @@ class Session:
         self._done()
 
     def _on_snapshot(self):
+        if self._state == FAILED:
+            raise Fault(faults.LEARNER)  # what was said of it then may be lost
         if self._state != RUNNING:
             raise Fault(faults.NOT_RUNNING, self._run.number if self._run else 0)
         self._run.snapshot_wanted = True

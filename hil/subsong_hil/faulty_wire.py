@@ -186,28 +186,28 @@ class FaultyWire:
         some = 1 + (what & 7)
         match fault:
             case "flip":
-                return [Piece(wire[:at] + bytes([wire[at] ^ 1 << (what & 7)]) + wire[at + 1 :])]
+                struck = wire[:at] + bytes([wire[at] ^ 1 << (what & 7)]) + wire[at + 1 :]
             case "drop_bytes":
-                return [Piece(wire[:at] + wire[at + some :])]
+                struck = wire[:at] + wire[at + some :]
             case "duplicate":
-                return [Piece(wire * 2)]
+                struck = wire * 2
             case "insert":
-                return [Piece(wire[:at] + (what >> 3).to_bytes(8, "little")[:some] + wire[at:])]
+                struck = wire[:at] + (what >> 3).to_bytes(8, "little")[:some] + wire[at:]
             case "stall":
                 return [Piece(wire[:at]), Piece(wire[at:], self.faults.stall_s)]
             case "delay":
                 return [Piece(wire, self.faults.delay_s)]
-            case "reorder":
-                self._late = wire
-                return []
-            case "half_open":
-                self._vanishing = max(0, self.faults.half_open_frames - 1)
-                return []
             case "disconnect":
                 return [Piece(b"", disconnect=True)]
-            case "drop":
-                return []
-        return [Piece(wire)]
+            case "drop" | "reorder" | "half_open":
+                struck = b""
+                if fault == "reorder":
+                    self._late = wire
+                if fault == "half_open":
+                    self._vanishing = max(0, self.faults.half_open_frames - 1)
+            case _:
+                struck = wire
+        return [Piece(struck)]
 
 
 def _joined(pieces: list[Piece]) -> list[Piece]:

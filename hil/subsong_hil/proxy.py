@@ -25,7 +25,7 @@ from subsong.errors import PortError
 from subsong.ports import SLOWDOWN_MARK, Port, open_port
 from subsong_hil.announced import Notice
 from subsong_hil.board import set_raw
-from subsong_hil.faulty_wire import FROM_BOARD, TO_BOARD, Faults, FaultyWire, Passage
+from subsong_hil.faulty_wire import FROM_BOARD, TO_BOARD, Faults, FaultyWire, Passage, Piece
 
 LOOK_S = 0.05  # between two looks whether the proxy was closed
 HOLD_S = 0.1  # a frame's bytes follow each other sooner, even through a USB hub; times the board's slowdown
@@ -183,7 +183,8 @@ class Proxy:
                 # nothing. No frame comes without its delimiter.
                 self._port.board.interrupt()
             for piece in wire.feed(data):
-                self._before(piece.pause_s, piece.disconnect)
+                if not self._ready_for(piece):
+                    break
                 self._to_port(piece.data)
 
     def _read_terminal(self, timeout_s: float) -> bytes:
@@ -217,22 +218,27 @@ class Proxy:
 
     def _carry_out(self) -> None:
         wire, terminal = self.from_board, self._terminal
+        poller = select.poll()
+        poller.register(self._port.serial.fileno(), select.POLLIN)
         while not self._closing.is_set():
-            try:
-                data = self._port.read_available(self._hold_s if wire.waiting else LOOK_S)
-            except PortError as error:
-                self._lose_board(error)
-                return
-            if self._terminal is not terminal:
-                terminal = self._terminal
-                wire.reset()
+            arrived = poller.poll(1000 * (self._hold_s if wire.waiting else LOOK_S))
+            with self._lock:  # what comes while nobody is there to hear it is lost, and nothing else
+                try:
+                    data = self._port.read_available(0) if arrived else b""
+                except PortError as error:
+                    self._lose_board(error)
+                    return
+                if self._terminal is not terminal:
+                    terminal = self._terminal
+                    wire.reset()
             if terminal is None:
-                continue  # nobody is there to hear it
+                continue
             if not data:
                 self._to_terminal(wire.flush())
                 continue
             for piece in wire.feed(data):
-                self._before(piece.pause_s, piece.disconnect)
+                if not self._ready_for(piece):
+                    break
                 self._to_terminal(piece.data)
 
     def _to_terminal(self, data: bytes) -> None:
@@ -252,16 +258,17 @@ class Proxy:
 
     # ------------------------------------------------------------------------------------------ both
 
-    def _before(self, pause_s: float, disconnect: bool) -> None:
-        """Do what comes before a piece."""
-        if pause_s:
-            self._closing.wait(pause_s)
-        if disconnect:
+    def _ready_for(self, piece: Piece) -> bool:
+        """Wait as long as a piece must; return False if it pulls the plug, and what follows is lost."""
+        if piece.pause_s:
+            self._closing.wait(piece.pause_s)
+        if piece.disconnect:
             self.disconnect()
             # In a thread of its own: what comes meanwhile is lost, and must be read for that.
             self._back = threading.Timer(self.to_board.faults.away_s, self.reconnect)
             self._back.daemon = True
             self._back.start()
+        return not piece.disconnect
 
     def _lose_board(self, error: PortError) -> None:
         with self._lock:

@@ -140,6 +140,7 @@ class Bridge:
         """
         self._await_greeting(timeout_s * self._slowdown)
         greeting = Greeting(*self._exchange.command(frames.HELLO, frames.schema(), reply=frames.R_HELLO))
+        self._exchange.greeted = True
         self._check(greeting.schema)
         if greeting.arithmetic != layout.ARITHMETIC_VERSION:
             raise FirmwareError(
@@ -154,6 +155,11 @@ class Bridge:
         self._exchange.chunk = greeting.chunk
         self._exchange.counters.refused_by_board = greeting.dropped
         return greeting
+
+    def settle(self) -> None:
+        """Bring the counters up to date: ask what the board has refused; what is on its way from it comes before."""
+        greeting = Greeting(*self._exchange.command(frames.HELLO, frames.schema(), reply=frames.R_HELLO))
+        self._exchange.counters.refused_by_board = greeting.dropped
 
     def _await_greeting(self, timeout_s: float) -> None:
         """Wait for the HELLO that the board sends by itself, whatever its REPL printed before."""

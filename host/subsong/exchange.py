@@ -42,7 +42,7 @@ class LinkCounters:
     Attributes:
         retries: commands sent again.
         damaged: frames from the board that were refused.
-        stale: replies to no open command: a second reply to one that was sent again.
+        stale: replies to no open command, as a second one to what was sent again; telemetry that came twice or late.
         reconnects: times that the port vanished and the board was found again.
         holes: gaps in the telemetry's numbers.
         lost: telemetry frames in them.
@@ -83,6 +83,7 @@ class Exchange:
         telemetry: numbered frames that came and were not taken yet.
         unanswered: bytes that came since a command was last sent.
         chunk: bytes of a region in one frame, as the board's HELLO says.
+        greeted: whether the board has answered a HELLO: one that it says by itself is news from then on.
     """
 
     def __init__(self, port: LinkPort, on_frame: OnFrame | None, timeout_s: float, patience_s: float) -> None:
@@ -92,6 +93,7 @@ class Exchange:
         self.patience_s = patience_s
         self.telemetry: deque[Frame] = deque()
         self.chunk = frames.CHUNK
+        self.greeted = False
         self.deframer = frames.Deframer(frames.body_lengths(False))
         self.formats: dict[int, str] = frames.formats()
         self._on_frame = on_frame
@@ -268,7 +270,7 @@ class Exchange:
         """
         if frame.kind == frames.STATUS:
             return  # to a question that was asked more than once
-        if frame.seq == 0:
+        if frame.seq == 0 and (self.greeted or frame.kind != frames.R_HELLO):
             raise self._spontaneous(frame)
         self.counters.stale += 1
 

@@ -79,8 +79,11 @@ class PresentPort:
     serial_number: str
 
 
+# The three functions below are the only places where the host package imports subsong_hil.
+
+
 def emulated_boards() -> Mapping[str, Any]:
-    """Return the emulated boards' classes by name. subsong_hil is imported here and in proxied_ports alone."""
+    """Return the emulated boards' classes by name."""
     if os.name != "posix":
         return {}
     from subsong_hil import BOARDS
@@ -95,6 +98,26 @@ def proxied_ports() -> list[str]:
     from subsong_hil import announced
 
     return announced()
+
+
+def faulty_port(port: str, rates: Mapping[str, Any], **options: Any) -> Any:
+    """Return a port that leads to another one over a wire that does harm, not started yet.
+
+    Args:
+        port: see `NAMES_HELP`.
+        rates: fields of subsong_hil.faulty_wire.Faults: by fault, a probability for each frame.
+        options: of subsong_hil.proxy.Proxy, which this returns.
+
+    Raises:
+        PortError: this system has no pseudo-terminals.
+        ValueError: the rates are none.
+    """
+    if os.name != "posix":
+        raise PortError("the proxy needs pseudo-terminals: Linux or macOS")
+    from subsong_hil.faulty_wire import Faults
+    from subsong_hil.proxy import Proxy
+
+    return Proxy(port, Faults(**rates), **options)
 
 
 def present_ports() -> list[PresentPort]:

@@ -110,6 +110,8 @@ class TaskStream:
             elif self._over is not None:  # all that came is taken, and T_DONE is among what did not
                 self._find_hole(self._over)
                 self._number = self._over
+                if not self._stop_asked:
+                    self._trials = plan[1]  # its last one's end may be among what was lost, too
                 done = True
             if not done and self._over is None:
                 self._speak()
@@ -118,6 +120,9 @@ class TaskStream:
     def _take(self, frame: Frame) -> bool:
         """Take a telemetry frame; return whether it is the last."""
         number, *fields = unpack(self._exchange.formats[frame.kind], frame.payload)
+        if number < self._number:  # it came twice, or too late: it is counted as lost
+            self._exchange.counters.stale += 1
+            return False
         self._find_hole(number)
         self._number = number + 1
         tell = self._tell

@@ -76,13 +76,18 @@ def write(docs: Path) -> None:
         path.write_text(filled(path.read_text(encoding="utf-8"), content()), encoding="utf-8")
 
 
-def _verb(command: click.Command) -> Iterator[str]:
+def _verb(command: click.Command, group: str = "subsong") -> Iterator[str]:
+    name = f"{group} {command.name}"
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            yield from _verb(inner, name)
+        return
     arguments = [_argument(each) for each in command.params if isinstance(each, click.Argument)]
     yield from (
         "",
-        f"### subsong {command.name}",
+        f"### {name}",
         "",
-        f"    {' '.join(['subsong', command.name or '', *arguments, '[OPTIONS]'])}",
+        f"    {' '.join([name, *arguments, '[OPTIONS]'])}",
     )
     for paragraph in (command.help or "").split("\n\n"):
         yield from ("", " ".join(paragraph.split()))
@@ -90,7 +95,7 @@ def _verb(command: click.Command) -> Iterator[str]:
     if options:
         yield from ("", "| option | meaning |", "|---|---|")
         for option in options:
-            yield f"| {', '.join(f'`{name}`' for name in option.opts)}{_values(option)} | {_meaning(option)} |"
+            yield f"| {', '.join(f'`{each}`' for each in option.opts)}{_values(option)} | {_meaning(option)} |"
     if isinstance(command, Verb):
         for example in command.examples:
             yield from ("", f"{example.does[:1].upper()}{example.does[1:]}:", "", f"    {example.command}")
