@@ -206,8 +206,9 @@ def _difference(player: _Player, trial: "Trial") -> str | None:
 
 def _first_configured_difference(fresh: State, later: State) -> str | None:
     """Return the first difference in what no learner changes: sizes, and the words of head that the host writes."""
-    if [len(part) for part in fresh] != [len(part) for part in later]:
-        return _first_state_difference("initial state", fresh, later)
+    for name, mine, logged in zip(("head", "mem"), fresh, later, strict=True):
+        if len(mine) != len(logged):
+            return f"initial state: {name} has {len(logged)} bytes in the log, the experiment's {len(mine)}"
     n_layers = int.from_bytes(fresh[0][4 * N_LAYERS : 4 * N_LAYERS + 4], "little")
     for first, end in ((ESTIMATOR, ELIGIBILITY_AT + 1), (LAYERS_AT, LAYERS_AT + LAYER_WORDS * n_layers)):
         at = slice(4 * first, 4 * end)

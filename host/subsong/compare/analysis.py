@@ -166,6 +166,11 @@ def _warnings(records: Sequence[Record]) -> list[str]:
             )
         elif record.final is None:
             notes.append(f"{record.path} holds no final state: its curve is drawn, but it counts in no statistic.")
+        elif record.header.continues:
+            notes.append(
+                f"{record.path} goes on from a checkpoint (of {record.header.continues.get('log')}): its curve is "
+                "drawn from there, but it counts in no statistic."
+            )
         if record.unfinished:
             count = record.unfinished
             notes.append(f"{record.path}: {count} {plural(count, 'trial')} without an end, on no curve.")

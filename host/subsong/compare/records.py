@@ -83,8 +83,8 @@ class Record:
 
     @property
     def usable(self) -> bool:
-        """True where the run may count in the statistics: it ended, and its final weights are there."""
-        return self.complete and self.final is not None
+        """True where the run may count in the statistics: it is there from its beginning to its final weights."""
+        return self.complete and self.final is not None and not self.header.continues
 
     @property
     def own_plant(self) -> Literal["nominal", "mismatched"]:
