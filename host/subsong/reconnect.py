@@ -119,7 +119,8 @@ class Reconnect:
             time.sleep(LOOK_S)
         port.name = was
         raise LinkLost(
-            f"{error}; within {seconds:g} s it was not found again in its session, under this name or another"
+            f"port {was}: vanished, and within {seconds:g} s the board was not found again in its session, under this "
+            "name or another"
         ) from error
 
     def knows(self, status: Status) -> bool:
