@@ -1,12 +1,17 @@
 """Short experiments, and ports that do what cables do, for tests of whole runs."""
 
+import os
 import random
+import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
 from subsong import board_session
+from subsong.console import SilentProgress
+from subsong.errors import LinkError, PortError
 from subsong.experiment import Experiment, parse_experiment
 from subsong.experiment_text import example_named, example_text, with_learner
 from subsong.ports import Port, open_port
@@ -129,3 +134,41 @@ def flip_bits(monkeypatch: pytest.MonkeyPatch, every: int, seed: int = 1) -> Non
 
     monkeypatch.setattr(board_session, "open_port", opened)
     monkeypatch.setattr(board_session, "learn", learning)
+
+
+class _Killer(SilentProgress):
+    """Ends the board's process after so many learning trials."""
+
+    pid = 0
+
+    def __init__(self, trials: int, number: signal.Signals) -> None:
+        self.left, self.number = trials, number
+
+    def advance(self, n: int = 1) -> None:
+        self.left -= n
+        if self.left <= 0 < self.left + n:
+            os.kill(self.pid, self.number)
+
+    def watch(self, name: str) -> Port:
+        """Open a port and remember its board."""
+        port = open_port(name)
+        assert port.board is not None
+        assert port.board.pid is not None
+        self.pid = port.board.pid
+        return port
+
+
+def cut_off(
+    experiment: Experiment,
+    out: Path,
+    trials: int,
+    port: str = "unix",
+    number: signal.Signals = signal.SIGKILL,
+    resume: Path | None = None,
+) -> None:
+    """Run on an emulated board that ends after so many learning trials: there is one error, which names the port."""
+    killer = _Killer(trials, number)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(board_session, "open_port", killer.watch)
+        with pytest.raises((LinkError, PortError), match=port):
+            board_session.run_on_board(experiment, port=port, out=out, progress=killer, resume=resume)

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,17 +12,15 @@ from typing import Any, BinaryIO, Self
 import pytest
 
 from checkpoint_pico import run_cuts, watch_saves
-from learning import PENDULUM, short_example, shortened
+from learning import PENDULUM, cut_off, short_example, shortened
 from link_wire import BoardInThread
-from subsong import board_session
 from subsong.block import Block, build_block
 from subsong.board_session import run_on_board
 from subsong.bridge import Bridge, Checkpoint
 from subsong.console import SilentProgress
-from subsong.errors import BoardError, ExperimentError, LinkError, PortError
+from subsong.errors import BoardError, ExperimentError
 from subsong.experiment import Experiment, parse_experiment
 from subsong.policy import policy_of_run
-from subsong.ports import Port, open_port
 from subsong.replay import replay
 from subsong.runlog import Recorder, RunHeader, read_run
 from subsong.session import RunResult, learn, simulate
@@ -451,37 +448,6 @@ def test_without_checkpoints_nothing_is_kept_and_the_digest_is_that_of_old_files
 # ------------------------------------------------------------------------------------------ whole runs
 
 
-class _Killer(SilentProgress):
-    """Ends the board's process after so many trials."""
-
-    pid = 0
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def advance(self, n: int = 1) -> None:
-        self.left -= n
-        if self.left <= 0 < self.left + n:
-            os.kill(self.pid, signal.SIGKILL)
-
-    def watch(self, name: str) -> Port:
-        """Open a port and remember its board."""
-        port = open_port(name)
-        assert port.board is not None
-        assert port.board.pid is not None
-        self.pid = port.board.pid
-        return port
-
-
-def cut_off(experiment: Experiment, out: Path, trials: int, resume: Path | None = None) -> None:
-    """Run on the unix board, and kill that after so many trials."""
-    killer = _Killer(trials)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(board_session, "open_port", killer.watch)
-        with pytest.raises((LinkError, PortError)):
-            run_on_board(experiment, port="unix", out=out, progress=killer, resume=resume)
-
-
 def two_sided(experiment: Experiment) -> Experiment:
     learner = experiment.learner.model_copy(update={"estimator": "two_sided"})
     return experiment.model_copy(update={"learner": learner})
@@ -526,6 +492,16 @@ def test_a_run_that_was_killed_and_went_on_is_bit_for_bit_one_that_was_not(
     assert (rest.final, rest.trials) == (result.final, 20)
     assert policy_of_run(paths[3]) == policy_of_run(paths[0])
     assert simulate(experiment, out=None, mismatch=True).final == result.final
+
+
+def test_a_run_outlives_checkpoints_that_fail(deployed_flash: Path, tmp_path: Path) -> None:
+    (deployed_flash / "run.new").mkdir()  # where a save cannot begin
+    experiment = with_run(shortened("xor", trials=6), checkpoint_every=2)
+    result = run_on_board(experiment, port="unix", out=tmp_path / "run.mcap")
+    assert (result.trials, result.counters["failed_checkpoints"]) == (6, 3)
+    events = [event for event in read_run(tmp_path / "run.mcap").events if event.kind == "checkpoint"]
+    assert len(events) == 3
+    assert "refused SAVE: its flash failed (" in events[0].text
 
 
 def test_what_cannot_be_gone_on_with_is_a_sentence(deployed_flash: Path, tmp_path: Path) -> None:

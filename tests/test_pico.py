@@ -13,14 +13,20 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from learning import cut_off
+from subsong.board_session import run_on_board
 from subsong.boards import list_boards
 from subsong.cli import subsong
 from subsong.deploy import deploy, read_file, write_file
 from subsong.errors import BoardError, FirmwareError, PortError
+from subsong.experiment import parse_experiment
 from subsong.experiment_text import example_text
 from subsong.firmware import Firmware, load_firmware
 from subsong.ports import Port, open_port
 from subsong.repl import Repl
+from subsong.replay import replay as replay_log
+from subsong.runlog import read_run
+from subsong.session import simulate
 from subsong.verify import verify_firmware
 from subsong_hil import board, images, pico
 from subsong_hil.pico import FLASH_FILE, PicoBoard
@@ -190,6 +196,21 @@ def test_a_run_replays_bit_for_bit(pico_deployed: Path, tmp_path: Path) -> None:
     again = succeed("replay", str(log))
     assert (again["difference"], again["holes"], again["skipped"]) == (None, 0, 0)
     assert again["checked"] == again["trials"] != 0
+
+
+def test_a_power_cut_amid_a_run_costs_no_more_than_what_followed_its_last_checkpoint(
+    pico_deployed: Path, tmp_path: Path
+) -> None:
+    """SIGTERM cuts the power: the emulator keeps its flash as it is then. The rest is the simulator's, bit for bit."""
+    text = Path(shortened("cartpole", tmp_path)).read_text().replace("[run]\n", "[run]\ncheckpoint_every = 2\n")
+    experiment = parse_experiment(text, "test")
+    cut, rest = tmp_path / "cut.mcap", tmp_path / "rest.mcap"
+    cut_off(experiment, cut, 7, "pico", signal.SIGTERM)
+    result = run_on_board(experiment, port="pico", out=rest, resume=cut)
+    assert result.resumed == 6
+    simulate(experiment, out=tmp_path / "sim.mcap", mismatch=True)
+    assert read_run(rest).states["final"] == read_run(tmp_path / "sim.mcap").states["final"]
+    assert replay_log(rest).difference is None
 
 
 def test_a_policy_starts_at_power_on_and_not_where_the_board_is_held(pico_deployed: Path, tmp_path: Path) -> None:

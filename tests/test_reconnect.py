@@ -260,7 +260,9 @@ def test_a_board_that_stays_away_ends_the_run_with_a_readable_log(
     log = tmp_path / "run.mcap"
     puller = Puller(proxy, monkeypatch, 1, written, None)
     experiment = shortened(name, trials=200, evaluate_every=0, deadman_ms=60000)
-    with pytest.raises(LinkLost, match=r"vanished, and within 0\.5 s the board was not found.*no checkpoint.*run\.mcap alone"):
+    with pytest.raises(
+        LinkLost, match=r"vanished, and within 0\.5 s the board was not found.*no checkpoint.*run\.mcap alone"
+    ):
         run_on_board(experiment, port=proxy.path, out=log, progress=puller, reconnect_s=0.5)
     ends_in_an_error(log)
 

@@ -1,19 +1,15 @@
 """Whole runs: in the simulator, on genuine MicroPython behind a serial port, and when that one dies."""
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
 
-from learning import PENDULUM, RULES, shortened
-from subsong import board_session
+from learning import PENDULUM, RULES, cut_off, shortened
 from subsong.block import build_block
 from subsong.board_session import run_on_board
-from subsong.console import SilentProgress
-from subsong.errors import BoardError, ExperimentError, LinkError, LogError, PlantError, PortError
+from subsong.errors import BoardError, ExperimentError, LogError, PlantError, PortError
 from subsong.experiment import parse_experiment
-from subsong.ports import Port, open_port
+from subsong.ports import open_port
 from subsong.replay import replay
 from subsong.runlog import Run, read_run
 from subsong.session import evaluate, simulate
@@ -105,35 +101,9 @@ def test_frozen_weights_cost_the_same_every_time_and_differ_by_plant() -> None:
     assert costs[0] == costs[1] != costs[2]
 
 
-class _Killer(SilentProgress):
-    """Ends the board's process after some trials."""
-
-    def __init__(self, after: int, number: signal.Signals) -> None:
-        self.left, self.number = after, number
-        self.pid = 0
-
-    def advance(self, n: int = 1) -> None:
-        self.left -= n
-        if self.left == 0:
-            os.kill(self.pid, self.number)
-
-    def watch(self, name: str) -> Port:
-        """Open a port and remember its board."""
-        port = open_port(name)
-        assert port.board is not None
-        assert port.board.pid is not None
-        self.pid = port.board.pid
-        return port
-
-
-def test_a_board_that_dies_ends_the_run_with_one_error_and_a_readable_log(
-    deployed_flash: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    killer = _Killer(5, signal.SIGKILL)
-    monkeypatch.setattr(board_session, "open_port", killer.watch)
+def test_a_board_that_dies_ends_the_run_with_one_error_and_a_readable_log(deployed_flash: Path, tmp_path: Path) -> None:
     log = tmp_path / "run.mcap"
-    with pytest.raises((LinkError, PortError), match="unix"):
-        run_on_board(shortened("cartpole", trials=50), port="unix", out=log, progress=killer)
+    cut_off(shortened("cartpole", trials=50), log, 5)
     run = read_run(log)
     assert [event.kind for event in run.events if event.kind == "error"] == ["error"]
     ended = [trial for trial in run.iter_trials() if trial.summary]

@@ -14,7 +14,7 @@ DEADMAN = 10  # unsolicited, on leaving: nothing was heard from the host for so 
 NOT_RUNNING = 11  # SNAPSHOT after the end of RUN; detail: telemetry frames sent in this session
 KERNELS = 12  # at the REPL, before the link: no tier computes the known answers
 NO_CHECKPOINT = 13  # LOAD of a run of which no slot holds a whole state
-FLASH = 14  # SAVE could not write; detail: errno
+FLASH = 14  # SAVE could not write, or LOAD not read; detail: errno
 UNSIGNED = 15  # the board has a key, and this was not signed with it; detail: the counter that it expects at least
 
 # States of a session, the detail of STATE.

@@ -20,6 +20,7 @@ from subsong.runlog import Recorder, read_run
 from subsong.session import RunResult, Trials, check_shape, learn, recording, run_header, share
 from subsong.small_firmware import require_fit
 from subsong.verify import Verified, verify_board
+from subsong_device import faults
 from subsong_sim.learner import Ended, TrialSummary
 
 
@@ -288,7 +289,7 @@ def learn_on(
         result: filled in.
         progress: told how far it is.
         after: the checkpoint whose state the board has (`Bridge.load`): the schedule goes on behind it. None: it
-            begins.
+            begins. A checkpoint that fails is counted, and an event of the log; learning goes on.
 
     Raises:
         BoardError, LinkError, PortError, PlantError, LogError.
@@ -302,7 +303,14 @@ def learn_on(
 
     def keep(trial: int, learned: int) -> None:
         told[trial] = (len(result.costs), len(result.evaluations))
-        recovery.bridge.save(run, trial, learned)
+        try:
+            recovery.bridge.save(run, trial, learned)
+        except BoardError as error:
+            if error.code != faults.FLASH:
+                raise
+            # Learning is worth more than its checkpoints, of which the last one is still there.
+            recorder.event("checkpoint", str(error), trial=trial)
+            result.counters["failed_checkpoints"] = result.counters.get("failed_checkpoints", 0) + 1
 
     first = None
     while True:
@@ -321,6 +329,8 @@ def learn_on(
                     f"{error}. The board has no checkpoint to go back to (run.checkpoint_every): what it learned is in "
                     f"{recorder.path} alone, as far as it came"
                 ) from error
+            if not recovery.patience_s:
+                raise
             progress.note(f"{error}; looking for its checkpoint")
             back = recovery.go_back(run, error)
             after = back.checkpoint

@@ -68,6 +68,7 @@ class Recovery:
 
     Attributes:
         bridge: the present session.
+        patience_s: how long to look.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Recovery:
     ) -> None:
         self.port, self.bridge, self.recorder = port, bridge, recorder
         self._held, self._block, self._deadman_ms = held, block, deadman_ms
-        self._reconnect = reconnect
+        self._reconnect, self.patience_s = reconnect, reconnect.patience_s
         self._before: Counter[str] = Counter()
 
     @property
@@ -103,7 +104,7 @@ class Recovery:
         port, reconnect = self.port, self._reconnect
         was, began = port.name, reconnect.missed or time.monotonic()
         foreign: set[str] = set()
-        while time.monotonic() < began + reconnect.patience_s:
+        while time.monotonic() < began + self.patience_s:
             places = [port.name] if port.connected else port.places()
             foreign &= set(places)
             for name in places:
