@@ -23,6 +23,7 @@ from typing import Self
 
 from subsong.errors import PortError
 from subsong.ports import SLOWDOWN_MARK, Port, open_port
+from subsong_hil.announced import Notice
 from subsong_hil.board import set_raw
 from subsong_hil.faulty_wire import FROM_BOARD, TO_BOARD, Faults, FaultyWire, Passage, Piece
 
@@ -85,6 +86,7 @@ class Proxy:
         self.path = ""
         self._name = port
         self._on_path = on_path
+        self._notice = Notice()  # for a host that looks for its board
         self._lock = threading.RLock()
         self._terminal: _Terminal | None = None
         self._next: _Terminal | None = None  # made before the old one is closed, so that its name is another
@@ -121,6 +123,7 @@ class Proxy:
             self._terminal.close()
             self._terminal = None
             self.path = ""
+            self._notice.show("")
 
     def reconnect(self) -> None:
         """Plug in again: the port is back under another name."""
@@ -129,6 +132,7 @@ class Proxy:
                 return
             self._terminal, self._next = self._next, None
             self.path = self._terminal.path
+            self._notice.show(self.path)
         if self._on_path is not None:
             self._on_path(self.path)
 
@@ -158,6 +162,7 @@ class Proxy:
                     terminal.close()
             self._terminal = self._next = None
             self.path = ""
+            self._notice.show("")
         self._port.close()
         self._ended.set()
 

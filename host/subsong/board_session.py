@@ -8,11 +8,13 @@ from subsong.block import build_block
 from subsong.bridge import Bridge, Checkpoint
 from subsong.console import Progress, SilentProgress
 from subsong.deploy import leave_link, start_firmware
-from subsong.errors import BoardError, ExperimentError, LinkError, PortError
+from subsong.errors import BoardError, ExperimentError, LinkError, LinkLost, PortError
 from subsong.experiment import Experiment, GymnasiumPlant
 from subsong.firmware import target_of
 from subsong.ports import Port, open_port
 from subsong.profile import TIERS
+from subsong.reconnect import RECONNECT_S, Found, Reconnect
+from subsong.recovery import Back, HeldFrames, Recovery
 from subsong.remembered import note
 from subsong.runlog import Recorder, read_run
 from subsong.session import RunResult, Trials, check_shape, learn, recording, run_header, share
@@ -61,28 +63,14 @@ class BoardTask:
         return self.bridge.state()
 
 
-class _Frames:
-    """Takes frames for a recorder that does not exist yet: its header says what the first frames tell."""
-
-    def __init__(self) -> None:
-        self._held: list[tuple[bool, bytes, int]] = []
-        self._recorder: Recorder | None = None
-
-    def __call__(self, to_board: bool, wire: bytes, t_ns: int) -> None:
-        if self._recorder is not None:
-            self._recorder.frame(to_board, wire, t_ns)
-        else:
-            self._held.append((to_board, wire, t_ns))
-
-    def record(self, recorder: Recorder) -> None:
-        for frame in self._held:
-            recorder.frame(*frame)
-        self._held.clear()
-        self._recorder = recorder
-
-
 def run_on_board(
-    experiment: Experiment, *, port: str, out: Path, progress: Progress | None = None, resume: Path | None = None
+    experiment: Experiment,
+    *,
+    port: str,
+    out: Path,
+    progress: Progress | None = None,
+    reconnect_s: float = RECONNECT_S,
+    resume: Path | None = None,
 ) -> RunResult:
     """Learn on a board.
 
@@ -93,6 +81,7 @@ def run_on_board(
         port: a0, /dev/..., socket://..., or an emulated board's name.
         out: the log.
         progress: told how far it is.
+        reconnect_s: how long to look for a board whose port vanished, seconds; 0: the run ends.
         resume: the log of an interrupted run: the board goes on from its newest checkpoint of that run.
 
     Raises:
@@ -104,10 +93,32 @@ def run_on_board(
     try:
         progress.start("verifying the firmware on the board")
         with open_port(port) as opened:
-            return run_over(experiment, opened, plant, out, progress, resume=resume)
+            return run_over(experiment, opened, plant, out, progress, reconnect_s=reconnect_s, resume=resume)
     finally:
         if plant is not None:
             plant.close()
+
+
+def _note_return(recorder: Recorder, found: Found, waiting: str, number: int) -> None:
+    """Record that the port vanished and the board was found again."""
+    executed = bool(waiting) and found.status.expected != number
+    what = "no command was under way"
+    if waiting:
+        what = f"{waiting} {number} is sent again: " + (
+            "the board has executed it, and repeats its reply" if executed else "the board never had it"
+        )
+    where = f"{found.seconds:.1f} s later the same board is at {found.now}, in its session"
+    recorder.event(
+        "reconnected",
+        f"Port {found.was} vanished; {where}; {what}.",
+        was=found.was,
+        now=found.now,
+        session="same",
+        ms=round(found.seconds * 1000),
+        command=waiting,
+        number=number if waiting else None,
+        executed=executed,
+    )
 
 
 def _plant(experiment: Experiment) -> Any:
@@ -128,6 +139,7 @@ def run_over(
     out: Path,
     progress: Progress | None = None,
     held: Verified | None = None,
+    reconnect_s: float = RECONNECT_S,
     resume: Path | None = None,
 ) -> RunResult:
     """Do `run_on_board` over a port that is open, and stays so.
@@ -139,6 +151,7 @@ def run_over(
         out: the log.
         progress: told how far it is.
         held: what the firmware on the board was proven to be, by one who had the port ever since; None: prove it now.
+        reconnect_s: as for `run_on_board`.
         resume: as for `run_on_board`.
     """
     progress = progress or SilentProgress()
@@ -153,7 +166,7 @@ def run_over(
                 "another board"
             )
     board = held.device.as_dict()
-    frames = _Frames()
+    frames = HeldFrames()
     failed = start_firmware(port)
     bridge = Bridge(port, on_frame=frames)
     greeting = bridge.hello()
@@ -205,20 +218,25 @@ def run_over(
     with recording(out, header) as recorder:
         frames.record(recorder)
         silent = False
+        deadman_ms = experiment.run.deadman_ms
+        reconnect = Reconnect(port, reconnect_s, deadman_ms / 1000, lambda *found: _note_return(recorder, *found))
+        recovery = Recovery(port, bridge, held, block, deadman_ms, recorder, reconnect)
         try:
+            if held.profile.firmware != "small":  # which cannot say who it is
+                bridge.outlive(reconnect)
             if after is None:
-                bridge.open(block, experiment.run.deadman_ms)
+                bridge.open(block, deadman_ms)
                 recorder.state("initial", block.head, block.mem)
             else:
                 recorder.state("initial", *bridge.state())
-            learn_on(bridge, experiment, plant, recorder, result, progress, after)
+            learn_on(recovery, experiment, plant, recorder, result, progress, after)
         except (LinkError, PortError):
             silent = True  # nobody is there to be told goodbye
             raise
         finally:
-            if not silent:
-                leave_link(port, bridge)
-            result.counters |= vars(bridge.counters)
+            if not silent and port.connected:
+                leave_link(port, recovery.bridge)
+            result.counters |= recovery.counters
         progress.start("closing the log", 100)
         recorder.close(share(progress))
         progress.finish()
@@ -251,7 +269,7 @@ def continuation(before: Interrupted, after: Checkpoint) -> dict[str, Any]:
 
 
 def learn_on(
-    bridge: Bridge,
+    recovery: Recovery,
     experiment: Experiment,
     plant: Any,
     recorder: Recorder,
@@ -261,8 +279,10 @@ def learn_on(
 ) -> None:
     """Run the experiment's schedule on a board that has its learner, and record the final state.
 
+    Where the board leaves its session and has a checkpoint, the schedule goes on behind that.
+
     Args:
-        bridge: open; between trials.
+        recovery: has the board, between trials.
         experiment: what to learn, and how often the board keeps a checkpoint.
         plant: that the host plays; None for a task.
         recorder: of the run; its header names the run that checkpoints belong to.
@@ -276,17 +296,15 @@ def learn_on(
     """
     from subsong_sim.trials import PlantTrials
 
-    steps = experiment.run.steps
-    trials: Trials = (
-        BoardTask(bridge, steps, recorder, experiment.run.evaluate_steps)
-        if plant is None
-        else PlantTrials(bridge, plant, steps)
-    )
-    run = recorder.header.run
+    run, steps = recorder.header.run, experiment.run.steps
+    told: dict[int, tuple[int, int]] = {}  # number of a checkpoint's last trial -> costs and evaluations until then
+    if after is not None:
+        told[after.trial] = (0, 0)
 
     def keep(trial: int, learned: int) -> None:
+        told[trial] = (len(result.costs), len(result.evaluations))
         try:
-            bridge.save(run, trial, learned)
+            recovery.bridge.save(run, trial, learned)
         except BoardError as error:
             if error.code != faults.FLASH:
                 raise
@@ -294,5 +312,53 @@ def learn_on(
             recorder.event("checkpoint", str(error), trial=trial)
             result.counters["failed_checkpoints"] = result.counters.get("failed_checkpoints", 0) + 1
 
-    learn(experiment, trials, result, progress, after=after, keep=keep)
-    recorder.state("final", *trials.state())
+    first = None
+    while True:
+        bridge = recovery.bridge
+        trials: Trials = (
+            BoardTask(bridge, steps, recorder, experiment.run.evaluate_steps)
+            if plant is None
+            else PlantTrials(bridge, plant, steps)
+        )
+        try:
+            learn(experiment, trials, result, progress, after=after, first=first, keep=keep)
+            recorder.state("final", *trials.state())
+        except LinkLost as error:
+            if not told:
+                raise LinkLost(
+                    f"{error}. The board has no checkpoint to go back to (run.checkpoint_every): what it learned is in "
+                    f"{recorder.path} alone, as far as it came"
+                ) from error
+            if not recovery.patience_s:
+                raise
+            progress.note(f"{error}; looking for its checkpoint")
+            back = recovery.go_back(run, error)
+            after = back.checkpoint
+            first = _note_going_back(recovery.bridge, recorder, result.numbered, back, error)
+            costs, evaluations = told.get(after.trial, (0, 0))
+            del result.costs[costs:], result.evaluations[evaluations:]
+        else:
+            return
+
+
+def _note_going_back(bridge: Bridge, recorder: Recorder, number: int, back: Back, error: LinkLost) -> int:
+    """Record that the learner went back to a checkpoint; return the number of the next trial.
+
+    The log's numbers go on: `number`, which no trial has, is given to the checkpoint's state, and replay goes on there.
+    """
+    after = back.checkpoint
+    where = f"{back.seconds:.1f} s later the same board is at {back.now}, in a new session"
+    whence = f"from its checkpoint after trial {after.trial}: what it learned since is lost"
+    recorder.event(
+        "reconnected",
+        f"The session was lost ({error}); {where}; it goes on as trial {number + 1} {whence}.",
+        was=back.was,
+        now=back.now,
+        session="new",
+        ms=round(back.seconds * 1000),
+        checkpoint=after.trial,
+        trials=after.trials,
+        trial=number + 1,
+    )
+    recorder.state(f"trial-{number:06d}", *bridge.state())
+    return number + 1

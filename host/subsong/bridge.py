@@ -20,6 +20,7 @@ from zlib import crc32
 from subsong.errors import BoardError, FirmwareError, LinkError, LinkLost, PlantError, PortError, SchemaMismatch
 from subsong.exchange import Exchange, LinkCounters, LinkPort, OnFrame
 from subsong.link_faults import redeploy
+from subsong.reconnect import Reconnect, Status
 from subsong.task_stream import Listeners, OnHole, OnSnapshot, OnStep, OnTrial, TaskResult, TaskStream
 from subsong_device import faults, frames, layout
 from subsong_sim.learner import TrialSummary
@@ -240,6 +241,17 @@ class Bridge:
         self._take_step = exchange.make_step(block.n_sensors, block.n_actuators)
         self._stream = TaskStream(exchange, block, deadman_ms * self._slowdown)
 
+    def outlive(self, reconnect: Reconnect) -> Status:
+        """Ask the board who it is; when its port vanishes from now on, look for it and go on.
+
+        Returns:
+            What it says of itself.
+
+        Raises:
+            LinkLost, PortError: as everywhere, and LinkLost from now on where the board is not found again.
+        """
+        return self._exchange.outlive(reconnect)
+
     # ------------------------------------------------------------------------------------------ plant in the loop
 
     def begin(self, trial: int, evaluate: bool) -> None:
@@ -362,6 +374,7 @@ class Bridge:
     def close(self) -> bool:
         """Let the board go back to its REPL; return whether it said that it does. Raises nothing of the link's."""
         exchange = self._exchange
+        exchange.give_up()
         exchange.patience_s = min(exchange.patience_s, GOODBYE_S * self._slowdown)
         try:
             exchange.command(frames.CLOSE)

@@ -3,7 +3,8 @@
     SubsongError
     |-- ExperimentError       the experiment file: every error of it at once
     |-- ProfileError          a board profile is wrong, or there is none of that name
-    |-- PortError             a port is missing, busy or vanished
+    |-- PortError             a port is missing or busy
+    |   `-- PortVanished      it vanished while in use: a cable was pulled, a hub let go, the board lost its power
     |-- BoardError            the board refused or faulted; `code` is a number of subsong_device.faults
     |   `-- FirmwareError     the firmware is missing, altered or of another version: redeploy
     |-- LinkError             the conversation with the board failed
@@ -31,6 +32,7 @@ __all__ = [
     "LogError",
     "PlantError",
     "PortError",
+    "PortVanished",
     "ProfileError",
     "ReplayError",
     "SchemaMismatch",
@@ -44,6 +46,10 @@ class ExperimentError(SubsongError):
 
 class PortError(SubsongError):
     """A port is missing, busy, or vanished while in use."""
+
+
+class PortVanished(PortError):
+    """A port vanished while in use; the board may come back, under this name or another."""
 
 
 class ProfileError(SubsongError):

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 from zlib import crc32
 
-from subsong.errors import LinkLost, SubsongError
+from subsong.errors import LinkLost, PortVanished, SubsongError
 from subsong.link_faults import fault_error
+from subsong.reconnect import ASK, Reconnect, Status
 from subsong_device import faults, frames
 
 OnFrame = Callable[[bool, bytes, int], None]
 StepFunction = Callable[[int, int, int, Sequence[int]], tuple[Any, ...]]
 SETTLE_S = 0.02  # after a damaged frame the rest of what broke it may still come; then the command is sent again
+_NAMES = {kind: name for kind, name, _, _ in frames.TABLE}
 _HEADS = [bytes((n + 1,)) for n in range(254)]  # COBS codes
 TELEMETRY = frozenset((frames.T_STEP, frames.T_TRIAL, frames.T_SNAP, frames.T_DONE))
 
@@ -41,6 +43,7 @@ class LinkCounters:
         retries: commands sent again.
         damaged: frames from the board that were refused.
         stale: replies to no open command, as a second one to what was sent again; telemetry that came twice or late.
+        reconnects: times that the port vanished and the board was found again.
         holes: gaps in the telemetry's numbers.
         lost: telemetry frames in them.
         refused_by_board: frames that the board refused, by its own count.
@@ -49,6 +52,7 @@ class LinkCounters:
     retries: int = 0
     damaged: int = 0
     stale: int = 0
+    reconnects: int = 0
     holes: int = 0
     lost: int = 0
     refused_by_board: int = 0
@@ -60,6 +64,9 @@ class Frame(NamedTuple):
     kind: int
     seq: int
     payload: bytes
+
+
+_DAMAGED = Frame(0, 0, b"")
 
 
 class Exchange:
@@ -93,6 +100,7 @@ class Exchange:
         self._frames: deque[Frame] = deque()
         self._unlogged: tuple[bool, bytes, int] | None = None
         self._seq = 0
+        self._reconnect: Reconnect | None = None
         self.heard = time.monotonic()
         self.unanswered = 0
 
@@ -105,6 +113,45 @@ class Exchange:
         """Return the number of the next command; 0 is no command's."""
         self._seq = self._seq + 1 if self._seq != 0xFFFF else 1
         return self._seq
+
+    def ask(self) -> Status:
+        """Ask the board who it is, which changes nothing. Raises as `command`."""
+        self.write(ASK)
+        return Status(*self.await_reply(ASK, frames.ASK, 0, (), frames.STATUS))
+
+    def outlive(self, reconnect: Reconnect) -> Status:
+        """Ask the board who it is; when the port vanishes from now on, look for it and go on. Raises as `command`."""
+        reconnect.status = self.ask()
+        self._reconnect = reconnect
+        return reconnect.status
+
+    def give_up(self) -> None:
+        """From now on, a port that vanishes stays away: PortVanished."""
+        self._reconnect = None
+
+    def _find_again(self, error: PortVanished, waiting: int) -> None:
+        """Look for the board of a port that vanished.
+
+        Args:
+            error: how it vanished.
+            waiting: type of the command whose reply has not come, or 0.
+
+        Raises:
+            PortVanished: nobody is to look for it. LinkLost: it is not found.
+        """
+        reconnect = self._reconnect
+        if reconnect is None:
+            raise error
+        self.flush_log()
+        found = reconnect.find(error)
+        self.counters.reconnects += 1
+        reconnect.told(found, _NAMES.get(waiting, ""), self._seq)
+        self.deframer.tail = b""  # of a frame whose rest is lost
+        if self._on_frame is not None:
+            self._on_frame(True, ASK, time.time_ns())
+        self.take(found.said)
+        self.unanswered = frames.WINDOW  # of a run, the board may have sent that much, and wait for a word
+        self.heard = time.monotonic()
 
     def command(self, kind: int, *values: object, reply: int = frames.ACK, allowed: int = faults.OK) -> tuple[Any, ...]:
         """Send a command until it is answered; return the reply's fields.
@@ -140,12 +187,12 @@ class Exchange:
         resend_at = now + self.timeout_s
         asked = 1
         while True:
-            frame = self.receive(resend_at - now)
+            frame = self.receive(resend_at - now, kind)
             now = time.monotonic()
             if frame is not None and frame.kind:
                 if frame.kind in TELEMETRY:
                     self.telemetry.append(frame)
-                elif frame.seq == seq and frame.kind in (reply, frames.ACK):
+                elif frame.seq == seq and (frame.kind == reply or (frame.kind == frames.ACK and seq)):
                     fields = struct.unpack(self.formats[frame.kind], frame.payload)
                     if frame.kind == frames.ACK and fields[0] not in (faults.OK, allowed):
                         raise fault_error(self.port.name, kind, values, *fields)
@@ -162,8 +209,15 @@ class Exchange:
                 self.write(wire)
                 resend_at = now + self.timeout_s
 
-    def receive(self, timeout_s: float) -> Frame | None:
+    def receive(self, timeout_s: float, waiting: int = 0) -> Frame | None:
         """Return the next frame, damaged ones included; None if none came in time.
+
+        After the port vanished and the board was found again, a damaged frame is what there is in place of all that was
+        lost: whoever waits for a reply sends its command again.
+
+        Args:
+            timeout_s: how long to wait.
+            waiting: type of the command that waits for its reply, if one does.
 
         Raises:
             LinkLost: the board said that it leaves.
@@ -173,7 +227,11 @@ class Exchange:
         until = time.monotonic() + timeout_s
         while not self._frames:
             left = max(0.0, until - time.monotonic())
-            data = self.port.read_available(left)
+            try:
+                data = self.port.read_available(left)
+            except PortVanished as error:
+                self._find_again(error, waiting)
+                return _DAMAGED
             if not data and left <= 0.0:
                 return None
             self.take(data)
@@ -210,6 +268,8 @@ class Exchange:
         Raises:
             SubsongError: the board speaks by itself: it leaves, a kernel failed, or it was restarted.
         """
+        if frame.kind == frames.STATUS:
+            return  # to a question that was asked more than once
         if frame.seq == 0 and (self.greeted or frame.kind != frames.R_HELLO):
             raise self._spontaneous(frame)
         self.counters.stale += 1
@@ -242,10 +302,16 @@ class Exchange:
         """Send a frame's bytes."""
         t_ns = time.time_ns()
         self.unanswered = 0
-        try:
-            self.port.write(wire)
-        finally:
-            self.flush_log()  # after the write: the board works meanwhile
+        sent = False
+        while not sent:
+            try:
+                self.port.write(wire)
+                sent = True
+            except PortVanished as error:
+                self._find_again(error, wire[1])
+                t_ns = time.time_ns()
+            finally:
+                self.flush_log()  # after the write: the board works meanwhile
         if self._on_frame is not None:
             self._on_frame(True, wire, t_ns)
 
@@ -289,15 +355,20 @@ class Exchange:
             self._seq = seq
             t_ns = now()
             try:
-                port.write(wire)
-            finally:
-                unlogged = self._unlogged
-                if unlogged is not None:
-                    self._unlogged = None
-                    on_frame(*unlogged)  # type: ignore[misc]  # there is none unlogged where nobody logs
-            if on_frame is not None:
-                on_frame(True, wire, t_ns)
-            data = port.read_available(self.timeout_s)
+                try:
+                    port.write(wire)
+                finally:
+                    unlogged = self._unlogged
+                    if unlogged is not None:
+                        self._unlogged = None
+                        on_frame(*unlogged)  # type: ignore[misc]  # there is none unlogged where nobody logs
+                if on_frame is not None:
+                    on_frame(True, wire, t_ns)
+                data = port.read_available(self.timeout_s)
+            except PortVanished as error:
+                self._find_again(error, kind)
+                self.write(wire)
+                data = b""
             if len(data) == size and data.find(0) == end and not deframer.tail and not queued:
                 buf = bytearray(data)
                 p = 0

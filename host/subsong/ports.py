@@ -13,13 +13,14 @@ import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import serial
 from serial.tools import list_ports
 
-from subsong.errors import PortError
+from subsong.errors import PortError, PortVanished
 
 BAUDRATE = 115200
 WRITE_TIMEOUT_S = 5.0
@@ -78,7 +79,7 @@ class PresentPort:
     serial_number: str
 
 
-# The two functions below are the only places where the host package imports subsong_hil.
+# The three functions below are the only places where the host package imports subsong_hil.
 
 
 def emulated_boards() -> Mapping[str, Any]:
@@ -88,6 +89,15 @@ def emulated_boards() -> Mapping[str, Any]:
     from subsong_hil import BOARDS
 
     return BOARDS
+
+
+def proxied_ports() -> list[str]:
+    """Return the paths of ports that lie before another one's board, of running proxies (subsong_hil.proxy)."""
+    if os.name != "posix":
+        return []
+    from subsong_hil import announced
+
+    return announced()
 
 
 def faulty_port(port: str, rates: Mapping[str, Any], **options: Any) -> Any:
@@ -233,24 +243,35 @@ class Port:
         name: what the user would pass to --port to open it again.
         serial: the pyserial object, for tools that want one.
         board: the emulated board that was started for this port, or None.
+        usb: what it is on USB; None elsewhere.
         slowdown: how many times slower than real the board runs: every time-out on it is multiplied by this.
         ring: bytes that the board's driver holds, where that is so few that longer writes must be paced; else 0.
     """
 
     def __init__(self, name: str, serial_port: serial.SerialBase, board: EmulatedBoard | None = None) -> None:
-        self.name = name
-        self.serial = serial_port
         self.board = board
         self._closed = False
         self._unread = b""
+        self.usb = _usb_of(name)
+        self._attach(name, serial_port)
+
+    def _attach(self, name: str, serial_port: serial.SerialBase) -> None:
+        self.name = name
+        self.serial = serial_port
         self._fd = _descriptor(serial_port)
         self.slowdown, self.ring = (1.0, 0) if self._fd is None else _emulated(self._fd)
-        self.ring = self.ring or _ring_of(name)
+        if self.usb is not None and (self.usb.vid, self.usb.pid) == MICROBIT_USB:
+            self.ring = self.ring or 63
         self._readable: Callable[[float], list[tuple[int, int]]] | None = None
         if self._fd is not None:
             poller = select.poll()
             poller.register(self._fd, select.POLLIN)
             self._readable = poller.poll
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is anything behind the name: neither closed nor let go of since it vanished."""
+        return bool(self.serial.is_open)
 
     def read_available(self, timeout_s: float) -> bytes:
         """Wait for a first byte, then return all that has come.
@@ -262,7 +283,7 @@ class Port:
             At least one byte, or b"" if the time ran out.
 
         Raises:
-            PortError: the port vanished or is closed.
+            PortVanished: the port vanished. PortError: it is closed.
         """
         if self._unread:
             data, self._unread = self._unread, b""
@@ -315,7 +336,8 @@ class Port:
         """Write all of it.
 
         Raises:
-            PortError: the port vanished, or took nothing for `WRITE_TIMEOUT_S` (times the board's slowdown).
+            PortVanished: the port vanished.
+            PortError: it took nothing for `WRITE_TIMEOUT_S` (times the board's slowdown), or is closed.
         """
         if 0 < self.ring < len(data):
             self._write_paced(memoryview(data))
@@ -380,13 +402,51 @@ class Port:
             return
         self._closed = True
         try:
-            if self._fd is not None and _is_plugged_tty(self.name):
-                _exclusive(self.serial, False)
-            self._fd = self._readable = None
-            self.serial.close()
+            self.let_go()
         finally:
             if self.board is not None:
                 self.board.stop()
+
+    def let_go(self) -> None:
+        """Release the name, of a port that vanished: the board that comes back can then have it again."""
+        try:
+            if self._fd is not None and _is_plugged_tty(self.name):
+                _exclusive(self.serial, False)
+        finally:
+            self._fd = self._readable = None
+            self.serial.close()
+
+    def places(self) -> list[str]:
+        """Return where the board of a port that vanished may be now, likeliest first: names for `reopen`.
+
+        They are the port's own name, and those of what looks the same on USB, down to the serial number, or, of a
+        port that is neither on USB nor on the network, those of proxies. Nothing else is worth a look: opening a port
+        resets many a board, and speaking to it may move a motor.
+        """
+        if self.board is not None:  # it was started for this port, and is gone with it
+            return []
+        if "://" in self.name:
+            return [self.name]
+        taken: set[str] = set()
+        if self.usb is None:
+            alike = proxied_ports()
+        else:
+            present = present_ports()
+            alike = [port.path for port in present if _looks(port) == _looks(self.usb)]
+            taken = {port.path for port in present}.difference(alike)
+        if self.name in alike or (Path(self.name).exists() and os.path.realpath(self.name) not in taken):
+            return [self.name] + [path for path in alike if path != self.name]
+        return alike
+
+    def reopen(self, name: str) -> None:
+        """Go on under a name of `places`, after `let_go`.
+
+        Raises:
+            PortError: as `open_port`; the port is then still without one.
+        """
+        serial_port = _open_serial(name, self.serial.baudrate)
+        self._unread = b""
+        self._attach(name, serial_port)
 
     def describe(self) -> str:
         """Say in a few words what the port is: for logs and the console."""
@@ -410,9 +470,9 @@ class Port:
             self.board.stop()
             last = self.board.complaints.decode("utf-8", "replace").strip().rpartition("\n")[2]
             why = f" ({last})" if last else ""
-            return PortError(f"port {self.name}: the emulated board's process {ended}{why}; start the command again")
+            return PortVanished(f"port {self.name}: the emulated board's process {ended}{why}; start the command again")
         why = f" ({error})" if error is not None and str(error) else ""
-        return PortError(f"port {self.name}: vanished{why}; is the board still plugged in and powered?")
+        return PortVanished(f"port {self.name}: vanished{why}; is the board still plugged in and powered?")
 
     def __enter__(self) -> Self:
         return self
@@ -435,10 +495,15 @@ def _emulated(fd: int) -> tuple[float, int]:
     return (float(width), ring) if height == SLOWDOWN_MARK and width else (1.0, 0)
 
 
-def _ring_of(path: str) -> int:
-    """Return the bytes that the driver of the real board at a path holds, where they are few; else 0."""
+def _usb_of(path: str) -> PresentPort | None:
+    """Return what lies at a path on USB; None where nothing does."""
     found = (port for port in present_ports() if os.path.realpath(port.path) == os.path.realpath(path))
-    return 63 if any((port.vid, port.pid) == MICROBIT_USB for port in found) else 0
+    return next(found, None)
+
+
+def _looks(port: PresentPort | None) -> tuple[int | None, int | None, str] | None:
+    """Return what a port shows of itself on USB besides its path."""
+    return None if port is None else (port.vid, port.pid, port.serial_number)
 
 
 def _descriptor(port: serial.SerialBase) -> int | None:

@@ -35,6 +35,8 @@ class RunResult:
         path: of the log, or None.
         trials: learning trials, those before a checkpoint that it went on from included.
         resumed: how many those are.
+        numbered: trial numbers given so far, evaluations included; some more than there are trials where a run went
+            back to a checkpoint.
         steps: act() calls, evaluations included.
         seconds: of learning and evaluating.
         costs: physical cost of each learning trial from there on (a task's: mean squared error of the perturbed
@@ -50,6 +52,7 @@ class RunResult:
     path: Path | None
     trials: int = 0
     resumed: int = 0
+    numbered: int = 0
     steps: int = 0
     seconds: float = 0.0
     costs: list[float] = field(default_factory=list)
@@ -100,6 +103,7 @@ def learn(
     on_end: Callable[[Ended], None] | None = None,
     *,
     after: Place | None = None,
+    first: int | None = None,
     keep: Callable[[int, int], None] | None = None,
 ) -> None:
     """Run an experiment's schedule; fill in `result` as it goes, so that an interrupted run has one too.
@@ -112,6 +116,8 @@ def learn(
         on_end: told of every trial's end.
         after: what `keep` was told when that state was kept: the schedule goes on behind it, trial for trial as if it
             had never been interrupted. None: it begins.
+        first: number of the first trial, where it is not the one that follows `after`: the run has one log, in which
+            numbers only grow, and goes back in its schedule.
         keep: keeps the learner's state; called with (number of the last trial, learning trials so far) every
             run.checkpoint_every learning trials, between trials: never within a pair, and behind the evaluation if one
             is due.
@@ -128,7 +134,11 @@ def learn(
     progress.start("learning", run.trials)
     assessed = -1
     if after is not None:
-        course.number, result.trials, result.resumed = after.trial + 1, after.trials, after.trials
+        result.trials = after.trials
+        if first is None:
+            course.number, result.resumed = after.trial + 1, after.trials
+        else:
+            course.number = first
         assessed = after.trials if due(run.evaluate_every) else -1
         progress.advance(after.trials)
     while result.trials < run.trials:
@@ -172,6 +182,7 @@ class _Course:
     def run(self, seeds: Sequence[int], evaluate: bool) -> Iterator[Ended | None]:
         """Run a trial for each seed."""
         result = self.result
+        result.numbered = self.number + len(seeds)
         for ended in self.trials.run(self.number, seeds, evaluate):
             self.number += 1
             result.seconds = time.monotonic() - self._began

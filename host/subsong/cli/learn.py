@@ -73,12 +73,29 @@ def sim(
 @experiment_options
 @port_option
 @click.option(
+    "--reconnect",
+    "reconnect_s",
+    type=click.FloatRange(0, 3600),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Look for a board whose port vanished for so long, then go on; 0: end the run.",
+)
+@click.option(
     "--resume",
     type=click.Path(path_type=Path),
     metavar="LOG",
     help="Go on with the run of this log (.partial or closed) from the board's newest checkpoint of it.",
 )
-def run(experiment: str, out: Path | None, seed: int | None, as_json: bool, port: str, resume: Path | None) -> None:
+def run(
+    experiment: str,
+    out: Path | None,
+    seed: int | None,
+    as_json: bool,
+    port: str,
+    reconnect_s: float,
+    resume: Path | None,
+) -> None:
     """Learn on a board, every frame of the link logged.
 
     The board draws the perturbations and updates the weights; the host plays the plant, mismatch included, or, for a
@@ -89,7 +106,7 @@ def run(experiment: str, out: Path | None, seed: int | None, as_json: bool, port
 
     path = out or log_path(name, "run")
     with console.progress(quiet=as_json) as progress, telling_where(path):
-        result = run_on_board(loaded, port=port, out=path, progress=progress, resume=resume)
+        result = run_on_board(loaded, port=port, out=path, progress=progress, reconnect_s=reconnect_s, resume=resume)
     _show(result, loaded, f"{name}: learned on the board at {port}", as_json)
 
 

@@ -116,6 +116,8 @@ class Decoder:
     # -------------------------------------------------------------------------------------------- plant in the loop
 
     def _take_command(self, parsed: Parsed, out: list[Record]) -> None:
+        if parsed[0] == frames.ASK:  # a question changes nothing, and is in no order with commands
+            return
         if parsed == self._sent:
             self.counts.repeated += 1
             return
@@ -133,6 +135,8 @@ class Decoder:
 
     def _take_reply(self, parsed: Parsed, out: list[Record]) -> None:
         kind, seq, payload = parsed
+        if kind == frames.STATUS:
+            return
         fields_ = self._format.unpack(kind, payload)
         sent, sent_seq = self._sent[:2] if self._sent else (0, 0)
         if self._answered or sent_seq != seq or kind not in {REPLY.get(sent), frames.ACK}:

@@ -8,7 +8,13 @@ from subsong_device import frames
 Parsed = tuple[int, int, bytes]  # type, seq, payload
 
 NAME: dict[int, str] = {kind: name for kind, name, _, _ in frames.TABLE}
-REPLY = {frames.STEP: frames.ACT, frames.END: frames.TRIAL, frames.READ: frames.DATA, frames.HELLO: frames.R_HELLO}
+REPLY = {
+    frames.STEP: frames.ACT,
+    frames.END: frames.TRIAL,
+    frames.READ: frames.DATA,
+    frames.HELLO: frames.R_HELLO,
+    frames.LOAD: frames.CHECKPOINT,
+}
 TELEMETRY = {frames.T_STEP, frames.T_TRIAL, frames.T_SNAP, frames.T_DONE}
 _CHUNK_FIELD = 3  # of R_HELLO
 _TRIAL_AT = {  # offset of the trial number in a payload
