@@ -8,14 +8,23 @@ from subsong.block import build_block
 from subsong.bridge import Bridge
 from subsong.console import Progress, SilentProgress
 from subsong.deploy import leave_link, start_firmware
-from subsong.errors import LinkError, PortError
+from subsong.errors import LinkError, LogError, PortError
 from subsong.experiment import Experiment, GymnasiumPlant
 from subsong.firmware import target_of
 from subsong.ports import Port, open_port
 from subsong.profile import TIERS
 from subsong.remembered import note
 from subsong.runlog import Recorder
-from subsong.session import RunResult, Trials, check_shape, learn, recording, run_header, share
+from subsong.session import (
+    RunResult,
+    Trials,
+    check_shape,
+    learn,
+    recording,
+    require_recordable,
+    run_header,
+    share,
+)
 from subsong.small_firmware import require_fit
 from subsong.verify import Verified, verify_board
 from subsong_sim.learner import Ended, TrialSummary
@@ -66,12 +75,18 @@ class _Frames:
     def __init__(self) -> None:
         self._held: list[tuple[bool, bytes, int]] = []
         self._recorder: Recorder | None = None
+        self._failed = False
 
     def __call__(self, to_board: bool, wire: bytes, t_ns: int) -> None:
-        if self._recorder is not None:
-            self._recorder.frame(to_board, wire, t_ns)
-        else:
+        """Record a frame; the first LogError is the last, since the board is still to be told goodbye."""
+        if self._recorder is None:
             self._held.append((to_board, wire, t_ns))
+        elif not self._failed:
+            try:
+                self._recorder.frame(to_board, wire, t_ns)
+            except LogError:
+                self._failed = True
+                raise
 
     def record(self, recorder: Recorder) -> None:
         for frame in self._held:
@@ -93,9 +108,10 @@ def run_on_board(experiment: Experiment, *, port: str, out: Path, progress: Prog
 
     Raises:
         PortError, FirmwareError, BoardError, LinkError, PlantError, ExperimentError, LogError: the log is closed, and
-            as far as the run went it is readable.
+            as far as the run went it is readable. Where no log can be written, the board is not touched.
     """
     progress = progress or SilentProgress()
+    require_recordable(out)
     plant = _plant(experiment)
     try:
         progress.start("verifying the firmware on the board")
@@ -179,10 +195,15 @@ def run_over(
         engine=board,
         manifest=held.manifest.as_dict(),
     )
-    with recording(out, header) as recorder:
-        frames.record(recorder)
+    try:
+        recorder = recording(out, header)
+    except LogError:
+        leave_link(port, bridge)
+        raise
+    with recorder:
         silent = False
         try:
+            frames.record(recorder)
             bridge.open(block, experiment.run.deadman_ms)
             recorder.state("initial", block.head, block.mem)
             steps = experiment.run.steps
