@@ -9,6 +9,7 @@ n or, where two trials make a pair, n // 2: both meet the same start. Evaluation
 index k.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -316,9 +317,15 @@ def recording(path: Path, header: RunHeader) -> Recorder:
 
 
 def require_recordable(path: Path) -> None:
-    """Raise the LogError that `recording` would, before anything else has begun."""
-    _make_folder(path)
-    require_room(path)
+    """Raise the LogError that `recording` would, before anything else has begun; leave nothing behind."""
+    made = [folder for folder in path.parents if not folder.exists()]
+    try:
+        _make_folder(path)
+        require_room(path)
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _make_folder(path: Path) -> None:
