@@ -238,9 +238,10 @@ class Recorder:
         if error is None:
             self.close()
             return
-        try:
-            if self._out is not None:
+        if self._out is not None:
+            with contextlib.suppress(LogError):  # closing says it again
                 self.event("error", f"{type(error).__name__}: {error}".removesuffix(": "))
+        try:
             self.close()
         except LogError as second:  # the first error is the one to show
             if str(second) != str(error):
