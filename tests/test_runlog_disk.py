@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from learning import shortened
 from runlog_sessions import START_NS, T_NS, Session, header, loop_session, record, records_of
 from subsong import board_session
-from subsong.board_session import run_on_board
+from subsong.board_session import run_on_board, run_over
 from subsong.cli.app import BAD_FILE
 from subsong.console import SilentProgress
 from subsong.errors import LogError
@@ -45,10 +45,16 @@ def writer_of(recorder: Recorder) -> "subprocess.Popen[bytes]":
     return recorder._out.process
 
 
-@contextmanager
-def stalled(writer: "subprocess.Popen[bytes]") -> Iterator[None]:
+def stall(writer: "subprocess.Popen[bytes]") -> None:
     """Stop the process that writes, as a disk does that takes nothing."""
     writer.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, writer.pid, os.WSTOPPED)
+
+
+@contextmanager
+def stalled(writer: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Stop the process that writes for a while."""
+    stall(writer)
     try:
         yield
     finally:
@@ -127,7 +133,7 @@ def test_a_disk_that_comes_back_too_late_leaves_a_partial_file_with_all_that_was
 @pytest.mark.usefixtures("_small_pipe")
 def test_a_simulator_waits_for_its_disk(tmp_path: Path) -> None:
     """Nobody waits for it: it keeps nothing in memory."""
-    session = loop_session(trials=60, steps=20)
+    session = LONG
     recorder = Recorder(tmp_path / "run.mcap", header("sim"))
     recorder.flush()
     waiting = threading.Thread(target=record_all, args=(recorder, session), daemon=True)
@@ -165,7 +171,7 @@ class _Staller(SilentProgress):
         assert self.recorder is not None
         if self.trials == self.stop:
             self.recorder.flush()
-            writer_of(self.recorder).send_signal(signal.SIGSTOP)
+            stall(writer_of(self.recorder))
         if self.stop <= self.trials <= self.go_on:
             self.sizes.append(self.recorder.partial.stat().st_size)
         if self.trials == self.go_on:
@@ -316,6 +322,41 @@ def test_a_viewer_that_holds_the_file_open_or_hangs_changes_nothing(tmp_path: Pa
     assert records_of(run) == session.records
 
 
+_TERMINAL = """
+import os, time
+from subsong.console import progress
+with progress() as bars:
+    bars.start("learning", 1000)
+    screen = os.open(os.ttyname(2), os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        while True:
+            os.write(screen, bytes(512))
+    except BlockingIOError:
+        pass
+    for _ in range(50):
+        bars.advance()
+        time.sleep(0.02)
+    os.write(1, b"all steps done")  # not print: the bars have replaced stdout
+    os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_a_terminal_that_shows_nothing_more_stops_no_step() -> None:
+    """Ctrl-S, or the far end of a connection that died: the bars are drawn by a thread of their own, and wait alone."""
+    master, slave = os.openpty()
+    try:
+        command = [sys.executable, "-c", _TERMINAL]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TERM": "xterm"}
+        done = subprocess.run(
+            command, env=environment, stdin=slave, stdout=subprocess.PIPE, stderr=slave, check=False, timeout=120
+        )
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert done.stdout == b"all steps done"
+
+
 # ---------------------------------------------------------------------------------------- full and read-only disks
 
 ROOM = 100_000  # bytes
@@ -363,6 +404,16 @@ def test_a_disk_that_fills_up_amid_a_run_ends_it_with_one_error_and_the_board_at
     run = read_run(recover(partial))
     assert len(list(run.iter_trials())) > 10
     assert replay(log).difference is None
+
+
+@pytest.mark.slow
+def test_a_log_that_cannot_begin_after_all_leaves_the_board_at_its_prompt(deployed_flash: Path, tmp_path: Path) -> None:
+    experiment, taken = shortened("xor"), tmp_path / "run.mcap"
+    taken.touch()
+    with open_port("unix") as port:
+        with pytest.raises(LogError, match="exists already"):
+            run_over(experiment, port, None, taken)
+        assert run_over(experiment, port, None, tmp_path / "again.mcap").trials == 8
 
 
 @pytest.mark.parametrize("where", ["missing/below/a/file/run.mcap", "run.mcap"])

@@ -122,7 +122,8 @@ class Handover:
         except subprocess.TimeoutExpired:
             self._stalled()
         finally:
-            self._let_go()
+            self._let_go.detach()
+            _close_pipes(self.process)
 
     def _push(self) -> None:
         """Hand over as much of what is held as the pipe takes."""
@@ -174,10 +175,15 @@ class Handover:
         raise LogError(self.broken)
 
 
-def _let_go(process: "subprocess.Popen[bytes]") -> None:
-    """Close the pipes; the process ends by itself, at once where its disk is well."""
+def _close_pipes(process: "subprocess.Popen[bytes]") -> None:
+    """Let the process end, as it does by itself when it has written what it was given."""
     for pipe in (process.stdin, process.stderr):
         if pipe is not None:
             pipe.close()
+
+
+def _let_go(process: "subprocess.Popen[bytes]") -> None:
+    """End what nobody has closed."""
+    _close_pipes(process)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(1.0)
+        process.wait(PATIENCE_S)

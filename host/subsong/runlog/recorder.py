@@ -53,7 +53,9 @@ class Recorder:
     and at most the trial under way of a simulator's. (A power cut is another matter: the disk is told to hurry on close
     only.)
 
-    What goes wrong on the disk is told by a later call: within some milliseconds.
+    What goes wrong on the disk is told by a later call, some milliseconds after it happened: there every LogError
+    comes from, whose cause is a disk that is full, or one that has been stalled until 64 MiB wait in memory. (A
+    simulator waits for its disk instead.)
 
     Use it as a context manager: leaving it closes the log, after an exception with an event of kind "error" that says
     what happened. Calls may come from several threads.
