@@ -161,7 +161,7 @@ def task_session(trials: int = 3, steps: int = 4, seed: int = 1) -> Session:
 
 
 def record(path: Path, session: Session, *, states: bool = True) -> Recorder:
-    """Record a session and leave the recorder open."""
+    """Record a session and leave the recorder open, everything in its file."""
     recorder = Recorder(path, session.header(), clock=lambda: START_NS)
     if states:
         recorder.state("initial", b"\1\0\0\0" * 3, b"\2\0" * 4)
@@ -169,11 +169,12 @@ def record(path: Path, session: Session, *, states: bool = True) -> Recorder:
         recorder.frame(to_board, wire, START_NS + at * T_NS)
     if states:
         recorder.state("final", b"\3\0\0\0" * 3, b"\4\0" * 4)
+    recorder.flush()
     return recorder
 
 
 def record_sim(path: Path, trials: int = 3, steps: int = 4, seed: int = 1) -> tuple[Recorder, list[Step | Ended]]:
-    """Record a simulator's run and leave the recorder open."""
+    """Record a simulator's run and leave the recorder open, everything in its file."""
     session = loop_session(trials, steps, seed)
     recorder = Recorder(path, header("sim"))
     recorder.state("initial", b"\1\0\0\0" * 3, b"\2\0" * 4)
@@ -183,6 +184,7 @@ def record_sim(path: Path, trials: int = 3, steps: int = 4, seed: int = 1) -> tu
         else:
             recorder.trial(each.summary, each.last_cost)
     recorder.state("final", b"\3\0\0\0" * 3, b"\4\0" * 4)
+    recorder.flush()
     return recorder, session.records
 
 

@@ -8,7 +8,7 @@ from subsong.block import build_block
 from subsong.bridge import Bridge, Checkpoint
 from subsong.console import Progress, SilentProgress
 from subsong.deploy import leave_link, start_firmware
-from subsong.errors import BoardError, ExperimentError, LinkError, LinkLost, PortError
+from subsong.errors import BoardError, ExperimentError, LinkError, LinkLost, LogError, PortError
 from subsong.experiment import Experiment, GymnasiumPlant
 from subsong.firmware import target_of
 from subsong.ports import Port, open_port
@@ -17,7 +17,7 @@ from subsong.reconnect import RECONNECT_S, Found, Reconnect
 from subsong.recovery import Back, HeldFrames, Recovery
 from subsong.remembered import note
 from subsong.runlog import Recorder, read_run
-from subsong.session import RunResult, Trials, check_shape, learn, recording, run_header, share
+from subsong.session import RunResult, Trials, check_shape, learn, recording, require_recordable, run_header, share
 from subsong.small_firmware import require_fit
 from subsong.verify import Verified, verify_board
 from subsong_device import faults
@@ -86,9 +86,10 @@ def run_on_board(
 
     Raises:
         PortError, FirmwareError, BoardError, LinkError, PlantError, ExperimentError, LogError: the log is closed, and
-            as far as the run went it is readable.
+            as far as the run went it is readable. Where no log can be written, the board is not touched.
     """
     progress = progress or SilentProgress()
+    require_recordable(out)
     plant = _plant(experiment)
     try:
         progress.start("verifying the firmware on the board")
@@ -215,13 +216,18 @@ def run_over(
         manifest=held.manifest.as_dict(),
         continues=None if before is None or after is None else continuation(before, after),
     )
-    with recording(out, header) as recorder:
-        frames.record(recorder)
+    try:
+        recorder = recording(out, header)
+    except LogError:
+        leave_link(port, bridge)
+        raise
+    with recorder:
         silent = False
         deadman_ms = experiment.run.deadman_ms
         reconnect = Reconnect(port, reconnect_s, deadman_ms / 1000, lambda *found: _note_return(recorder, *found))
         recovery = Recovery(port, bridge, held, block, deadman_ms, recorder, reconnect)
         try:
+            frames.record(recorder)
             if held.profile.firmware != "small":  # which cannot say who it is
                 bridge.outlive(reconnect)
             if after is None:

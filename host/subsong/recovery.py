@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from subsong.bridge import Bridge, Checkpoint, LearnerBlock
 from subsong.deploy import leave_link, start_firmware
-from subsong.errors import BoardError, FirmwareError, LinkError, LinkLost, PortError
+from subsong.errors import BoardError, FirmwareError, LinkError, LinkLost, LogError, PortError
 from subsong.ports import Port
 from subsong.reconnect import LOOK_S, Reconnect, ask_who
 from subsong.runlog import Recorder
@@ -23,13 +23,18 @@ class HeldFrames:
     def __init__(self) -> None:
         self._held: list[tuple[bool, bytes, int]] = []
         self._recorder: Recorder | None = None
+        self._failed = False
 
     def __call__(self, to_board: bool, wire: bytes, t_ns: int) -> None:
-        """Take a frame; see Recorder.frame."""
-        if self._recorder is not None:
-            self._recorder.frame(to_board, wire, t_ns)
-        else:
+        """Take a frame; see Recorder.frame. The first LogError is the last: the board is still to be told goodbye."""
+        if self._recorder is None:
             self._held.append((to_board, wire, t_ns))
+        elif not self._failed:
+            try:
+                self._recorder.frame(to_board, wire, t_ns)
+            except LogError:
+                self._failed = True
+                raise
 
     def record(self, recorder: Recorder) -> None:
         """Record what was held, and from now on all that comes."""

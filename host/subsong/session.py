@@ -9,6 +9,7 @@ n or, where two trials make a pair, n // 2: both meet the same start. Evaluation
 index k.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from subsong.errors import ExperimentError, LogError, PlantError
 from subsong.experiment import Experiment, GymnasiumPlant
 from subsong.rules import PAIRS
 from subsong.runlog import Recorder, RunHeader, Step
+from subsong.runlog.recorder import require_room
 from subsong_device.layout import ARITHMETIC_VERSION, COST_LIMIT
 from subsong_sim.learner import Ended, StepHook, TrialSummary
 
@@ -382,13 +384,30 @@ def _engine(name: str) -> dict[str, Any]:
 
 def recording(path: Path, header: RunHeader) -> Recorder:
     """Return a recorder; makes the log's folder, where the default `runs/` may be missing."""
+    _make_folder(path)
+    return Recorder(path, header)
+
+
+def require_recordable(path: Path) -> None:
+    """Raise the LogError that `recording` would, before anything else has begun; leave nothing behind."""
+    made = [folder for folder in path.parents if not folder.exists()]
+    try:
+        _make_folder(path)
+        require_room(path)
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _make_folder(path: Path) -> None:
+    """Make the folder that a log shall lie in."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LogError(
             f"cannot make the folder {path.parent}: {error.strerror or error}. Name another with -o."
         ) from error
-    return Recorder(path, header)
 
 
 def share(progress: Progress) -> Callable[[float], None]:

@@ -1,6 +1,8 @@
 """The run log: one MCAP file a run, that a killed host cannot lose and any MCAP viewer plots (docs/runlog.md).
 
-recorder.py    writes while the run goes on: sealed, unchunked, NAME.mcap.partial
+recorder.py    records while the run goes on: unchunked, NAME.mcap.partial
+handover.py    hands the records to a process that waits for the disk
+writer.py      is that process: writes and seals
 finish.py      closes: decodes, chunks, indexes, renames to NAME.mcap
 reader.py      reads either, holding the decoded channels against the raw frames
 recover.py     saves what a cut or damaged log still holds

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from subsong.runlog.records import RunHeader
+from subsong.runlog.writer import RECORD, SEAL_BODY, SEAL_PREFIX
 
 FORMAT = 1  # of this file layout; a reader refuses what is newer
 
@@ -26,15 +27,11 @@ STEP, TRIAL, STATE, EVENT = "/step", "/trial", "/state", "/event"
 TOPICS = (TO_BOARD, FROM_BOARD, STEP, TRIAL, STATE, EVENT)
 CHANNEL = {topic: number for number, topic in enumerate(TOPICS, 1)}  # channel numbers while recording
 
-RECORD = struct.Struct("<BQ")  # opcode, length
 MESSAGE = struct.Struct("<BQHIQQ")  # opcode, length, channel, sequence, log_time, publish_time
 MESSAGE_BYTES = 22  # of a message's content before its data
 MESSAGE_HEAD = struct.Struct("<HIQQ")  # of the content alone
 
-SEAL_OPCODE = 0x80
-SEAL_PREFIX = RECORD.pack(SEAL_OPCODE, 16) + b"subsong."
-SEAL_BYTES = len(SEAL_PREFIX) + 8
-SEAL_BODY = struct.Struct("<II")
+SEAL_BYTES = len(SEAL_PREFIX) + SEAL_BODY.size
 
 
 class Message(NamedTuple):
@@ -44,11 +41,6 @@ class Message(NamedTuple):
     sequence: int
     t_ns: int
     data: bytes
-
-
-def seal(crc: int, covered: int) -> bytes:
-    """Return the seal for `covered` bytes with CRC-32 `crc`."""
-    return SEAL_PREFIX + SEAL_BODY.pack(crc, covered)
 
 
 def header_metadata(header: RunHeader, stage: str) -> dict[str, str]:

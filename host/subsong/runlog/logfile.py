@@ -23,18 +23,16 @@ from subsong.runlog.container import (
     MAGIC,
     MESSAGE_BYTES,
     MESSAGE_HEAD,
-    RECORD,
     RECORDING,
     RECOVERED,
-    SEAL_BODY,
     SEAL_BYTES,
-    SEAL_PREFIX,
     TO_BOARD,
     Message,
     metadata_crc,
     walk,
 )
 from subsong.runlog.records import RunHeader
+from subsong.runlog.writer import RECORD, SEAL_BODY, SEAL_PREFIX
 
 # What a recorder writes: anything else in the tail is what is left of a seal.
 _WRITTEN = {Opcode.HEADER, Opcode.METADATA, Opcode.SCHEMA, Opcode.CHANNEL, Opcode.MESSAGE}

@@ -4,7 +4,6 @@ import contextlib
 import os
 import threading
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
@@ -30,27 +29,33 @@ from subsong.runlog.container import (
     TO_BOARD,
     TRIAL,
     header_metadata,
-    seal,
 )
 from subsong.runlog.finish import LIBRARY, Progress, derive, register, write_closed
+from subsong.runlog.handover import Handover
 from subsong.runlog.lock import hold
 from subsong.runlog.logfile import LogFile
 from subsong.runlog.records import Event, RunHeader, State, Step
+from subsong.runlog.writer import Sealed, write_all
 from subsong_sim.learner import TrialSummary
 
-_SEAL_NS = 250_000_000
-_SEAL_BYTES = 256 * 1024
-_BATCH_BYTES = 64 * 1024  # of a simulator's steps
+_BATCH_NS = 250_000_000  # of a simulator's steps
+_BATCH_BYTES = 64 * 1024
+_BEGINNING_BYTES = 64 * 1024  # more than what stands before a run's first frame
 SIM_STEP_NS = 1_000_000  # a simulator has no clock: its log shows one step a millisecond
 
 
 class Recorder:
     """Writes one run to `path`, through `path` + ".partial" while it is recorded.
 
-    A frame is in the operating system's hands when `frame` returns, and so is a state or an event; a simulator's
-    steps are handed over at the end of their trial, or each quarter of a second. So a killed process loses nothing of
-    a board's run, and at most the trial under way of a simulator's. (A power cut is another matter: the disk is told
-    to hurry on close only, since that takes milliseconds in which a board waits.)
+    A process of its own writes the file. A frame is on its way there, out of this process's hands, when `frame`
+    returns, and so is a state or an event; a simulator's steps are handed over at the end of their trial, or each
+    quarter of a second. So no disk slows a board's run, and where this process is killed nothing of such a run is lost,
+    and at most the trial under way of a simulator's. (A power cut is another matter: the disk is told to hurry on close
+    only.)
+
+    What goes wrong on the disk is told by a later call, some milliseconds after it happened: there every LogError
+    comes from, whose cause is a disk that is full, or one that has been stalled until 64 MiB wait in memory. (A
+    simulator waits for its disk instead.)
 
     Use it as a context manager: leaving it closes the log, after an exception with an event of kind "error" that says
     what happened. Calls may come from several threads.
@@ -80,31 +85,24 @@ class Recorder:
         self._step_text = step_template(header.n_sensors, header.n_actuators)
         self._batch = bytearray()
         self._sequence = self._steps = 0
-        self._crc = self._covered = self._sealed = 0  # of what is not sealed yet; where that begins
-        self._due = time.monotonic_ns() + _SEAL_NS
+        self._due = time.monotonic_ns() + _BATCH_NS
         self._broken = ""  # why nothing can be written any more
         self._outcome: Path | None = None  # what is left on the disk, once this recorder is done
-        if self.path.exists():
-            raise LogError(f"Cannot record to {self.path}: it exists already. Choose another name or move it away.")
+        file = _create(self.path)
         try:
-            self._file = os.open(self.partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-        except FileExistsError:
-            raise LogError(
-                f"Cannot record to {self.path}: {self.partial} is there, from a run under way or one that was killed."
-                f" Keep that run with `subsong recover {self.partial}`, or choose another name."
-            ) from None
+            hold(file)
+            first = Sealed(file)
+            first.write(_preamble(self.header))
+            first.seal()
+            self._out: Handover | None = Handover(file, self.partial, wait=self._sim)
         except OSError as error:
-            raise LogError(
-                f"Cannot record to {self.path}: {error.strerror or error}. Is the folder there and writable?"
-            ) from error
-        hold(self._file)
-        try:
-            self._write(_preamble(self.header))
-            self._seal()
+            self.partial.unlink()
+            raise _disk_error(self.partial, error) from error
         except LogError:
-            with contextlib.suppress(OSError):
-                self.partial.unlink()
+            self.partial.unlink()
             raise
+        finally:
+            os.close(file)
 
     # -------------------------------------------------------------------------------------------- what is recorded
 
@@ -167,6 +165,17 @@ class Recorder:
         with self._lock:
             self._message(CHANNEL[EVENT], self._now(), encode_event(Event(kind, text, fields)))
 
+    def flush(self) -> None:
+        """Wait until everything that was recorded is in the partial file.
+
+        Raises:
+            LogError: the disk is full, or takes nothing for half a minute.
+        """
+        with self._lock:
+            self._flush()
+            if self._out is not None:
+                self._out.flush()
+
     # -------------------------------------------------------------------------------------------- the end
 
     def close(self, progress: Progress | None = None) -> Path:
@@ -209,14 +218,18 @@ class Recorder:
 
     def _stop(self) -> None:
         with self._lock:
-            if self._file >= 0:
-                with contextlib.suppress(LogError):  # `_broken` remembers it, and close() says it
-                    self._flush()
-                    self._count_again()
-                    self._seal()
-            if self._file >= 0:
-                os.close(self._file)
-                self._file = -1
+            if self._out is None:
+                return
+            with contextlib.suppress(LogError):  # closing says it again
+                self._flush()
+            out, self._out = self._out, None
+            self._broken = f"Closing the run log was interrupted: `subsong recover {self.partial}` does it."
+            try:
+                out.close()
+            except LogError as error:
+                self._broken = str(error)
+            else:
+                self._broken = ""
 
     def __enter__(self) -> Self:
         return self
@@ -227,9 +240,10 @@ class Recorder:
         if error is None:
             self.close()
             return
-        try:
-            if self._file >= 0:
+        if self._out is not None:
+            with contextlib.suppress(LogError):  # closing says it again
                 self.event("error", f"{type(error).__name__}: {error}".removesuffix(": "))
+        try:
             self.close()
         except LogError as second:  # the first error is the one to show
             if str(second) != str(error):
@@ -248,53 +262,60 @@ class Recorder:
         head = MESSAGE.pack(5, len(data) + MESSAGE_BYTES, channel, self._sequence & 0xFFFFFFFF, t_ns, t_ns)
         if self._batch:
             self._flush()
-        self._write(head + data)
-        if time.monotonic_ns() > self._due or self._covered > _SEAL_BYTES:
-            self._seal()
+        self._hand_over(head + data)
 
     def _flush(self) -> None:
-        batch = bytes(self._batch)
-        self._batch.clear()
-        self._write(batch)
-        if time.monotonic_ns() > self._due or self._covered > _SEAL_BYTES:
-            self._seal()
+        if self._batch:
+            batch = bytes(self._batch)
+            self._batch.clear()
+            self._hand_over(batch)
+        self._due = time.monotonic_ns() + _BATCH_NS
 
-    def _seal(self) -> None:
-        """Vouch for what was written since the last seal."""
-        if self._covered:
-            self._write(seal(self._crc, self._covered))
-            self._crc = self._covered = 0
-            self._sealed = os.lseek(self._file, 0, os.SEEK_CUR)
-        self._due = time.monotonic_ns() + _SEAL_NS
-
-    def _count_again(self) -> None:
-        """Count what the last seal shall cover from the file: Ctrl-C may have struck between a write and its count."""
-        try:
-            with self.partial.open("rb") as file:
-                file.seek(self._sealed)
-                data = file.read()
-        except OSError:
-            return  # somebody has removed it, and close() says so
-        self._crc, self._covered = zlib.crc32(data), len(data)
-
-    def _write(self, data: bytes) -> None:
-        """Hand bytes to the operating system, all of them."""
-        if self._file < 0:
+    def _hand_over(self, records: bytes) -> None:
+        if self._out is None:
             raise LogError(self._broken or f"The run log {self.path} is closed: nothing can be recorded any more.")
-        try:
-            written = os.write(self._file, data)
-            while written < len(data):  # a disk that fills up takes a part first, and refuses the rest
-                written += os.write(self._file, data[written:])
-        except OSError as error:
-            self._broken = (
-                f"Cannot write the run log {self.partial}: {error.strerror or error}. What was recorded before is in"
-                f" it: make room, then `subsong recover {self.partial}`."
-            )
-            os.close(self._file)  # behind a half-written record nothing may follow
-            self._file = -1
-            raise LogError(self._broken) from error
-        self._crc = zlib.crc32(data, self._crc)
-        self._covered += len(data)
+        self._out.put(records)
+
+
+def require_room(path: Path) -> None:
+    """Try whether a log can be begun at `path`, and leave nothing there: what fails should do so before a board runs.
+
+    Raises:
+        LogError: what Recorder would raise.
+    """
+    file = _create(path)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        write_all(file, bytes(_BEGINNING_BYTES))
+    except OSError as error:
+        raise _disk_error(partial, error) from error
+    finally:
+        os.close(file)
+        partial.unlink()
+
+
+def _disk_error(partial: Path, error: OSError) -> LogError:
+    return LogError(
+        f"Cannot write the run log {partial}: {error.strerror or error}. Make room, or choose another disk."
+    )
+
+
+def _create(path: Path) -> int:
+    """Create a log's partial file; return its descriptor."""
+    partial = path.with_name(path.name + ".partial")
+    if path.exists():
+        raise LogError(f"Cannot record to {path}: it exists already. Choose another name or move it away.")
+    try:
+        return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    except FileExistsError:
+        raise LogError(
+            f"Cannot record to {path}: {partial} is there, from a run under way or one that was killed."
+            f" Keep that run with `subsong recover {partial}`, or choose another name."
+        ) from None
+    except OSError as error:
+        raise LogError(
+            f"Cannot record to {path}: {error.strerror or error}. Is the folder there and writable?"
+        ) from error
 
 
 def _sound(log: LogFile) -> LogFile:

@@ -1,5 +1,6 @@
 """Saving what can be saved of a log that was cut or damaged."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from subsong.runlog.finish import Progress, derive, write_closed
 from subsong.runlog.lock import is_held
 from subsong.runlog.logfile import LogFile
 from subsong.runlog.records import Event
+
+LAST_WRITES_S = 1.0  # a killed run's last frames are written by a process that outlives it
 
 
 def recover(path: Path | str, out: Path | str | None = None, *, progress: Progress | None = None) -> Path:
@@ -33,12 +36,15 @@ def recover(path: Path | str, out: Path | str | None = None, *, progress: Progre
     """
     path = Path(path)
     try:
-        busy = is_held(path)
+        busy = _is_busy(path)
         data = path.read_bytes()
     except OSError as error:
         raise LogError(f"Cannot read the run log {path}: {error.strerror or error}.") from error
     if busy:
-        raise LogError(f"{path} is being recorded right now: there is nothing to recover while its run goes on.")
+        raise LogError(
+            f"{path} is being recorded right now: there is nothing to recover while its run goes on, or"
+            " while the last of it waits for a disk that is stalled."
+        )
     log = LogFile(data, str(path))
     if log.stage != RECORDING and not log.problems:
         return path
@@ -53,6 +59,15 @@ def default_target(path: Path) -> Path:
     if path.suffix == ".partial":
         return path.with_suffix("")
     return path.with_name(f"{path.name.removesuffix('.mcap')}.recovered.mcap")
+
+
+def _is_busy(path: Path) -> bool:
+    until = time.monotonic() + LAST_WRITES_S
+    while busy := is_held(path):
+        if time.monotonic() > until:
+            break
+        time.sleep(0.01)
+    return busy
 
 
 def _kept(log: LogFile, name: str) -> Iterator[Message]:
