@@ -63,6 +63,8 @@ def fault_error(port: str, command: int, values: tuple[object, ...], code: int, 
         what = "a kernel raised an exception; `subsong sim --engine cpython` shows where"
     elif code == faults.NOT_RUNNING:
         what = f"no run is on; it sent {detail} telemetry frames"
+    elif code == faults.UNSIGNED:
+        what = "it takes signed experiments alone, and this one is not; start the run again"
     else:
         what = f"fault {code}, detail {detail}; {redeploy(port)}"
     return BoardError(f"{asked}: {what}", code)

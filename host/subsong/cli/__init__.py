@@ -13,6 +13,7 @@ from subsong.cli.begin import demo, new
 from subsong.cli.boards import boards, deploy
 from subsong.cli.check import check
 from subsong.cli.compile import compile_verb
+from subsong.cli.key import key
 from subsong.cli.learn import run, sim
 from subsong.cli.logs import compare, draw, export, recover, replay
 from subsong.cli.rules import rules
@@ -29,7 +30,7 @@ cartpole`, then `subsong run cartpole --port unix`: nothing has to be plugged in
     sections={
         "Begin": [new, demo],
         "Learn": [sim, run, rules, check],
-        "Boards": [boards, deploy, compile_verb],
+        "Boards": [boards, deploy, key, compile_verb],
         "Run logs": [replay, compare, draw, recover, export],
     },
 )
