@@ -5,8 +5,9 @@ command is executed exactly once: its number must be the next; the last number a
 """
 
 import time
-from os import urandom
-from struct import calcsize, unpack_from
+from errno import ENOENT
+from os import stat, urandom
+from struct import calcsize, pack, unpack_from
 
 from subsong_device import faults, frames, layout
 from subsong_device.block import Block, collect, load_kernels
@@ -50,6 +51,18 @@ def board_id():
     return frames.crc32(unique_id())
 
 
+def find_lock():
+    """Return the lock.Lock of a board that has a key; None of any other."""
+    try:
+        stat("subsong.key")
+    except OSError as error:
+        if error.errno == ENOENT:
+            return None
+    from subsong_device.lock import Lock
+
+    return Lock()
+
+
 class Session:
     """One conversation with a host, from the first HELLO to CLOSE or the dead-man time.
 
@@ -70,7 +83,9 @@ class Session:
         self._load = load
         self._tier = tier
         self._schema = frames.schema()
-        self._board = board_id()
+        self._lock = find_lock()
+        self._board = self._lock.board if self._lock else board_id()
+        self._signed = False
         self._number = unpack_from("<I", urandom(4))[0]
         self._formats = frames.formats()
         self._slots = Slots("run")
@@ -205,6 +220,8 @@ class Session:
                 self.write(self._news.pack(ACK, seq, "<BI", faults.SEQUENCE, self.expected))
             return
         self.accept(kind, seq)
+        if kind != frames.SEAL:  # a signature is for the block as it lies there: nothing may come between
+            self._signed = False
         if not _STATES[kind] >> self._state & 1:
             if self._state == NEW:
                 self.fail(faults.SCHEMA, self._schema)
@@ -238,7 +255,8 @@ class Session:
         return self._schema, layout.ARITHMETIC_VERSION, self._tier, CHUNK, collect(), self.rx.damaged
 
     def _status(self):
-        return self._board, self._number, 0, self._state, self.expected, 0
+        flags, counter = (frames.LOCKED, self._lock.counter) if self._lock else (0, 0)
+        return self._board, self._number, flags, self._state, self.expected, counter
 
     def _on_hello(self, schema):
         if self._state == NEW and schema == self._schema:
@@ -255,11 +273,13 @@ class Session:
         need(task_words <= MAX_WORDS and (task_words > 0) == (mode == frames.TASK), 6)
         need(frames.MIN_DEADMAN_MS <= deadman_ms <= frames.MAX_DEADMAN_MS, 7)
         self._state = GREETED
+        shape = (n_sensors, n_actuators, head_words, mem_words, task_words)
+        self._opened = pack(self._formats[frames.OPEN], rule, mode, *shape, deadman_ms)
         self._release()
         collect()
         try:
             learner, tasks = self._load(rule)
-            self._block = Block(rule, n_sensors, n_actuators, head_words, mem_words, task_words)
+            self._block = Block(rule, *shape)
             self.rx.set_lengths(frames.body_lengths(True, n_sensors, n_actuators))
             self._formats = frames.formats(n_sensors, n_actuators)
             if mode == frames.TASK:
@@ -298,6 +318,8 @@ class Session:
 
     def _on_seal(self, head, mem, task):
         self._state = OPENED
+        if self._lock and not self._signed:
+            raise Fault(faults.UNSIGNED, self._lock.expected())
         self._block.seal(head, mem, task)
         self._state = READY
         self._done()
@@ -363,6 +385,8 @@ class Session:
         self._done()
 
     def _on_load(self, run):
+        if self._lock and self._state != READY:  # what was opened must be signed, as what is loaded once was
+            raise Fault(faults.UNSIGNED, self._lock.expected())
         try:
             found = self._slots.newest(run, self._block)
             if found is None:
@@ -380,7 +404,14 @@ class Session:
         self._respond(frames.CHECKPOINT, header.count, header.trial, header.trials)
 
     def _on_sign(self, counter, mac):
-        raise Fault(faults.UNSIGNED, 0)
+        if self._lock is None:
+            raise Fault(faults.STATE, self._state)
+        try:
+            self._lock.accept(counter, mac, self._opened, self._block.regions)
+        finally:
+            self.rx.heard = time.ticks_ms()  # however long it took: the board was deaf, not the host silent
+        self._signed = True
+        self._done()
 
     def _on_close(self):
         self._leaving = True

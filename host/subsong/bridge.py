@@ -221,7 +221,8 @@ class Bridge:
             deadman_ms: silence after which the board leaves the link, and after which outputs are safe.
 
         Raises:
-            BoardError: no memory, or a field out of range; FirmwareError: the rule's kernels are not on the board.
+            BoardError: no memory, a field out of range, or a board with a key takes no experiment that is signed here.
+            FirmwareError: the rule's kernels are not on the board.
             LinkLost, PortError: as everywhere.
         """
         exchange = self._exchange
@@ -229,7 +230,8 @@ class Bridge:
         mode = frames.TASK if block.task else frames.IN_THE_LOOP
         sizes = (len(block.head) // 4, len(block.mem) // 2, len(block.task) // 2)
         shape = (frames.RULES.index(block.rule), mode, block.n_sensors, block.n_actuators)
-        exchange.command(frames.OPEN, *shape, *sizes, deadman_ms)
+        opening = (*shape, *sizes, deadman_ms)
+        exchange.command(frames.OPEN, *opening)
         exchange.reopen(block.n_sensors, block.n_actuators)
         exchange.timeout_s = min(self._timeout_s, deadman_ms / 4000) * self._slowdown
         regions = (block.head, block.mem, block.task)
@@ -237,7 +239,13 @@ class Bridge:
             for offset in range(0, len(data), exchange.chunk):
                 piece = data[offset : offset + exchange.chunk]
                 exchange.command(frames.WRITE, region, offset, len(piece), piece)
-        exchange.command(frames.SEAL, *map(crc32, regions))
+        seal = tuple(map(crc32, regions))
+        code, _ = exchange.command(frames.SEAL, *seal, allowed=faults.UNSIGNED)
+        if code == faults.UNSIGNED:
+            from subsong.keys import sign
+
+            sign(exchange, struct.pack(exchange.formats[frames.OPEN], *opening), regions)
+            exchange.command(frames.SEAL, *seal)
         self._take_step = exchange.make_step(block.n_sensors, block.n_actuators)
         self._stream = TaskStream(exchange, block, deadman_ms * self._slowdown)
 

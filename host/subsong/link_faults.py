@@ -73,6 +73,8 @@ def fault_error(port: str, command: int, values: tuple[object, ...], code: int, 
             f"its flash failed ({why}); remove files that it does not need (a checkpoint takes three times the "
             "learner's memory), or set run.checkpoint_every = 0"
         )
+    elif code == faults.UNSIGNED:
+        what = "it takes signed experiments alone, and this one is not; start the run again"
     else:
         what = f"fault {code}, detail {detail}; {redeploy(port)}"
     return BoardError(f"{asked}: {what}", code)

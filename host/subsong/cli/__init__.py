@@ -14,6 +14,7 @@ from subsong.cli.boards import boards, deploy
 from subsong.cli.check import check
 from subsong.cli.compile import compile_verb
 from subsong.cli.hil import hil
+from subsong.cli.key import key
 from subsong.cli.learn import run, sim
 from subsong.cli.logs import compare, draw, export, recover, replay
 from subsong.cli.rules import rules
@@ -30,7 +31,7 @@ cartpole`, then `subsong run cartpole --port unix`: nothing has to be plugged in
     sections={
         "Begin": [new, demo],
         "Learn": [sim, run, rules, check],
-        "Boards": [boards, deploy, compile_verb, hil],
+        "Boards": [boards, deploy, key, compile_verb, hil],
         "Run logs": [replay, compare, draw, recover, export],
     },
 )

@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "SUBSONG_CACHE": "the folder of compiled kernels and emulated boards, in place of ~/.cache/subsong",
     "SUBSONG_HEAP": "the heap of --port unix, such as 192K",
     "SUBSONG_PROFILES": "a folder of your own board profiles (docs/boards.md)",
+    "SUBSONG_KEYS": "the folder of your boards' keys, in place of ~/.config/subsong/keys",
     "SUBSONG_DEBUG": "1: every error comes with its traceback",
 }
 
