@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from subsong.block import build_block
+from subsong.block import Block, build_block
 from subsong.bridge import Bridge, Checkpoint
 from subsong.console import Progress, SilentProgress
 from subsong.deploy import leave_link, start_firmware
@@ -191,19 +191,7 @@ def run_over(
         digest=held.manifest.digest,
         tier=greeting.tier,
     )
-    after = None
-    if before:
-        try:
-            bridge.open(block, experiment.run.deadman_ms)
-            after = bridge.load(before.run)
-        finally:
-            if after is None:
-                leave_link(port, bridge)
-        if after is None:
-            raise BoardError(
-                f"port {port.name}: the board has no checkpoint of the run in {resume}; is it the same board, and was "
-                "run.checkpoint_every above 0? If not, start the run from its beginning: leave --resume out"
-            )
+    after = _opened_behind(bridge, port, before, block, experiment.run.deadman_ms) if before else None
     header = run_header(
         experiment,
         block,
@@ -214,7 +202,7 @@ def run_over(
         else plant.description,
         engine=board,
         manifest=held.manifest.as_dict(),
-        continues=None if before is None or after is None else continuation(before, after),
+        continues=continuation(before, after) if before and after else None,
     )
     try:
         recorder = recording(out, header)
@@ -247,6 +235,27 @@ def run_over(
         recorder.close(share(progress))
         progress.finish()
     return result
+
+
+def _opened_behind(bridge: Bridge, port: Port, before: "Interrupted", block: Block, deadman_ms: int) -> Checkpoint:
+    """Open a session whose learner is as the newest checkpoint of an interrupted run has it.
+
+    Raises:
+        BoardError: there is none; the board has left the link.
+    """
+    after = None
+    try:
+        bridge.open(block, deadman_ms)
+        after = bridge.load(before.run)
+    finally:
+        if after is None:
+            leave_link(port, bridge)
+    if after is None:
+        raise BoardError(
+            f"port {port.name}: the board has no checkpoint of the run in {before.log}; is it the same board, and was "
+            "run.checkpoint_every above 0? If not, start the run from its beginning: leave --resume out"
+        )
+    return after
 
 
 class Interrupted(NamedTuple):
