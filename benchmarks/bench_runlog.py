@@ -3,8 +3,9 @@
     python benchmarks/bench_runlog.py          QUICK=1 for a short version
 
 A frame is a STEP of CartPole (4 sensor words). The reference is mcap's unchunked Writer, flushed to the system after
-each message as the recorder is; both take turns, so that whatever else this machine does meets both alike, and the
-median of all turns counts. The last lines record, close, read and check a board's run of 100 trials.
+each message, as the recorder hands each to the process that writes. All take turns, so that whatever else this machine
+does meets them alike, and the median of all turns counts. The last lines record, close, read and check a board's run
+of 100 trials.
 """
 
 import os

@@ -99,10 +99,10 @@ def test_a_disk_that_stalls_for_too_long_ends_the_run_with_one_error_and_keeps_w
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handover_module, "HELD_BYTES", HELD_BYTES)
-    monkeypatch.setattr(handover_module, "PATIENCE_S", 0.1)
     session = LONG
     recorder = Recorder(tmp_path / "run.mcap", session.header())
     recorder.flush()
+    monkeypatch.setattr(handover_module, "PATIENCE_S", 0.1)
     writer = writer_of(recorder)
     with stalled(writer), pytest.raises(LogError, match=r"run\.mcap\.partial: its disk is stalled") as caught, recorder:
         send(recorder, session)
@@ -277,6 +277,7 @@ def test_ctrl_c_and_a_closing_terminal_do_not_reach_the_process_that_writes(tmp_
 
 
 def test_a_recorder_that_is_dropped_leaves_no_process_and_no_descriptor(tmp_path: Path) -> None:
+    gc.collect()  # what earlier tests left
     before = len(list(Path("/dev/fd").iterdir()))
     recorder = Recorder(tmp_path / "run.mcap", header())
     recorder.frame(True, b"\1\1\0", START_NS)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import weakref
+from collections import deque
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,6 +16,7 @@ from subsong.runlog.writer import __file__ as program
 
 PIPE_BYTES = 1 << 20  # what a killed host leaves to the writer; the most that Linux gives to everybody
 HELD_BYTES = 64 << 20  # kept in memory while the pipe is full: 600,000 steps of CartPole
+PIECE_BYTES = 1 << 16  # a call hands over no more of what is held: some 20 us
 PATIENCE_S = 30.0  # at the end: how long a disk may take nothing
 
 
@@ -39,7 +41,8 @@ class Handover:
         """
         self.broken = ""
         self._name = name
-        self._held = bytearray()  # what comes behind that which is in the pipe
+        self._held: deque[bytearray] = deque()  # what comes behind that which is in the pipe
+        self._held_bytes = 0
         try:
             # In a session of its own, where neither Ctrl-C nor a terminal that closes reaches it.
             self.process = subprocess.Popen(
@@ -76,9 +79,9 @@ class Handover:
         if self.broken:
             raise LogError(self.broken)
         if self._held:
-            self._held += records
+            self._hold(records)
             self._push()
-            if len(self._held) > HELD_BYTES:
+            if self._held_bytes > HELD_BYTES:
                 self._break(f"its disk is stalled, and {HELD_BYTES >> 20} MiB wait for it in memory")
             return
         try:
@@ -88,7 +91,7 @@ class Handover:
         except OSError:
             self._ended()
         if taken < len(records):
-            self._held += records[taken:]
+            self._hold(records[taken:])
 
     def flush(self) -> None:
         """Wait until everything that was handed over is in the file, and sealed.
@@ -125,23 +128,34 @@ class Handover:
             self._let_go.detach()
             _close_pipes(self.process)
 
-    def _push(self) -> None:
-        """Hand over as much of what is held as the pipe takes."""
+    def _hold(self, records: bytes) -> None:
+        if not self._held or len(self._held[-1]) > PIECE_BYTES:
+            self._held.append(bytearray())
+        self._held[-1] += records
+        self._held_bytes += len(records)
+
+    def _push(self) -> bool:
+        """Hand over a piece of what is held; return whether the pipe took any."""
+        piece = self._held[0]
         try:
-            while self._held:
-                del self._held[: os.write(self._pipe, self._held[:PIPE_BYTES])]
+            taken = os.write(self._pipe, piece)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             self._ended()
+        if taken < len(piece):
+            del piece[:taken]
+        else:
+            self._held.popleft()
+        self._held_bytes -= taken
+        return True
 
     def _drain(self) -> None:
-        """Hand over all that is held, as long as it gets less."""
-        least, until = len(self._held), time.monotonic() + PATIENCE_S
+        """Hand over all that is held, as long as the pipe takes any."""
+        until = time.monotonic() + PATIENCE_S
         while self._held:
-            self._push()
-            if len(self._held) < least:
-                least, until = len(self._held), time.monotonic() + PATIENCE_S
+            if self._push():
+                until = time.monotonic() + PATIENCE_S
             elif time.monotonic() > until:
                 self._stalled()
             else:

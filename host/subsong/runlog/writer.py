@@ -26,7 +26,7 @@ FLUSHED = b"\0"
 _SEAL_NS = 250_000_000
 _SEAL_BYTES = 256 * 1024
 _READ_BYTES = 64 * 1024
-_PAUSE_S = 0.005  # what comes meanwhile is written at once; to wake this process costs the host more than its pipe
+_PAUSE_S = 0.005  # what comes meanwhile is written at once: no frame has to wake a process
 
 
 def write_all(file: int, data: bytes | bytearray) -> None:
