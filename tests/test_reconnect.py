@@ -9,27 +9,29 @@ import tty
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from types import SimpleNamespace
+from typing import Any, Self, cast
 
 import pytest
 import serial
 
 from learning import shortened
 from link_wire import BoardInThread
-from subsong import ports
+from subsong import board_session, ports
 from subsong.block import build_block
-from subsong.board_session import run_on_board
-from subsong.bridge import Bridge
+from subsong.board_session import learn_on, run_on_board
+from subsong.bridge import Bridge, Checkpoint
 from subsong.console import SilentProgress
 from subsong.errors import LinkLost, PortVanished
 from subsong.ports import Port, PresentPort
 from subsong.reconnect import ASK
+from subsong.recovery import Back, Recovery
 from subsong.repl import Repl
 from subsong.replay import replay
-from subsong.runlog import Run, RunHeader, read_run
+from subsong.runlog import Recorder, Run, RunHeader, read_run
 from subsong.runlog.decode import Decoder
 from subsong.runlog.records import Frame
-from subsong.session import simulate
+from subsong.session import RunResult, simulate
 from subsong_device import faults, frames
 from subsong_hil.announced import Notice, announced
 from subsong_hil.proxy import Proxy
@@ -350,6 +352,29 @@ def test_a_board_that_left_the_link_goes_on_from_its_checkpoint(
     assert replayed.skipped <= 1
 
 
+def test_a_checkpoint_from_which_there_is_no_way_on_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def lose(*_: object, **__: object) -> None:
+        raise LinkLost("gone")
+
+    monkeypatch.setattr(board_session, "learn", lose)
+    experiment, checkpoint = shortened("xor"), Checkpoint(0, 3, 4)
+    block = build_block(experiment)
+    recovery = SimpleNamespace(
+        bridge=SimpleNamespace(state=lambda: (block.head, block.mem)),
+        patience_s=1.0,
+        go_back=lambda _run, _error: Back(checkpoint, "a", "b", 0.1),
+    )
+    header = RunHeader("board", "", "", 1, block.rule, 2, 1, 1, False, "")
+    with (
+        Recorder(tmp_path / "run.mcap", header) as recorder,
+        pytest.raises(LinkLost, match=r"gone; from the checkpoint after trial 3 .* in 10 tries"),
+    ):
+        learn_on(cast("Recovery", recovery), experiment, None, recorder, RunResult(None), SilentProgress(), checkpoint)
+    assert [event.kind for event in read_run(tmp_path / "run.mcap").events].count("reconnected") == 10
+
+
 def test_asking_who_a_board_is_changes_nothing() -> None:
     block = build_block(shortened("cartpole"))
     local = LocalLearner(block.rule, block.head, block.mem, "cpython")
@@ -385,7 +410,7 @@ def test_asking_who_a_board_is_changes_nothing() -> None:
 
 
 def test_no_byte_of_the_question_is_a_key_that_a_prompt_obeys(unix_port: Port) -> None:
-    assert ASK[-1] == 0
+    assert ASK.hex(" ") == "08 1c 34 20 39 50 39 6a 00"  # docs/protocol.md
     assert all(0x20 <= byte < 0x7F for byte in ASK[2:-1])
     unix_port.write(ASK)
     with Repl(unix_port) as repl:
@@ -425,6 +450,20 @@ def test_on_usb_a_board_is_looked_for_where_its_like_is(
 def test_on_the_network_a_board_is_where_it_was() -> None:
     with Port("socket://10.0.0.7:4000", serial.serial_for_url("loop://")) as port:
         assert port.places() == [port.name]
+
+
+def test_a_free_pseudo_terminal_is_whoevers_opens_it_next(board_cache: Path) -> None:
+    master, slave = os.openpty()
+    try:
+        port = Port(os.ttyname(slave), serial.serial_for_url("loop://"))
+        assert port.places() == []
+        notice = Notice()
+        notice.show(port.name)
+        assert port.places() == [port.name]
+        notice.show("")
+    finally:
+        os.close(master)
+        os.close(slave)
 
 
 def test_a_proxy_that_was_killed_announces_nothing(board_cache: Path) -> None:

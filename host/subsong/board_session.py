@@ -1,5 +1,6 @@
 """A run on a board: the learner is there, the host plays the plant or, for a task, listens; every frame is logged."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from subsong.small_firmware import require_fit
 from subsong.verify import Verified, verify_board
 from subsong_device import faults
 from subsong_sim.learner import Ended, TrialSummary
+
+MOST_RETURNS = 10  # to the same checkpoint
 
 
 class BoardTask:
@@ -300,6 +303,7 @@ def learn_on(
     told: dict[int, tuple[int, int]] = {}  # number of a checkpoint's last trial -> costs and evaluations until then
     if after is not None:
         told[after.trial] = (0, 0)
+    returns: Counter[int] = Counter()
 
     def keep(trial: int, learned: int) -> None:
         told[trial] = (len(result.costs), len(result.evaluations))
@@ -331,9 +335,15 @@ def learn_on(
                 ) from error
             if not recovery.patience_s:
                 raise
+            if after is not None and returns[after.trial] == MOST_RETURNS:
+                raise LinkLost(
+                    f"{error}; from the checkpoint after trial {after.trial} it has not come to the next one in "
+                    f"{MOST_RETURNS} tries. Look for the cause, or lower run.checkpoint_every"
+                ) from error
             progress.note(f"{error}; looking for its checkpoint")
             back = recovery.go_back(run, error)
             after = back.checkpoint
+            returns[after.trial] += 1
             first = _note_going_back(recovery.bridge, recorder, result.numbered, back, error)
             costs, evaluations = told.get(after.trial, (0, 0))
             del result.costs[costs:], result.evaluations[evaluations:]
