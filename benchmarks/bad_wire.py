@@ -234,3 +234,15 @@ def learn_over(
         retries=counters.retries - retries,
         stopped=stopped,
     )
+
+
+def added(a: Outcome, b: Outcome) -> Outcome:
+    """Return what came of two runs together."""
+    return Outcome(
+        *(x + y for x, y in zip(a[:5], b[:5], strict=True)),
+        resync=max(a.resync, b.resync),
+        steps_lost=a.steps_lost + b.steps_lost,
+        lost=(a.lost[0] + b.lost[0], a.lost[1] + b.lost[1]),
+        retries=a.retries + b.retries,
+        stopped=a.stopped or b.stopped,
+    )

@@ -192,6 +192,7 @@ def run_over(
             )
             learn(experiment, trials, result, progress)
             recorder.state("final", *trials.state())
+            bridge.settle()
         except (LinkError, PortError):
             silent = True  # nobody is there to be told goodbye
             raise
