@@ -15,6 +15,7 @@ from bench_faults import bad_board
 from link_wire import BoardInThread
 from subsong.bridge import Bridge
 from subsong.errors import PortError
+from subsong_device import frames
 from subsong_hil.faulty_wire import FROM_BOARD, RATES, TO_BOARD, Faults, FaultyWire, Passage
 
 pytest_plugins = ["subsong_hil.fixtures"]
@@ -160,3 +161,19 @@ def test_what_truly_passed_is_counted() -> None:
     seen = truth(passages, TO_BOARD)
     assert (seen.frames, seen.struck, seen.damaged, seen.resync) == (7, 4, 4, 1)
     assert truth(passages, FROM_BOARD).frames == 0
+
+
+def test_a_lie_with_a_sound_crc_is_seen(task: Task) -> None:
+    """The control: were a wrong value taken, the judge would say so."""
+    with bad_line() as (line, bridge):
+        deframer = frames.Deframer(frames.body_lengths(False, task.block.n_sensors, task.block.n_actuators))
+
+        def lie(data: bytes) -> bytes:
+            told = b""
+            for wire, kind, seq, payload in deframer.feed(data):
+                altered = payload[:-1] + bytes([payload[-1] ^ 1])
+                told += frames.encode(kind, seq, altered) if kind == frames.T_STEP else wire
+            return told
+
+        line._board.wire.harm = lie
+        assert learn_over(line, line.passages, bridge, task, 5, Faults()).wrong == 5 * task.steps
