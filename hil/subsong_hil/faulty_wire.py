@@ -135,8 +135,9 @@ class FaultyWire:
         self._text = True
 
     def flush(self) -> bytes:
-        """Return what waits for a delimiter that does not come: it was text."""
-        text, self._tail, self._text = self._tail, b"", True
+        """Return what waits for a delimiter that does not come: it was text. Between frames this changes nothing."""
+        text, self._tail = self._tail, b""
+        self._text = self._text or bool(text)
         return text
 
     def feed(self, data: bytes) -> list[Piece]:

@@ -233,6 +233,7 @@ def run_over(
             else:
                 recorder.state("initial", *bridge.state())
             learn_on(recovery, experiment, plant, recorder, result, progress, after)
+            recovery.bridge.settle()
         except (LinkError, PortError):
             silent = True  # nobody is there to be told goodbye
             raise
