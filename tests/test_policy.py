@@ -335,7 +335,6 @@ def test_a_board_that_learns_on_is_bit_for_bit_the_simulator(
     assert (board_flash / "policy.bin").read_bytes() == policy.to_binary()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "estimator"), [("node_perturbation", "two_sided"), ("weight_perturbation", "running_baseline")]
 )
@@ -372,6 +371,18 @@ def test_a_pair_is_saved_whole(board_flash: Path, deployed_port: Port, policy: P
     deploy_policy(deployed_port, policy)
     with Repl(deployed_port) as repl:
         repl.run("import subsong_device.policy_main as p\np.main(learn=True, save_every=3, save_s=0, trials=5)")
+    assert newest(board_flash).trials == 4
+
+
+def test_a_flash_that_takes_no_more_stops_no_learning(board_flash: Path, deployed_port: Port, policy: Policy) -> None:
+    deploy_policy(deployed_port, policy)
+    learn = "import subsong_device.policy_main as p\np.main(learn=True, save_every=2, save_s=0, trials=4)"
+    with Repl(deployed_port) as repl:
+        repl.run(learn)
+        (board_flash / "policy.new").mkdir()  # where a save cannot begin
+        said = repl.run(learn)
+    assert said.count("policy: not saved, [Errno") == 2
+    assert "policy: done" in said
     assert newest(board_flash).trials == 4
 
 

@@ -144,7 +144,10 @@ class Keeper:
             return
         if time.ticks_diff(time.ticks_ms(), self._saved) >= self._save_ms:
             plant.safe()
-            SLOTS.save(self._block, self._run, self._steps, self.seed, self._learned)
+            try:
+                SLOTS.save(self._block, self._run, self._steps, self.seed, self._learned)
+            except OSError as error:  # a full flash; what was saved before is there, and learning goes on
+                print("policy: not saved,", error)
             self._since = 0
             self._saved = time.ticks_ms()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from subsong.block import build_block
-from subsong.bridge import Bridge, Checkpoint
+from subsong.bridge import Bridge, Checkpoint, LearnerBlock
 from subsong.console import Progress, SilentProgress
 from subsong.deploy import leave_link, start_firmware
 from subsong.errors import BoardError, ExperimentError, LinkError, LinkLost, PortError
@@ -193,19 +193,7 @@ def run_over(
         digest=held.manifest.digest,
         tier=greeting.tier,
     )
-    after = None
-    if before:
-        try:
-            bridge.open(block, experiment.run.deadman_ms)
-            after = bridge.load(before.run)
-        finally:
-            if after is None:
-                leave_link(port, bridge)
-        if after is None:
-            raise BoardError(
-                f"port {port.name}: the board has no checkpoint of the run in {resume}; is it the same board, and was "
-                "run.checkpoint_every above 0? If not, start the run from its beginning: leave --resume out"
-            )
+    after = None if before is None else _at_checkpoint(bridge, port, block, experiment, before)
     header = run_header(
         experiment,
         block,
@@ -265,6 +253,25 @@ def interrupted(log: Path, experiment: Experiment) -> Interrupted:
         what = "the simulator's" if header.source != "board" else "of another experiment or seed"
         raise ExperimentError(f"{log}: is {what}; --resume takes the log of this experiment's own run on a board")
     return Interrupted(header.run, log.name)
+
+
+def _at_checkpoint(
+    bridge: Bridge, port: Port, block: LearnerBlock, experiment: Experiment, before: Interrupted
+) -> Checkpoint:
+    """Give the board its learner, and let it load its newest checkpoint of a run; where it cannot, leave the link."""
+    try:
+        bridge.open(block, experiment.run.deadman_ms)
+        after = bridge.load(before.run)
+    except BoardError:
+        leave_link(port, bridge)
+        raise
+    if after is None:
+        leave_link(port, bridge)
+        raise BoardError(
+            f"port {port.name}: the board has no checkpoint of the run in {before.log}; is it the same board, and was "
+            "run.checkpoint_every above 0? If not, start the run from its beginning: leave --resume out"
+        )
+    return after
 
 
 def continuation(before: Interrupted, after: Checkpoint) -> dict[str, Any]:
