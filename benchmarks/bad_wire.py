@@ -6,7 +6,7 @@ delimiters) that went on and is no frame that came is damage; so many must its r
 
 import random
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from subsong.block import build_block
@@ -92,11 +92,11 @@ class Outcome(NamedTuple):
     Attributes:
         frames: that came, both ways.
         struck: of them.
-        refused: by host and board together, as they count.
-        damaged: segments that were damage, in truth. Equal to `refused`, or what follows is worth nothing.
+        refused: by the board and by the host, as they count.
+        damaged: segments that were damage on the way to either, in truth. Equal to `refused`, or something is wrong.
         wrong: values that either side took and that are not those of a sound wire.
         resync: whole frames in a row that could not be read after what was struck, at most.
-        steps_lost: steps of which the host does not know.
+        steps_lost: steps that the host was not told of, those included that it stopped before.
         lost: telemetry frames that the host misses, by its count, and in truth.
         retries: commands sent again.
         stopped: why learning ended early; "" if it went on to the end.
@@ -104,8 +104,8 @@ class Outcome(NamedTuple):
 
     frames: int = 0
     struck: int = 0
-    refused: int = 0
-    damaged: int = 0
+    refused: tuple[int, int] = (0, 0)
+    damaged: tuple[int, int] = (0, 0)
     wrong: int = 0
     resync: int = 0
     steps_lost: int = 0
@@ -136,30 +136,24 @@ class Task:
             (ended,) = self._runs.run(trial, [0], False)
             self.trials.append((self._seen, ended.summary, ended.last_cost, self._runs.state()))
 
-    def learn(self, bridge: Bridge, trials: int) -> tuple[int, int]:
-        """Let a board learn so many trials; return how much is wrong, and of how many steps nothing is known."""
+    def learn(self, bridge: Bridge, trials: int, told: "Told") -> None:
+        """Let a board learn so many trials."""
         self.compute(trials)
-        wrong = known = 0
-
-        def judge(true: bool) -> None:
-            nonlocal wrong
-            wrong += not true
+        told.steps_lost = trials * self.steps
 
         def on_step(trial: int, step: int, cost: int, x: Sequence[int], u: Sequence[int]) -> None:
-            nonlocal known
-            known += 1
-            judge((trial, step, cost, list(x), list(u)) == self.trials[trial][0][step])
+            told.steps_lost -= 1
+            told.judge((trial, step, cost, list(x), list(u)) == self.trials[trial][0][step])
 
         def on_trial(summary: TrialSummary, cost: int) -> None:
-            judge((summary._replace(dropped=0), cost) == self.trials[summary.trial][1:3])
+            told.judge((summary._replace(dropped=0), cost) == self.trials[summary.trial][1:3])
 
         def on_snapshot(trial: int, head: bytes, mem: bytes) -> None:
-            judge((head, mem) == self.trials[trial][3])
+            told.judge((head, mem) == self.trials[trial][3])
 
         done = bridge.run_task(0, trials, self.steps, on_step=on_step, on_trial=on_trial, on_snapshot=on_snapshot)
-        judge(done.trials == trials)
-        judge(bridge.state() == self.trials[trials - 1][3])
-        return wrong, trials * self.steps - known
+        told.judge(done.trials == trials)
+        told.judge(bridge.state() == self.trials[trials - 1][3])
 
 
 class Loop:
@@ -169,26 +163,40 @@ class Loop:
         self.block = build_block(parse_experiment(example_text("cartpole"), "cartpole"))
         self.steps = steps
 
-    def play(self, learner: Learner, trials: int) -> list[Any]:
-        """Return every actuator word and every summary."""
+    def play(self, learner: Learner, trials: int) -> Iterator[Any]:
+        """Yield actuator words and summaries as they come."""
         draw = random.Random(5)
-        seen: list[Any] = []
         for trial in range(trials):
             learner.begin(trial, trial % 5 == 4)
             cost = 0
             for _ in range(self.steps):
                 x = [draw.randrange(-0x8000, 0x8000) for _ in range(self.block.n_sensors)]
-                seen.append(list(learner.act(cost, x)))
+                yield list(learner.act(cost, x))
                 cost = draw.choice((0, 1, -1, 255, -256, 1 << 20))
-            seen.append(learner.end(cost)._replace(dropped=0))
-        return seen
+            yield learner.end(cost)._replace(dropped=0)
 
-    def learn(self, bridge: Bridge, trials: int) -> tuple[int, int]:
-        """Let a board learn so many trials; return how much is wrong, and how many steps were not learned from."""
+    def learn(self, bridge: Bridge, trials: int, told: "Told") -> None:
+        """Let a board learn so many trials."""
         here = LocalLearner(self.block.rule, self.block.head, self.block.mem, "cpython")
-        expected, seen = self.play(here, trials), self.play(bridge, trials)
-        wrong = sum(a != b for a, b in zip(expected, seen, strict=True))
-        return wrong + (bridge.state() != here.state()), 0
+        for expected, word in zip(list(self.play(here, trials)), self.play(bridge, trials), strict=True):
+            told.judge(expected == word)
+        told.judge(bridge.state() == here.state())
+
+
+class Told:
+    """What a host was told.
+
+    Attributes:
+        wrong: values that are not those of a sound wire.
+        steps_lost: steps that it was not told of.
+    """
+
+    def __init__(self) -> None:
+        self.wrong = self.steps_lost = 0
+
+    def judge(self, true: bool) -> None:
+        """Count a value that is not true."""
+        self.wrong += not true
 
 
 def learn_over(
@@ -206,15 +214,15 @@ def learn_over(
     """
     counters = bridge.counters
     bridge.settle()
-    refused = counters.damaged + counters.refused_by_board
+    by_board, by_host = counters.refused_by_board, counters.damaged
     lost, retries = counters.lost, counters.retries
     passages.clear()
-    wrong = steps_lost = 0
+    told = Told()
     stopped = ""
     try:
         wires.to_board.faults = wires.from_board.faults = faults
         bridge.open(what.block, deadman_ms=60_000)
-        wrong, steps_lost = what.learn(bridge, trials)
+        what.learn(bridge, trials, told)
     except (LinkError, PortError, BoardError) as error:
         stopped = str(error)
     finally:
@@ -225,12 +233,28 @@ def learn_over(
     return Outcome(
         frames=to_board.frames + from_board.frames,
         struck=to_board.struck + from_board.struck,
-        refused=counters.damaged + counters.refused_by_board - refused,
-        damaged=to_board.damaged + from_board.damaged,
-        wrong=wrong,
+        refused=(counters.refused_by_board - by_board, counters.damaged - by_host),
+        damaged=(to_board.damaged, from_board.damaged),
+        wrong=told.wrong,
         resync=max(to_board.resync, from_board.resync),
-        steps_lost=steps_lost,
+        steps_lost=told.steps_lost,
         lost=(counters.lost - lost, from_board.lost),
         retries=counters.retries - retries,
         stopped=stopped,
+    )
+
+
+def added(a: Outcome, b: Outcome) -> Outcome:
+    """Return what came of two runs together."""
+    return Outcome(
+        frames=a.frames + b.frames,
+        struck=a.struck + b.struck,
+        refused=(a.refused[0] + b.refused[0], a.refused[1] + b.refused[1]),
+        damaged=(a.damaged[0] + b.damaged[0], a.damaged[1] + b.damaged[1]),
+        wrong=a.wrong + b.wrong,
+        resync=max(a.resync, b.resync),
+        steps_lost=a.steps_lost + b.steps_lost,
+        lost=(a.lost[0] + b.lost[0], a.lost[1] + b.lost[1]),
+        retries=a.retries + b.retries,
+        stopped=a.stopped or b.stopped,
     )

@@ -4,15 +4,21 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pytest
-from bad_wire import Loop, Outcome, Task, learn_over
+from bad_wire import Loop, Outcome, Task, learn_over, truth
+from bench_faults import bad_board
 
 from link_wire import BoardInThread
 from subsong.bridge import Bridge
 from subsong.errors import PortError
+from subsong_device import frames
 from subsong_hil.faulty_wire import FROM_BOARD, RATES, TO_BOARD, Faults, FaultyWire, Passage
+
+pytest_plugins = ["subsong_hil.fixtures"]
 
 TIMEOUT_S = 0.02
 PATIENCE_S = 10.0
@@ -122,3 +128,52 @@ def test_where_learning_cannot_go_on_it_stops_with_an_error_of_the_link(task: Ta
         outcome = learn_over(line, line.passages, bridge, task, 30, faults(**rates))
         assert ("vanished" if fault == "disconnect" else "fell silent") in outcome.stopped
         assert outcome.wrong == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [1e-4, 1e-3, 1e-2])
+def test_learning_goes_on_behind_the_proxy(board_flash: Path, task: Task, loop: Loop, rate: float) -> None:
+    """The firmware under MicroPython, and every fault that leaves the port where it is."""
+    (board_flash / "lib").symlink_to(Path(str(resources.files("subsong_device"))).parent, target_is_directory=True)
+    for what, trials in ((loop, 10), (task, 600)):
+        passages: list[Passage] = []
+        with bad_board(3, passages) as (proxy, bridge):
+            outcome = learn_over(proxy, passages, bridge, what, trials, faults(**dict.fromkeys(MENDED, rate)))
+            check(outcome)
+            assert outcome.frames > trials * what.steps
+
+
+def test_what_truly_passed_is_counted() -> None:
+    """By hand: a delimiter that is lost, the frame that it is fused with, one that was split, one that is lost."""
+
+    def passage(number: int, true: bytes, fault: str = "", sent: bytes | None = None) -> Passage:
+        return Passage(TO_BOARD, number, true, fault, true if sent is None else sent)
+
+    passages = [
+        passage(0, b"aa\0"),
+        passage(1, b"bb\0", "drop_bytes", b"bb"),
+        passage(2, b"cc\0"),
+        passage(3, b"dd\0"),
+        passage(4, b"ee\0", "insert", b"e\0e\0"),
+        passage(5, b"ff\0", "drop", b""),
+        passage(6, b"gg\0", "flip", b"\0g\0"),
+    ]
+    seen = truth(passages, TO_BOARD)
+    assert (seen.frames, seen.struck, seen.damaged, seen.resync) == (7, 4, 4, 1)
+    assert truth(passages, FROM_BOARD).frames == 0
+
+
+def test_a_lie_with_a_sound_crc_is_seen(task: Task) -> None:
+    """The control: were a wrong value taken, the judge would say so."""
+    with bad_line() as (line, bridge):
+        deframer = frames.Deframer(frames.body_lengths(False, task.block.n_sensors, task.block.n_actuators))
+
+        def lie(data: bytes) -> bytes:
+            told = b""
+            for wire, kind, seq, payload in deframer.feed(data):
+                altered = payload[:-1] + bytes([payload[-1] ^ 1])
+                told += frames.encode(kind, seq, altered) if kind == frames.T_STEP else wire
+            return told
+
+        line._board.wire.harm = lie
+        assert learn_over(line, line.passages, bridge, task, 5, Faults()).wrong == 5 * task.steps

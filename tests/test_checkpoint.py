@@ -15,7 +15,7 @@ from checkpoint_pico import run_cuts, watch_saves
 from learning import PENDULUM, cut_off, short_example, shortened
 from link_wire import BoardInThread
 from subsong.block import Block, build_block
-from subsong.board_session import run_on_board
+from subsong.board_session import run_on_board, run_over
 from subsong.bridge import Bridge, Checkpoint
 from subsong.console import SilentProgress
 from subsong.errors import BoardError, ExperimentError
@@ -520,6 +520,15 @@ def test_what_cannot_be_gone_on_with_is_a_sentence(deployed_flash: Path, tmp_pat
         go_on("run.mcap")
     assert not (tmp_path / "next.mcap").exists()
     assert not (tmp_path / "next.mcap.partial").exists()
+
+
+def test_a_board_without_checkpoints_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    experiment = with_run(shortened("xor"), checkpoint_every=2)
+    port: Any = SimpleNamespace(name="m")
+    held: Any = SimpleNamespace(profile=SimpleNamespace(firmware="small", name="microbit"))
+    with pytest.raises(BoardError, match=r"port m: microbit keeps no checkpoints; set run\.checkpoint_every = 0"):
+        run_over(experiment, port, None, tmp_path / "run.mcap", held=held)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_log_that_goes_on_is_held_to_its_experiment_all_the_same(deployed_flash: Path, tmp_path: Path) -> None:

@@ -401,7 +401,9 @@ def newest(flash: Path) -> Header:
     """Return what the file says that a booting board would read; while a board writes there, too."""
     deployed = checkpoint.read_header(str(flash / policy_file.PATH))
     found = [checkpoint.whole(str(flash / name)) for name in policy_file.SLOTS.files[:2]]
-    return max((slot for slot in found if slot and slot.run == deployed.check), key=lambda slot: slot.count, default=deployed)
+    return max(
+        (slot for slot in found if slot and slot.run == deployed.check), key=lambda slot: slot.count, default=deployed
+    )
 
 
 def test_the_power_may_go_at_any_moment(deployed_flash: Path, policy: Policy) -> None:

@@ -19,8 +19,11 @@ from subsong.cli import subsong
 from subsong.cli.hil import FAULTS
 from subsong.errors import PortError
 from subsong.ports import open_port
+from subsong.repl import Repl
 from subsong_hil.faulty_wire import FROM_BOARD, RATES, TO_BOARD, Faults, FaultyWire, Passage, Piece
 from subsong_hil.proxy import Proxy
+
+pytest_plugins = ["subsong_hil.fixtures"]
 
 DRAW = random.Random(1)
 FRAMES = [bytes(DRAW.randrange(1, 256) for _ in range(DRAW.randrange(8, 60))) + b"\0" for _ in range(300)]
@@ -278,6 +281,15 @@ def test_a_board_that_goes_takes_the_port_along() -> None:
             port.read_available(10.0)
         with pytest.raises(PortError, match="vanished"):
             proxy.wait()
+
+
+def test_ctrl_c_reaches_a_board_that_is_a_process(board_flash: Path) -> None:
+    with Proxy("unix") as proxy, open_port(proxy.path) as port:
+        repl = Repl(port)
+        repl.__enter__()
+        repl.launch("while True: pass")
+        with Repl(port) as repl:
+            assert repl.run("print(6 * 7)").strip() == "42"
 
 
 def test_patience_is_handed_on() -> None:

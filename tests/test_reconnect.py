@@ -2,30 +2,40 @@
 
 import os
 import struct
+import subprocess
+import sys
 import threading
 import tty
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from types import SimpleNamespace
+from typing import Any, Self, cast
 
 import pytest
 import serial
 
 from learning import shortened
-from subsong import ports
-from subsong.board_session import run_on_board
+from link_wire import BoardInThread
+from subsong import board_session, ports
+from subsong.block import build_block
+from subsong.board_session import learn_on, run_on_board
+from subsong.bridge import Bridge, Checkpoint
 from subsong.console import SilentProgress
 from subsong.errors import LinkLost, PortVanished
 from subsong.ports import Port, PresentPort
 from subsong.reconnect import ASK
+from subsong.recovery import Back, Recovery
 from subsong.repl import Repl
 from subsong.replay import replay
-from subsong.runlog import Run, read_run
-from subsong.session import simulate
-from subsong_device import frames
-from subsong_hil.announced import Notice
+from subsong.runlog import Recorder, Run, RunHeader, read_run
+from subsong.runlog.decode import Decoder
+from subsong.runlog.records import Frame
+from subsong.session import RunResult, simulate
+from subsong_device import faults, frames
+from subsong_hil.announced import Notice, announced
 from subsong_hil.proxy import Proxy
+from subsong_sim.engines import LocalLearner
 
 pytest_plugins = ["subsong_hil.fixtures"]
 
@@ -342,8 +352,65 @@ def test_a_board_that_left_the_link_goes_on_from_its_checkpoint(
     assert replayed.skipped <= 1
 
 
+def test_a_checkpoint_from_which_there_is_no_way_on_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def lose(*_: object, **__: object) -> None:
+        raise LinkLost("gone")
+
+    monkeypatch.setattr(board_session, "learn", lose)
+    experiment, checkpoint = shortened("xor"), Checkpoint(0, 3, 4)
+    block = build_block(experiment)
+    recovery = SimpleNamespace(
+        bridge=SimpleNamespace(state=lambda: (block.head, block.mem)),
+        patience_s=1.0,
+        go_back=lambda _run, _error: Back(checkpoint, "a", "b", 0.1),
+    )
+    header = RunHeader("board", "", "", 1, block.rule, 2, 1, 1, False, "")
+    with (
+        Recorder(tmp_path / "run.mcap", header) as recorder,
+        pytest.raises(LinkLost, match=r"gone; from the checkpoint after trial 3 .* in 10 tries"),
+    ):
+        learn_on(cast("Recovery", recovery), experiment, None, recorder, RunResult(None), SilentProgress(), checkpoint)
+    assert [event.kind for event in read_run(tmp_path / "run.mcap").events].count("reconnected") == 10
+
+
+def test_asking_who_a_board_is_changes_nothing() -> None:
+    block = build_block(shortened("cartpole"))
+    local = LocalLearner(block.rule, block.head, block.mem, "cpython")
+    logged: list[Frame] = []
+    with BoardInThread() as board:
+
+        def on_frame(to_board: bool, wire: bytes, t_ns: int) -> None:
+            logged.append(Frame(len(logged), to_board, wire, t_ns))
+
+        bridge = Bridge(board.port, on_frame=on_frame, timeout_s=LONG_S)
+        bridge.hello()
+        exchange = bridge._exchange
+        statuses = [exchange.ask()]
+        bridge.open(block, 60000)
+        statuses.append(exchange.ask())
+        for learner in (bridge, local):
+            learner.begin(0, False)
+        for step in range(5):
+            exchange.write(ASK)  # whose answer nobody takes before the next command
+            statuses.append(exchange.ask())
+            assert list(bridge.act(step, [1, 2, 3, 4])) == local.act(step, [1, 2, 3, 4])
+            assert statuses[-1].expected == exchange._seq
+        assert bridge.end(7) == local.end(7)
+        assert bridge.state() == local.state()
+        bridge.close()
+    assert {(status.board, status.session) for status in statuses} == {(0, board.session._number)}
+    assert [status.state for status in statuses] == [faults.GREETED, faults.READY, *[faults.IN_TRIAL] * 5]
+    assert (bridge.counters.retries, bridge.counters.stale) == (0, 0)
+    decoder = Decoder(RunHeader("board", "", "", 1, block.rule, block.n_sensors, block.n_actuators, 1, False, ""))
+    records = [record for frame in logged for record in decoder.feed(frame)]
+    assert (decoder.counts.repeated, decoder.counts.late) == (0, 0)
+    assert len(records) == 5 + 1
+
+
 def test_no_byte_of_the_question_is_a_key_that_a_prompt_obeys(unix_port: Port) -> None:
-    assert ASK[-1] == 0
+    assert ASK.hex(" ") == "08 1c 34 20 39 50 39 6a 00"  # docs/protocol.md
     assert all(0x20 <= byte < 0x7F for byte in ASK[2:-1])
     unix_port.write(ASK)
     with Repl(unix_port) as repl:
@@ -383,3 +450,36 @@ def test_on_usb_a_board_is_looked_for_where_its_like_is(
 def test_on_the_network_a_board_is_where_it_was() -> None:
     with Port("socket://10.0.0.7:4000", serial.serial_for_url("loop://")) as port:
         assert port.places() == [port.name]
+
+
+def test_a_free_pseudo_terminal_is_whoevers_opens_it_next(board_cache: Path) -> None:
+    master, slave = os.openpty()
+    try:
+        port = Port(os.ttyname(slave), serial.serial_for_url("loop://"))
+        assert port.places() == []
+        notice = Notice()
+        notice.show(port.name)
+        assert port.places() == [port.name]
+        notice.show("")
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def test_a_proxy_that_was_killed_announces_nothing(board_cache: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    notice = Notice()
+    notice.show("/dev/null")
+    folder = board_cache / "ports"
+    stale, other = folder / f"{ended.pid}-0", folder / "README"
+    for file in (stale, other):
+        file.write_text("/dev/null")
+    assert announced() == ["/dev/null"]
+    assert not stale.exists()
+    assert other.exists()
+    notice.show("/etc/passwd")
+    assert announced() == []
+    notice.show("")
+    assert announced() == []
+    assert [file.name for file in folder.iterdir()] == ["README"]

@@ -90,6 +90,7 @@ class Proxy:
         self._lock = threading.RLock()
         self._terminal: _Terminal | None = None
         self._next: _Terminal | None = None  # made before the old one is closed, so that its name is another
+        self._threads: list[threading.Thread] = []
         self._back: threading.Timer | None = None
         self._closing = threading.Event()
         self._ended = threading.Event()

@@ -1,11 +1,12 @@
 """A run on a board: the learner is there, the host plays the plant or, for a task, listens; every frame is logged."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from subsong.block import Block, build_block
-from subsong.bridge import Bridge, Checkpoint
+from subsong.block import build_block
+from subsong.bridge import Bridge, Checkpoint, LearnerBlock
 from subsong.console import Progress, SilentProgress
 from subsong.deploy import leave_link, start_firmware
 from subsong.errors import BoardError, ExperimentError, LinkError, LinkLost, LogError, PortError
@@ -22,6 +23,8 @@ from subsong.small_firmware import require_fit
 from subsong.verify import Verified, verify_board
 from subsong_device import faults
 from subsong_sim.learner import Ended, TrialSummary
+
+MOST_RETURNS = 10  # to the same checkpoint
 
 
 class BoardTask:
@@ -191,7 +194,7 @@ def run_over(
         digest=held.manifest.digest,
         tier=greeting.tier,
     )
-    after = _opened_behind(bridge, port, before, block, experiment.run.deadman_ms) if before else None
+    after = None if before is None else _at_checkpoint(bridge, port, block, experiment, before)
     header = run_header(
         experiment,
         block,
@@ -224,6 +227,7 @@ def run_over(
             else:
                 recorder.state("initial", *bridge.state())
             learn_on(recovery, experiment, plant, recorder, result, progress, after)
+            recovery.bridge.settle()
         except (LinkError, PortError):
             silent = True  # nobody is there to be told goodbye
             raise
@@ -235,27 +239,6 @@ def run_over(
         recorder.close(share(progress))
         progress.finish()
     return result
-
-
-def _opened_behind(bridge: Bridge, port: Port, before: "Interrupted", block: Block, deadman_ms: int) -> Checkpoint:
-    """Open a session whose learner is as the newest checkpoint of an interrupted run has it.
-
-    Raises:
-        BoardError: there is none; the board has left the link.
-    """
-    after = None
-    try:
-        bridge.open(block, deadman_ms)
-        after = bridge.load(before.run)
-    finally:
-        if after is None:
-            leave_link(port, bridge)
-    if after is None:
-        raise BoardError(
-            f"port {port.name}: the board has no checkpoint of the run in {before.log}; is it the same board, and was "
-            "run.checkpoint_every above 0? If not, start the run from its beginning: leave --resume out"
-        )
-    return after
 
 
 class Interrupted(NamedTuple):
@@ -276,6 +259,25 @@ def interrupted(log: Path, experiment: Experiment) -> Interrupted:
         what = "the simulator's" if header.source != "board" else "of another experiment or seed"
         raise ExperimentError(f"{log}: is {what}; --resume takes the log of this experiment's own run on a board")
     return Interrupted(header.run, log.name)
+
+
+def _at_checkpoint(
+    bridge: Bridge, port: Port, block: LearnerBlock, experiment: Experiment, before: Interrupted
+) -> Checkpoint:
+    """Give the board its learner, and let it load its newest checkpoint of a run; where it cannot, leave the link."""
+    try:
+        bridge.open(block, experiment.run.deadman_ms)
+        after = bridge.load(before.run)
+    except BoardError:
+        leave_link(port, bridge)
+        raise
+    if after is None:
+        leave_link(port, bridge)
+        raise BoardError(
+            f"port {port.name}: the board has no checkpoint of the run in {before.log}; is it the same board, and was "
+            "run.checkpoint_every above 0? If not, start the run from its beginning: leave --resume out"
+        )
+    return after
 
 
 def continuation(before: Interrupted, after: Checkpoint) -> dict[str, Any]:
@@ -315,6 +317,7 @@ def learn_on(
     told: dict[int, tuple[int, int]] = {}  # number of a checkpoint's last trial -> costs and evaluations until then
     if after is not None:
         told[after.trial] = (0, 0)
+    returns: Counter[int] = Counter()
 
     def keep(trial: int, learned: int) -> None:
         told[trial] = (len(result.costs), len(result.evaluations))
@@ -346,9 +349,15 @@ def learn_on(
                 ) from error
             if not recovery.patience_s:
                 raise
+            if after is not None and returns[after.trial] == MOST_RETURNS:
+                raise LinkLost(
+                    f"{error}; from the checkpoint after trial {after.trial} it has not come to the next one in "
+                    f"{MOST_RETURNS} tries. Look for the cause, or lower run.checkpoint_every"
+                ) from error
             progress.note(f"{error}; looking for its checkpoint")
             back = recovery.go_back(run, error)
             after = back.checkpoint
+            returns[after.trial] += 1
             first = _note_going_back(recovery.bridge, recorder, result.numbered, back, error)
             costs, evaluations = told.get(after.trial, (0, 0))
             del result.costs[costs:], result.evaluations[evaluations:]

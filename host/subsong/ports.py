@@ -434,7 +434,10 @@ class Port:
             present = present_ports()
             alike = [port.path for port in present if _looks(port) == _looks(self.usb)]
             taken = {port.path for port in present}.difference(alike)
-        if self.name in alike or (Path(self.name).exists() and os.path.realpath(self.name) not in taken):
+        own = Path(self.name).exists() and os.path.realpath(self.name) not in taken
+        if self.name.startswith("/dev/pts/"):  # a free one is the next terminal's, whoever opens it
+            own = False
+        if own or self.name in alike:
             return [self.name] + [path for path in alike if path != self.name]
         return alike
 
