@@ -69,11 +69,11 @@ def test_micropython_answers_the_same(tmp_path: Path) -> None:
     flash.mkdir()
     blocks.write_bytes(b"".join(struct.pack("<BBHHIIII", *shape) + b"".join(data) for shape, *data in experiments()))
     device = Path(str(resources.files("subsong_device"))).parent
-    command = [str(program), "-X", "heapsize=8M", frames_fuzzer.__file__, "500", "40", "150", str(blocks)]
+    command = [str(program), "-X", "heapsize=8M", frames_fuzzer.__file__, "500", "25", "150", str(blocks)]
     env = {**os.environ, "MICROPYPATH": f"{device}:.frozen"}
     done = subprocess.run(command, env=env, cwd=flash, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    here = [f"{host.crc} {host.calls} {host.accepted}" for host in search(500, 40, 150)]
+    here = [f"{host.crc} {host.calls} {host.accepted}" for host in search(500, 25, 150)]
     assert [line.split(" ", 1)[1] for line in done.stdout.splitlines()] == here
 
 
