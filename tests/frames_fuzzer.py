@@ -37,6 +37,7 @@ ALLOWED = {
     frames.SAVE: (READY,),
 }
 LEADS_TO = {frames.OPEN: OPENED, frames.WRITE: OPENED, frames.SEAL: READY, frames.BEGIN: IN_TRIAL, frames.END: READY}
+LEADS_TO[frames.LOAD] = READY
 KINDS = sorted(ALLOWED) + [frames.ASK]  # noqa: RUF005 - some MicroPython has no unpacking in a display
 TELEMETRY = (frames.T_STEP, frames.T_TRIAL, frames.T_SNAP, frames.T_DONE)
 FROM_BOARD = frames.body_lengths(False)
@@ -304,6 +305,10 @@ class Host:
                 words = [dice.below(65536) - 32768 for _ in range(shape[2])]
                 script.append((frames.STEP, pack(f"<IHi{shape[2]}h", trial, step, dice.below(1000), *words)))
             script.append((frames.END, pack("<Ii", trial, dice.below(1000))))
+            if dice.below(4) == 0:
+                script.append((frames.SAVE, pack("<III", dice.below(2), trial, trial)))
+            if dice.below(4) == 0:
+                script.append((frames.LOAD, pack("<I", dice.below(2))))
 
     def signature(self, payload):
         """Return SIGN's payload for what lies on the board; note that it was signed."""
@@ -413,6 +418,9 @@ class Host:
             self.sealed = (self.session._opened, self.session._block.rule)
             self.sealed_by = (self.session._opened, regions)
             assert not self.session._lock or self.sealed_by in self.signed, "sealed without a signature"
+        elif kind == frames.LOAD:  # what was once sealed
+            assert not self.session._lock or state == READY, "a checkpoint in a block that was not signed"
+            self.sealed = (self.session._opened, self.session._block.rule)
         elif kind == frames.SIGN:
             assert self.session._lock and (self.session._opened, regions) in self.signed
 

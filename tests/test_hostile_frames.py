@@ -36,7 +36,9 @@ def experiments() -> list[Shaped]:
 
 
 @pytest.fixture(autouse=True)
-def standing() -> Iterator[None]:
+def standing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A clock that stands, and a flash of the test's own: the working directory."""
+    monkeypatch.chdir(tmp_path)
     restore = frames_fuzzer.stand_still()
     yield
     restore()
@@ -63,14 +65,15 @@ def test_no_frame_of_25000_makes_the_firmware_do_what_it_must_not() -> None:
 def test_micropython_answers_the_same(tmp_path: Path) -> None:
     program = find_micropython()
     assert program is not None
-    blocks = tmp_path / "blocks"
+    flash, blocks = tmp_path / "flash", tmp_path / "blocks"
+    flash.mkdir()
     blocks.write_bytes(b"".join(struct.pack("<BBHHIIII", *shape) + b"".join(data) for shape, *data in experiments()))
     device = Path(str(resources.files("subsong_device"))).parent
-    command = [str(program), "-X", "heapsize=8M", frames_fuzzer.__file__, "500", "40", "150", str(blocks)]
+    command = [str(program), "-X", "heapsize=8M", frames_fuzzer.__file__, "500", "25", "150", str(blocks)]
     env = {**os.environ, "MICROPYPATH": f"{device}:.frozen"}
-    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=env, cwd=flash, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    here = [f"{host.crc} {host.calls} {host.accepted}" for host in search(500, 40, 150)]
+    here = [f"{host.crc} {host.calls} {host.accepted}" for host in search(500, 25, 150)]
     assert [line.split(" ", 1)[1] for line in done.stdout.splitlines()] == here
 
 

@@ -103,7 +103,7 @@ class BarProgress:
         columns = [MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(compact=True)]
         text = TextColumn("{task.description:<24}", markup=False)
         self._bars = Progress(text, BarColumn(), *columns, console=Console(stderr=True))
-        self._bars.add_task(label, total=total)
+        self._bars.add_task(plain(label), total=total)
         self._bars.start()
 
     def advance(self, n: int = 1) -> None:
@@ -119,7 +119,7 @@ class BarProgress:
         if self._bars is None:
             complain(text)
         else:
-            self._bars.console.print(text, markup=False, highlight=False)
+            self._bars.console.print(plain(text), markup=False, highlight=False)
 
     def finish(self) -> None:
         """Leave the bar on the screen as it stands, and give the cursor back."""
@@ -148,9 +148,19 @@ def progress(quiet: bool = False) -> Iterator[Progress]:
         chosen.finish()
 
 
+def plain(text: str) -> str:
+    """Return text with what would command a terminal, or disguise what stands beside it, shown as its code point.
+
+    A board, a log or a USB device may call itself anything: what they say is printed, and never obeyed.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\u{ord(c):04x}" for c in text.replace("\r\n", "\n"))
+
+
 def complain(text: str) -> None:
     """Print one line to stderr, after the program's name."""
-    sys.stderr.write(f"subsong: {text}\n")
+    sys.stderr.write(f"subsong: {plain(text)}\n")
     sys.stderr.flush()
 
 
@@ -177,7 +187,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def show(lines: Sequence[str]) -> None:
     """Print results to stdout, in whatever encoding it has."""
-    text = "\n".join(lines) + "\n"
+    text = plain("\n".join(lines)) + "\n"
     encoding = sys.stdout.encoding or "ascii"
     sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
     sys.stdout.flush()

@@ -7,6 +7,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,7 @@ def policy_of_run(log: Path) -> Policy:
     run = read_run(log)
     states = run.states
     # Without a final state (a run that was cut short) the last one that the board or the host kept.
-    kept = sorted((name for name in states if name.startswith("trial-")), key=lambda name: int(name[6:]))
+    kept = sorted((name for name in states if re.fullmatch(r"trial-\d{1,10}", name)), key=lambda name: int(name[6:]))
     label = "final" if "final" in states else kept[-1] if kept else None
     state = states[label] if label is not None else _replayed(log)
     if state is None:

@@ -17,6 +17,8 @@ from subsong.cache import cache_folder
 from subsong.ports import PresentPort, present_ports
 
 FORMAT = 1
+LONGEST = 120  # characters of a file's name
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # what Windows takes for no file
 
 
 @dataclass(frozen=True)
@@ -99,4 +101,5 @@ def remember(key: str, folder: Path | None = None, **learned: Any) -> bool:
 
 def _path(key: str, folder: Path | None) -> Path:
     folder = folder if folder is not None else cache_folder() / "known"
-    return folder / (re.sub(r"[^A-Za-z0-9.-]+", "_", key) + ".json")
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", key)[:LONGEST]
+    return folder / ("_" * bool(_DEVICE.match(name)) + name + ".json")

@@ -79,8 +79,8 @@ def scan_small(repl: Repl, firmware: Firmware) -> Found:
             if name in wanted:
                 right = crc & 0xFFFFFFFF == crc32(firmware.sources[name])
                 found.files[name] = (int(size), wanted[name].sha256 if right else f"crc32 {crc & 0xFFFFFFFF:08x}")
-        except (ValueError, SyntaxError, TypeError):
-            raise BoardError(f"port {repl.port.name}: the board's list of files is garbled at {line!r}") from None
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            raise BoardError(f"port {repl.port.name}: the board's list of files is garbled at {line[:200]!r}") from None
     repl.transport.restart()
     if MANIFEST in present:
         found.manifest = _manifest(repl)
@@ -96,7 +96,11 @@ def _manifest(repl: Repl) -> bytes:
     repl.run(f"f=open({MANIFEST!r},'rb')")
     text = b""
     while len(text) < _LONGEST_BYTES:
-        part = ast.literal_eval(repl.run("print(f.read(256))").strip())
+        said = repl.run("print(f.read(256))").strip()
+        try:
+            part = bytes(ast.literal_eval(said))
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            raise BoardError(f"port {repl.port.name}: the board's manifest is garbled at {said[:200]!r}") from None
         if not part:
             break
         text += part

@@ -6,6 +6,7 @@ sys.path, or the working directory if there is none.
 
 import ast
 from dataclasses import dataclass, field
+from typing import Any
 
 from subsong.device import DeviceInfo, ask_device
 from subsong.errors import BoardError, FirmwareError
@@ -130,20 +131,29 @@ def scan(repl: Repl) -> Found:
     for line in output.splitlines():
         kind, _, text = line.partition(" ")
         try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            raise BoardError(f"port {repl.port.name}: the board's list of files is garbled at {line!r}") from None
-        if kind == "R":
-            found.root = value
-        elif kind == "F":
-            found.files[value[0]] = (value[1], value[2].decode())
-        elif kind == "D":
-            found.folders.append(value)
-        elif kind == "S":
-            found.shadows.append(value)
-        else:
-            found.manifest = value
+            _take(found, kind, ast.literal_eval(text))
+        except (ValueError, SyntaxError, TypeError, AttributeError, RecursionError, MemoryError):
+            raise BoardError(f"port {repl.port.name}: the board's list of files is garbled at {line[:200]!r}") from None
     return found
+
+
+def _take(found: Found, kind: str, value: Any) -> None:
+    """Note what a line says. A board may say anything: ValueError, TypeError, AttributeError if it is no such list."""
+    if kind == "F":
+        path, size, digest = value
+        value = path
+        found.files[path] = (int(size), digest.decode())
+    elif kind == "R":
+        found.root = value
+    elif kind == "D":
+        found.folders.append(value)
+    elif kind == "S":
+        found.shadows.append(value)
+    else:
+        found.manifest = bytes(value)
+        return
+    if not isinstance(value, str):
+        raise TypeError(kind)
 
 
 def refuse_shadows(port: Port, found: Found) -> None:
