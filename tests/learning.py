@@ -128,9 +128,9 @@ def flip_bits(monkeypatch: pytest.MonkeyPatch, every: int, seed: int = 1) -> Non
         ports.append(FaultyPort(open_port(name), mangle))
         return ports[-1]
 
-    def learning(*args: Any) -> None:
+    def learning(*args: Any, **options: Any) -> None:
         ports[-1].armed = True
-        learn(*args)
+        learn(*args, **options)
 
     monkeypatch.setattr(board_session, "open_port", opened)
     monkeypatch.setattr(board_session, "learn", learning)
