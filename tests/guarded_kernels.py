@@ -17,10 +17,10 @@ class OutOfBounds(AssertionError):
 
 
 class Words:
-    """A buffer of n words: "i" int32, "H" uint16. Nothing wraps around its ends."""
+    """A buffer of n words: "i" int32, "H" uint16, "B" bytes. Nothing wraps around its ends."""
 
     def __init__(self, code: str, words: list[int]) -> None:
-        self.signed = code == "i"
+        self.mask = {"i": 0, "H": 0xFFFF, "B": 0xFF}[code]
         self.words = words
 
     def __len__(self) -> int:
@@ -34,7 +34,7 @@ class Words:
     def __setitem__(self, at: int, value: int) -> None:
         if not 0 <= at < len(self.words):
             raise OutOfBounds(f"write to word {at} of {len(self.words)}")
-        self.words[at] = wrapped(value) if self.signed else value & 0xFFFF
+        self.words[at] = value & self.mask if self.mask else wrapped(value)
 
 
 def wrapped(value: int) -> int:

@@ -5,6 +5,7 @@ Walks the sources. Each exception has its reason, and must still be there.
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,12 +44,15 @@ ALLOWED = {
 MAKES_PLANTS = {"host/subsong/session.py", "host/subsong/board_session.py"}
 
 
-def files(*folders: str) -> Iterator[tuple[str, ast.Module]]:
-    """Yield (path, tree) of every file that ships."""
-    for folder in folders:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            if path.parent.name != "hil":  # the suite for real boards: tests
-                yield str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def files(*folders: str) -> list[tuple[str, ast.Module]]:
+    """Return (path, tree) of every file that ships."""
+    paths = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    return [
+        (path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8")))
+        for path in paths
+        if path.parent.name != "hil"  # the suite for real boards: tests
+    ]
 
 
 def found(tree: ast.AST) -> Iterator[tuple[str, int]]:
