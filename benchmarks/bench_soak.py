@@ -36,7 +36,7 @@ from subsong_sim.trials import PlantTrials
 QUICK = os.environ.get("QUICK", "0") not in ("", "0")
 STEPS = 20_000 if QUICK else 1_000_000
 LOOKS = 10
-RATE = 1e-3 if QUICK else 1e-4  # of each fault, a frame and direction
+RATE = 4e-4 if QUICK else 1e-4  # of each fault, a frame and direction
 FAULTS = Faults(
     flip=RATE, drop_bytes=RATE, drop=RATE, duplicate=RATE, reorder=RATE, insert=RATE, stall=RATE, delay=RATE
 )
