@@ -139,7 +139,7 @@ class Bridge:
             PortError: the port vanished.
         """
         self._await_greeting(timeout_s * self._slowdown)
-        greeting = Greeting(*self._exchange.command(frames.HELLO, frames.schema(), reply=frames.R_HELLO))
+        greeting = self.greet()
         self._exchange.greeted = True
         self._check(greeting.schema)
         if greeting.arithmetic != layout.ARITHMETIC_VERSION:
@@ -156,10 +156,13 @@ class Bridge:
         self._exchange.counters.refused_by_board = greeting.dropped
         return greeting
 
+    def greet(self) -> Greeting:
+        """Greet the board, before OPEN or between trials, and return what it says. Raises as `act`."""
+        return Greeting(*self._exchange.command(frames.HELLO, frames.schema(), reply=frames.R_HELLO))
+
     def settle(self) -> None:
         """Bring the counters up to date: ask what the board has refused; what is on its way from it comes before."""
-        greeting = Greeting(*self._exchange.command(frames.HELLO, frames.schema(), reply=frames.R_HELLO))
-        self._exchange.counters.refused_by_board = greeting.dropped
+        self._exchange.counters.refused_by_board = self.greet().dropped
 
     def _await_greeting(self, timeout_s: float) -> None:
         """Wait for the HELLO that the board sends by itself, whatever its REPL printed before."""
