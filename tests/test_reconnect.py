@@ -85,6 +85,8 @@ class Puller(SilentProgress):
                     self.wait(lambda: self.from_board > from_board)
                 self.wait(lambda: self.to_board >= to_board + min(written, len(data)))
                 self.pull()
+                if written >= len(data):  # its reply may still be readable while the proxy's thread holds the terminal
+                    raise PortVanished(f"port {port.name}: pulled")
             write(port, data)
             if port.board is not None:
                 self.count(len(data), 0)
@@ -217,8 +219,7 @@ def test_a_cable_pulled_amid_steps_changes_no_word(
         result = run_on_board(experiment, port=proxy.path, out=log, progress=puller, reconnect_s=LONG_S)
     run, fields = reconnection(log, puller)
     assert (fields["session"], fields["command"]) == ("same", "STEP")
-    # Where the machine was so slow that a command was sent twice, what came behind the proxy may be its second reply.
-    assert fields["executed"] == (written == 64) or result.counters["retries"]
+    assert fields["executed"] == (written == 64)
     assert fields["ms"] > 0
     assert result.counters["reconnects"] == 1
     assert result.counters["refused_by_board"] == (written == 12)
