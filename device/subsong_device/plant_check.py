@@ -21,6 +21,11 @@ SENSOR_WORDS, ACTUATOR_WORDS = 2, 4
 MAX_MS = 8000  # of a step, of reset() and of the watchdog: an RP2's counts to 8388
 MIN_WATCHDOG_MS = 100
 
+# What plant.py has, and may have; a function's number here is in the detail of a fault, 0 stands for importing it.
+FUNCTIONS = ("import", "reset", "sense", "actuate", "cost", "safe", "done")
+IMPORT, RESET, SENSE, ACTUATE, PRICE, MAKE_SAFE, DONE = range(7)
+NEEDED = FUNCTIONS[RESET:DONE]
+
 
 def signed(word):
     """Return what a word stands for, two's complement."""

@@ -15,12 +15,26 @@ from subsong_device import plant_check
 from subsong_device.faults import LATE, NO_PLANT, NO_WATCHDOG, PLANT, SENSOR, STUCK, Fault
 from subsong_device.layout import COST_LIMIT, EVALUATE, PHASE
 from subsong_device.link import shared_buffer
-from subsong_device.plant_check import ACTUATOR_WORDS, DATA, HIGHEST, LOWEST, SAFE, SENSOR_WORDS, SLEW, signed
+from subsong_device.plant_check import (
+    ACTUATE,
+    ACTUATOR_WORDS,
+    DATA,
+    DONE,
+    FUNCTIONS,
+    HIGHEST,
+    IMPORT,
+    LOWEST,
+    MAKE_SAFE,
+    NEEDED,
+    PRICE,
+    RESET,
+    SAFE,
+    SENSE,
+    SENSOR_WORDS,
+    SLEW,
+    signed,
+)
 
-# What plant.py has, and may have; a function's number here is in the detail of a fault, 0 stands for importing it.
-FUNCTIONS = ("import", "reset", "sense", "actuate", "cost", "safe", "done")
-IMPORT, RESET, SENSE, ACTUATE, PRICE, MAKE_SAFE, DONE = range(7)
-NEEDED = FUNCTIONS[RESET:DONE]
 FILE = "plant.py"
 
 
@@ -28,7 +42,8 @@ def load_plant():
     """Import plant.py, anew: it may have been replaced since it was last.
 
     Raises:
-        Fault: NO_PLANT, where there is none or functions are missing; PLANT, where importing it raises an exception.
+        Fault: NO_PLANT, where there is none, or functions are missing: a bit of the detail for each; PLANT, where
+            importing it raises an exception.
     """
     if FILE not in os.listdir():
         raise Fault(NO_PLANT)
@@ -37,15 +52,15 @@ def load_plant():
         plant = __import__("plant")
     except Exception as error:  # noqa: BLE001 - the file is the user's: whatever it raises is reported
         raise Fault(PLANT, IMPORT << 16 | line_of(error))
-    check_functions(plant)
+    missing = lacking(plant)
+    if missing:
+        raise Fault(NO_PLANT, sum(1 << FUNCTIONS.index(name) for name in missing))
     return plant
 
 
-def check_functions(plant):
-    """Raise Fault, NO_PLANT, its detail a bit for each function that plant.py lacks, by its place in FUNCTIONS."""
-    lacking = sum(1 << FUNCTIONS.index(name) for name in NEEDED if not hasattr(plant, name))
-    if lacking:
-        raise Fault(NO_PLANT, lacking)
+def lacking(plant):
+    """Return the names of the functions that plant.py should have and has not."""
+    return [name for name in NEEDED if not hasattr(plant, name)]
 
 
 def line_of(error):
@@ -55,9 +70,10 @@ def line_of(error):
     if not hasattr(sys, "print_exception"):
         return 0
     text = StringIO()
-    sys.print_exception(error, text)
+    sys.print_exception(error, text)  # type: ignore[reportArgumentType] - the stub knows files only
     line = 0
-    for letter in text.getvalue().rpartition(FILE + '", line ')[2]:
+    said: str = text.getvalue()  # type: ignore[reportAttributeAccessIssue] - likewise
+    for letter in said.rpartition(FILE + '", line ')[2]:
         if not letter.isdigit():
             break
         line = 10 * line + int(letter)
@@ -65,13 +81,15 @@ def line_of(error):
 
 
 def make_safe(plant):
-    """Bring the plant's outputs to safety, however often Ctrl-C is pressed meanwhile."""
-    while plant is not None:
+    """Bring the plant's outputs to safety, however often Ctrl-C is pressed meanwhile; return whether it was."""
+    pressed = False
+    while hasattr(plant, "safe"):
         try:
             plant.safe()
-            return
+            break
         except KeyboardInterrupt:
-            pass
+            pressed = True
+    return pressed
 
 
 def new_timer():
@@ -101,7 +119,7 @@ class Guard:
         self._plant = plant
         self._sense, self._actuate, self._cost = plant.sense, plant.actuate, plant.cost
         self._done = getattr(plant, "done", None)
-        self._learned = self._evaluated = seed
+        self._first = self._learned = self._evaluated = seed
         self._timer = new_timer()
         self._dog = None
         self._dog_ms = 0
@@ -124,6 +142,7 @@ class Guard:
             Fault: NO_WATCHDOG, where one is asked for and the board has none.
         """
         given = len(words) > 0
+        self._evaluated = self._first  # every evaluation meets the same starts
         self._period = words[plant_check.PERIOD_MS] if given else 0
         self._step_ms = words[plant_check.STEP_MS] if given else 0
         self._reset_ms = words[plant_check.RESET_MS] if given else 0
@@ -149,13 +168,15 @@ class Guard:
         self.unsafe = None
 
     def rest(self):
-        """Make the plant safe until the next trial."""
+        """Make the plant safe until the next trial. Raises KeyboardInterrupt: Ctrl-C was pressed meanwhile."""
         self._limit = 0
-        self._make_safe()
+        if self._make_safe():
+            raise KeyboardInterrupt
 
     def close(self):
         """Make the plant safe, and stop the timer. A watchdog cannot be stopped: it is fed no more."""
-        self.rest()
+        self._limit = 0
+        self._make_safe()
         if self._timer is not None:
             self._timer.deinit()
 
@@ -166,7 +187,7 @@ class Guard:
     # ------------------------------------------------------------------------------------------ a trial
 
     def begin(self, head):
-        """Reset the plant. Both trials of a pair have one seed, and evaluations have seeds of their own."""
+        """Reset the plant. Both trials of a pair have one seed; evaluations count theirs anew in every run."""
         if head[EVALUATE]:
             self._evaluated += 1
             seed = self._evaluated
@@ -276,21 +297,24 @@ class Guard:
 
     def _make_safe(self):
         try:
-            make_safe(self._plant)
+            return make_safe(self._plant)
         except Exception as error:  # noqa: BLE001 - reported once whoever asked for safety has got away
             self.unsafe = Fault(PLANT, MAKE_SAFE << 16 | line_of(error))
+            return False
 
     def _watch(self, limit):
         """Begin to count the time of what may take so many milliseconds."""
         self._began = time.ticks_ms()
         self._limit = limit
-        if limit and self._timer is not None:
+        if limit:
             self._arm(limit)
 
     def _arm(self, ms):
         if self._dog is not None:
             ms = min(ms, self._dog_ms // 4)
-        self._timer.init(mode=self._timer.ONE_SHOT, period=max(ms, 1), callback=self._tick)
+        timer = self._timer
+        if timer is not None:
+            timer.init(mode=timer.ONE_SHOT, period=max(ms, 1), callback=self._tick)
 
     def _on_tick(self, _timer):
         """Look at the time while something is on: once as long as it may last, and not at every step.
@@ -317,9 +341,10 @@ class Guard:
             raise Fault(NO_WATCHDOG)
         if self._timer is None:
             raise Fault(NO_WATCHDOG)
-        self._dog_ms = ms
-        self._dog = WDT(timeout=ms)
-        self._arm(ms)
+        if ms != self._dog_ms:
+            self._dog_ms = ms
+            self._dog = WDT(timeout=ms)
+            self._arm(ms)
 
 
 def task_begin(head, guard):

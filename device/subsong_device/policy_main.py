@@ -12,7 +12,7 @@ from subsong_device.faults import Fault
 from subsong_device.layout import COST, EVALUATE, PHASE
 from subsong_device.link import shared_buffer
 from subsong_device.plant_check import is_plant
-from subsong_device.plant_guard import FUNCTIONS, Guard, make_safe
+from subsong_device.plant_guard import Guard, lacking, make_safe
 from subsong_device.policy_file import PolicyError, read_latest, write
 
 WHY = {  # what a guard's fault means: its detail goes into the words
@@ -67,11 +67,8 @@ def start(plant, learn, save_every, save_s, trials):
     if is_plant(block.task) or not len(block.task):
         if plant is None:
             raise PolicyError("there is no plant.py for it to drive")
-        try:
-            plant_guard.check_functions(plant)
-        except Fault as fault:
-            lacking = [name for i, name in enumerate(FUNCTIONS) if fault.detail >> i & 1]
-            raise PolicyError("plant.py lacks " + ", ".join(lacking))
+        if lacking(plant):
+            raise PolicyError("plant.py lacks " + ", ".join(lacking(plant)))
         guard = Guard(plant, learned)
     print("policy: %s, %s; Ctrl-C stops it" % (frames.RULES[block.rule], "learning" if learn else "frozen"))
     keeper = Keeper(block, steps, learned, save_every if learn else 0, save_s)

@@ -10,7 +10,9 @@ from subsong.console import Progress, SilentProgress
 from subsong.deploy import leave_link, start_firmware
 from subsong.errors import LinkError, PortError
 from subsong.experiment import Experiment, GymnasiumPlant
+from subsong.experiment_plant import BoardPlant
 from subsong.firmware import target_of
+from subsong.plant_file import plant_digest
 from subsong.ports import Port, open_port
 from subsong.profile import TIERS
 from subsong.remembered import note
@@ -107,7 +109,7 @@ def run_on_board(experiment: Experiment, *, port: str, out: Path, progress: Prog
 
 
 def _plant(experiment: Experiment) -> Any:
-    """Return the plant that the host plays, or None for a task."""
+    """Return the plant that the host plays, or None for a task or a plant that the board has."""
     if not isinstance(experiment.plant, GymnasiumPlant):
         return None
     from subsong_sim.plants import make_plant
@@ -130,7 +132,7 @@ def run_over(
     Args:
         experiment: what to learn.
         port: open.
-        plant: that the host plays; None for a task.
+        plant: that the host plays; None for a task, or a plant that the board has.
         out: the log.
         progress: told how far it is.
         held: what the firmware on the board was proven to be, by one who had the port ever since; None: prove it now.
@@ -143,6 +145,9 @@ def run_over(
     if held.profile.firmware == "small":
         require_fit(port.name, held.profile.name, block)
     board = held.device.as_dict()
+    described = experiment.plant.title
+    if isinstance(experiment.plant, BoardPlant):
+        described += f", sha256 {plant_digest(port)}"
     frames = _Frames()
     failed = start_firmware(port)
     bridge = Bridge(port, on_frame=frames)
@@ -173,9 +178,7 @@ def run_over(
         block,
         "board",
         mismatch=experiment.mismatch() is not None,
-        plant=f"task {experiment.plant.name}"
-        if not isinstance(experiment.plant, GymnasiumPlant)
-        else plant.description,
+        plant=plant.description if plant is not None else described,
         engine=board,
         manifest=held.manifest.as_dict(),
     )

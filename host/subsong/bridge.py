@@ -22,6 +22,7 @@ from subsong.exchange import Exchange, LinkCounters, LinkPort, OnFrame
 from subsong.link_faults import redeploy
 from subsong.task_stream import Listeners, OnHole, OnSnapshot, OnStep, OnTrial, TaskResult, TaskStream
 from subsong_device import frames, layout
+from subsong_device.plant_check import PLANT
 from subsong_sim.learner import TrialSummary
 
 TIMEOUT_S = 1.0
@@ -48,7 +49,7 @@ class LearnerBlock(Protocol):
 
     @property
     def task(self) -> bytes:
-        """Little-endian uint16 words of the on-board task; empty for a plant."""
+        """Little-endian uint16 words of the task or of the guard on the board; empty for a plant in the loop."""
 
     @property
     def n_sensors(self) -> int:
@@ -196,16 +197,19 @@ class Bridge:
         """Give the board its learner, and with a task block its task.
 
         Args:
-            block: the learner's initial memory; the board is in task mode if it has a task.
+            block: the learner's initial memory; the board is in task mode if it has a task, or drives its own plant.
             deadman_ms: silence after which the board leaves the link, and after which outputs are safe.
 
         Raises:
-            BoardError: no memory, or a field out of range; FirmwareError: the rule's kernels are not on the board.
+            BoardError: no memory, a field out of range, or no plant.py that it could drive.
+            FirmwareError: the rule's kernels are not on the board.
             LinkLost, PortError: as everywhere.
         """
         exchange = self._exchange
         self._block = block
         mode = frames.TASK if block.task else frames.IN_THE_LOOP
+        if block.task[:2] == PLANT.to_bytes(2, "little"):
+            mode = frames.PLANT
         sizes = (len(block.head) // 4, len(block.mem) // 2, len(block.task) // 2)
         shape = (frames.RULES.index(block.rule), mode, block.n_sensors, block.n_actuators)
         exchange.command(frames.OPEN, *shape, *sizes, deadman_ms)

@@ -272,7 +272,7 @@ def deploy_policy(
                 write_file(repl, path, content)
                 copied.append(path)
         has_plant = read_file(repl, "plant.py") is not None
-    return PolicyReport(firmware, tuple(copied), bool(policy.task) or has_plant, skip_pin)
+    return PolicyReport(firmware, tuple(copied), policy.has_task or has_plant, skip_pin)
 
 
 def _check_pin(repl: Repl, pin: int | str) -> None:

@@ -2,6 +2,7 @@
 
 from subsong.errors import BoardError, FirmwareError, SchemaMismatch, SubsongError
 from subsong_device import faults, frames
+from subsong_device.plant_check import FUNCTIONS as PLANT_FUNCTIONS
 
 _STATES = {
     faults.NEW: "before the first HELLO",
@@ -13,6 +14,8 @@ _STATES = {
     faults.FAILED: "after a kernel failed",
 }
 _ROWS = {kind: (name, names.split()) for kind, name, _, names in frames.TABLE}
+
+_OF_PLANT = (faults.SENSOR, faults.STUCK, faults.LATE, faults.PLANT, faults.NO_PLANT, faults.NO_WATCHDOG)
 
 
 def redeploy(port: str) -> str:
@@ -63,6 +66,33 @@ def fault_error(port: str, command: int, values: tuple[object, ...], code: int, 
         what = "a kernel raised an exception; `subsong sim --engine cpython` shows where"
     elif code == faults.NOT_RUNNING:
         what = f"no run is on; it sent {detail} telemetry frames"
+    elif code in _OF_PLANT:
+        what = _of_plant(port, code, detail)
     else:
         what = f"fault {code}, detail {detail}; {redeploy(port)}"
     return BoardError(f"{asked}: {what}", code)
+
+
+def _of_plant(port: str, code: int, detail: int) -> str:
+    """Return what is wrong with the board's own plant."""
+    if code == faults.SENSOR:
+        return f"sensor {detail} left plant.sensor_range, so the outputs are safe; look at its cable"
+    if code == faults.STUCK:
+        return f"sensor {detail} no longer changes (plant.stuck_steps), so the outputs are safe; look at its cable"
+    if code == faults.LATE:
+        return (
+            f"a step, or reset(), took {detail} ms and more, so the outputs are safe; make sense(), actuate() and "
+            "cost() quicker, or raise plant.step_limit_ms or plant.reset_limit_ms"
+        )
+    if code == faults.PLANT:
+        function, line = detail >> 16, detail & 0xFFFF
+        name = PLANT_FUNCTIONS[function] if function < len(PLANT_FUNCTIONS) else f"function {function}"
+        where = f"line {line}, " * (line > 0)
+        doing = "being imported" if function == 0 else f"{name}()"
+        safe = "; ITS OUTPUTS MAY NOT BE SAFE" if name == "safe" else ""
+        return f"plant.py raised an exception: {where}in {doing}{safe}; `import plant` at the board's prompt to try it"
+    if code == faults.NO_PLANT:
+        lacks = ", ".join(f"{name}()" for i, name in enumerate(PLANT_FUNCTIONS) if detail >> i & 1)
+        missing = f"its plant.py lacks {lacks}" if lacks else "it has no plant.py"
+        return f"{missing}; put yours there: subsong deploy --port {port} --plant plant.py"
+    return "it has no watchdog, or no timer to feed one by; leave plant.watchdog_ms out"
