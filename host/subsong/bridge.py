@@ -213,6 +213,7 @@ class Bridge:
         sizes = (len(block.head) // 4, len(block.mem) // 2, len(block.task) // 2)
         shape = (frames.RULES.index(block.rule), mode, block.n_sensors, block.n_actuators)
         exchange.command(frames.OPEN, *shape, *sizes, deadman_ms)
+        exchange.telemetry.clear()  # what a run that failed has left
         exchange.reopen(block.n_sensors, block.n_actuators)
         exchange.timeout_s = min(self._timeout_s, deadman_ms / 4000) * self._slowdown
         regions = (block.head, block.mem, block.task)
