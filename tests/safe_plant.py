@@ -10,7 +10,7 @@ from subsong_device import faults, link
 
 if not hasattr(faults, "NOTES"):
     faults.NOTES = []
-with open("cases") as file:
+with open("cases") as file:  # noqa: PTH123 - it runs on a board
     case = file.read().split()[len(faults.NOTES)]
 
 AT = 5  # the step in which it happens
@@ -20,7 +20,7 @@ step = 0
 
 
 def note():
-    global cause
+    global cause  # noqa: PLW0603 - a plant.py is a module, and its state the module's
     cause = now()
 
 
@@ -32,16 +32,16 @@ def until_safe():
 
 
 def reset(seed):
-    global step
+    global step  # noqa: PLW0603
     step = 0
 
 
 def sense(x):
-    global step
+    global step  # noqa: PLW0603
     step += 1
     for i in range(len(x)):
         x[i] = step + i
-    if case in ("stalled", "slow"):
+    if case == "mute":
         note()
     if step < AT:
         return
@@ -57,6 +57,7 @@ def sense(x):
         note()
         time.sleep_ms(100)
     elif case == "ctrl-c":
+        print("waiting")
         while True:
             note()
 
@@ -74,13 +75,13 @@ def cost():
 
 
 def safe():
-    global cause
+    global cause  # noqa: PLW0603 - a plant.py is a module, and its state the module's
     if cause is not None:
         faults.NOTES.append((case, time.ticks_diff(now(), cause)))
         cause = None
 
 
-if case in ("silent", "close"):  # the cause is the last frame that the host has sent
+if case == "silent":  # the cause is the last frame that the host has sent
     receive = link.Receiver.receive
 
     def noted(self, ms):

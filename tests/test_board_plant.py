@@ -4,7 +4,6 @@ import sys
 import threading
 import time
 from array import array
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -505,7 +504,7 @@ def test_what_the_guard_refuses_is_a_sentence(
 def test_a_step_that_is_too_long_ends_the_run_on_a_board_without_timers_too(monkeypatch: pytest.MonkeyPatch) -> None:
     with Board(Plant(lambda: time.sleep(0.2)), monkeypatch) as board:
         bridge = board.connect(step_limit_ms=150)
-        with pytest.raises(BoardError, match="a step, or reset.*plant.step_limit_ms") as caught:
+        with pytest.raises(BoardError, match=r"a step, or reset.*plant\.step_limit_ms") as caught:
             bridge.run_task(0, 4, 12)
         assert caught.value.code == faults.LATE
         assert board.plant.out is None
@@ -556,7 +555,7 @@ def test_a_block_of_the_other_mode_is_refused(monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(BoardError, match="contradicts itself") as caught:
             fill(bridge, block)
         assert caught.value.code == faults.BLOCK
-        with pytest.raises(BoardError, match="mode = 3 is out of its range"):
+        with pytest.raises(BoardError, match=r"mode = 3 is out of its range"):
             command(frames.OPEN, 0, 3, *shape[2:])
         with pytest.raises(BoardError, match="task_words = 0 is out of its range"):
             command(frames.OPEN, 0, frames.PLANT, *shape[2:6], 0, DEADMAN_MS)
