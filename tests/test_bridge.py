@@ -250,7 +250,7 @@ BIG = 0xFFFFFFFF
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("rule", len(frames.RULES)), ("rule", 255), ("mode", 2), ("n_sensors", 0), ("n_sensors", 505),
+        ("rule", len(frames.RULES)), ("rule", 255), ("mode", 3), ("n_sensors", 0), ("n_sensors", 505),
         ("n_sensors", 65535), ("n_actuators", 0), ("n_actuators", 503), ("n_actuators", 65535),
         ("head_words", 47), ("head_words", BIG),
         ("mem_words", 0), ("mem_words", BIG), ("task_words", 1), ("task_words", BIG), ("deadman_ms", 19),

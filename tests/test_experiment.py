@@ -198,8 +198,8 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
             "(allowed: for node_perturbation, 0.000244141 to 4)"
         ),
     ),
-    (CARTPOLE, {"plant__kind": ...}, 'plant.kind: is missing (allowed: "gymnasium" or "task")'),
-    (CARTPOLE, {"plant__kind": 3}, 'plant.kind: got 3 (allowed: "gymnasium" or "task")'),
+    (CARTPOLE, {"plant__kind": ...}, 'plant.kind: is missing (allowed: "gymnasium" or "task" or "board")'),
+    (CARTPOLE, {"plant__kind": 3}, 'plant.kind: got 3 (allowed: "gymnasium" or "task" or "board")'),
     (
         CARTPOLE,
         {"plant__id": "Cart Pole"},

@@ -545,8 +545,9 @@ def test_a_plant_is_driven_by_the_words_that_the_simulator_computes(
             u = local.act(cost, [signed(word) for word in x])
             expected += [["sense", *map(str, x)], ["actuate", *(str(word & 0xFFFF) for word in u)], ["cost"]]
             cost = state
+        expected.append(["safe"])
         local.end(cost)
-    expected += [["safe"], ["safe"]] if learn else [["safe"]]  # before it saves, and at the end
+    expected += [["safe"], ["safe"]]  # the guard's, and main's
     assert plant_log(plant_board) == expected
     if learn:
         head, mem = local.state()
@@ -576,8 +577,8 @@ def run_main(flash: Path, arguments: str = "trials=2") -> str:
         ("def reset(seed):\n    raise SystemExit\n", "ended with status 0", "safe"),  # a process has no soft reset
         (
             "n = 0\ndef safe():\n  global n\n  n += 1\n  note('safe', n)\n  if n < 3:\n    raise KeyboardInterrupt\n",
-            "done",
-            "3",
+            "policy: stopped",
+            "6",
         ),
         ("def cost():\n    return 1 << 40\n", "policy: done", "safe"),
     ],
@@ -627,8 +628,8 @@ def test_a_plant_may_end_its_trials(plant_board: Path) -> None:
     )
     run_main(plant_board)
     kinds = [line[0] for line in plant_log(plant_board)]
-    trial = ["reset", *["sense", "actuate", "cost"] * 2]
-    assert kinds == [*trial, *trial, "safe"]
+    trial = ["reset", *["sense", "actuate", "cost"] * 2, "safe"]
+    assert kinds == [*trial, *trial, "safe", "safe"]
 
 
 def test_a_file_named_skip_keeps_it_from_starting(plant_board: Path) -> None:

@@ -8,6 +8,7 @@ import gc
 from subsong_device import frames, layout, profile
 from subsong_device.faults import BLOCK, CHECKSUM, Fault
 from subsong_device.link import shared_buffer
+from subsong_device.plant_check import check_plant, is_plant
 from subsong_device.task_check import check_task
 
 _FOLDERS = ("learners", "viper", "machine")
@@ -118,7 +119,7 @@ RANGES = (
 
 
 class Block:
-    """Buffers for a learner and, in task mode, its task.
+    """Buffers for a learner and its task, or what the guard of its plant is told.
 
     Args:
         rule: index in frames.RULES.
@@ -153,7 +154,9 @@ class Block:
             if frames.crc32(self.regions[region]) != checksums[region]:
                 raise Fault(CHECKSUM, region)
         check_block(self.rule, self.head, len(self.mem), self.n_sensors, self.n_actuators)
-        if len(self.task):
+        if is_plant(self.task):
+            check_plant(self.task, self.n_sensors, self.n_actuators)
+        elif len(self.task):
             check_task(self.task, self.n_sensors, self.n_actuators)
 
 

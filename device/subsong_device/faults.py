@@ -16,6 +16,12 @@ KERNELS = 12  # at the REPL, before the link: no tier computes the known answers
 NO_CHECKPOINT = 13  # LOAD of a run of which no slot holds a whole state
 FLASH = 14  # SAVE could not write, or LOAD not read; detail: errno
 UNSIGNED = 15  # the board has a key, and this was not signed with it; detail: the counter that it expects at least
+SENSOR = 16  # a sensor word of the board's plant left its range; detail: the sensor. From here on the plant is safe
+STUCK = 17  # a sensor word stayed what it was for too many steps; detail: the sensor
+LATE = 18  # a step of the plant, or its reset(), took too long; detail: ms until that was noticed
+PLANT = 19  # plant.py raised an exception; detail: its line, and from bit 16 on the function (plant_check.FUNCTIONS)
+NO_PLANT = 20  # there is no plant.py: detail 0; or it lacks functions: a bit for each, as they are numbered there
+NO_WATCHDOG = 21  # the board has none, or no timer to feed it by
 
 # States of a session, the detail of STATE.
 NEW = 0  # no HELLO yet

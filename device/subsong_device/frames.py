@@ -75,7 +75,7 @@ RULES = (
     "hedonistic_synapse",
     "stochastic_spiking",
 )
-IN_THE_LOOP, TASK = 0, 1  # modes of OPEN
+IN_THE_LOOP, TASK, PLANT = 0, 1, 2  # modes of OPEN
 LOCKED = 1  # flag of STATUS: the board has a key, and takes what is signed with it alone
 HEAD, MEM, TASK_BLOCK = 0, 1, 2  # regions
 CODING_TEXT = "cobs crc32 chunk 128 payload 1024 window 8192"

@@ -16,6 +16,7 @@ from subsong_device.faults import FAILED, GREETED, IN_TRIAL, NEW, OPENED, READY,
 from subsong_device.frames import ACK, CHUNK, MAX_COST, MAX_STEPS, MAX_TRIAL
 from subsong_device.link import Outbox, Receiver, Silence
 from subsong_device.loop_trial import LoopTrial
+from subsong_device.plant_check import is_plant
 from subsong_device.task_run import TaskRun
 
 _NEWS = 4 + 4 + 1 + 4 + 1 + CHUNK
@@ -63,6 +64,13 @@ def find_lock():
     return Lock()
 
 
+def _plant_run(learner, block):
+    """Return what runs trials on the board's own plant. Raises Fault: there is none, or it is not whole."""
+    from subsong_device import plant_guard  # what most boards never need
+
+    return TaskRun(learner, plant_guard, block, plant_guard.Guard(plant_guard.load_plant()))
+
+
 class Session:
     """One conversation with a host, from the first HELLO to CLOSE or the dead-man time.
 
@@ -96,7 +104,8 @@ class Session:
         self._state = NEW
         self._leaving = False
         self.deadman = GREETING_MS
-        self.seq = self._kind = self.expected = 0
+        self.seq = self._kind = self.expected = self._mode = 0
+        self._run = None  # type: ignore[assignment]
         self._release()
         self._handlers = {
             frames.HELLO: self._on_hello,
@@ -140,11 +149,15 @@ class Session:
         """Return the type of the next frame that is not a STEP already served. Raises Silence."""
         kind = self._trial.steps(self) if self._state == IN_TRIAL else 0
         if not kind:
-            left = self.deadman - time.ticks_diff(time.ticks_ms(), self.rx.heard)
+            left = self._left()
             kind = self.rx.receive(left) if left > 0 else 0
         if not kind:
             raise Silence
         return kind
+
+    def _left(self):
+        """Return the ms until the dead-man time; negative after it."""
+        return self.deadman - time.ticks_diff(time.ticks_ms(), self.rx.heard)
 
     def listen(self):
         """Serve what has come from the host, without waiting: for a run, between its trials.
@@ -156,7 +169,7 @@ class Session:
         while kind:
             self._handle(kind)
             kind = 0 if self._leaving else self.rx.receive(0)  # what comes after CLOSE is for the prompt
-        if self._leaving or time.ticks_diff(time.ticks_ms(), self.rx.heard) > self.deadman:
+        if self._leaving or self._left() < 0:
             raise Silence
 
     def reserve(self, n):
@@ -172,7 +185,8 @@ class Session:
         while self._window < 0:
             self._handle(self._next())
             self.listen()
-        if not self.wire.room(self.deadman):
+        # A plant is heard for at every step: so what is left of the dead-man time is known, and it waits no longer.
+        if not self.wire.room(max(0, self._left()) if self._mode == frames.PLANT else self.deadman):
             raise Silence
 
     def tell(self, kind, *fields):
@@ -265,12 +279,12 @@ class Session:
 
     def _on_open(self, rule, mode, n_sensors, n_actuators, head_words, mem_words, task_words, deadman_ms):
         need(rule < len(frames.RULES), 0)
-        need(mode in (frames.IN_THE_LOOP, frames.TASK), 1)
+        need(mode <= frames.PLANT, 1)
         need(0 < n_sensors < frames.MAX_STEP_WORDS, 2)
         need(0 < n_actuators <= frames.MAX_STEP_WORDS - n_sensors, 3)
         need(layout.LAYERS_AT + layout.LAYER_WORDS <= head_words <= MAX_WORDS, 4)
         need(0 < mem_words <= MAX_WORDS, 5)
-        need(task_words <= MAX_WORDS and (task_words > 0) == (mode == frames.TASK), 6)
+        need(task_words <= MAX_WORDS and (task_words > 0) == (mode != frames.IN_THE_LOOP), 6)
         need(frames.MIN_DEADMAN_MS <= deadman_ms <= frames.MAX_DEADMAN_MS, 7)
         self._state = GREETED
         shape = (n_sensors, n_actuators, head_words, mem_words, task_words)
@@ -282,7 +296,9 @@ class Session:
             self._block = Block(rule, *shape)
             self.rx.set_lengths(frames.body_lengths(True, n_sensors, n_actuators))
             self._formats = frames.formats(n_sensors, n_actuators)
-            if mode == frames.TASK:
+            if mode == frames.PLANT:
+                self._run = _plant_run(learner, self._block)
+            elif mode == frames.TASK:
                 self._run = TaskRun(learner, tasks, self._block)
             else:
                 self._trial = LoopTrial(learner, self._block, self.rx, self.wire)
@@ -292,11 +308,17 @@ class Session:
         except ImportError:
             self._release()
             raise Fault(faults.NO_LEARNER, rule)
+        except Fault:
+            self._release()
+            raise
+        self._mode = mode
         self.deadman = deadman_ms
         self._state = OPENED
         self._done()
 
     def _release(self):
+        if self._run is not None:
+            self._run.close()
         self._block = self._trial = self._run = None  # type: ignore[assignment]
 
     def _region(self, region, offset, field):
@@ -321,6 +343,8 @@ class Session:
         if self._lock and not self._signed:
             raise Fault(faults.UNSIGNED, self._lock.expected())
         self._block.seal(head, mem, task)
+        if is_plant(self._block.task) != (self._mode == frames.PLANT):
+            raise Fault(faults.BLOCK, 0x10000 + layout.TASK_KIND)
         self._state = READY
         self._done()
 

@@ -1,4 +1,4 @@
-"""Runs of a task: trial after trial on the board itself, telemetry to the host."""
+"""Runs of a task, or on the board's own plant: trial after trial on the board itself, telemetry to the host."""
 
 from subsong_device import faults, frames
 from subsong_device.faults import LEARNER, Fault
@@ -12,21 +12,23 @@ _X_AT = 9
 
 
 class TaskRun:
-    """A block, its task, and the telemetry of their trials.
+    """A block, its task or plant, and the telemetry of their trials.
 
     Args:
         learner: module with begin, act, end.
-        tasks: module with task_begin, task_sense, task_cost.
+        tasks: module with task_begin, task_sense, task_cost: what it calls takes the block's task words.
         block: block.Block.
+        guard: plant_guard.Guard: what it calls takes this instead, and is that module's; None: a task.
 
     Attributes:
         number: telemetry frames made in this session; the next one's number.
         stopping: end after the trial that is on. snapshot_wanted: send the state after it.
     """
 
-    def __init__(self, learner, tasks, block):
+    def __init__(self, learner, tasks, block, guard=None):
         self._learner = learner
         self._tasks = tasks
+        self._guard = guard
         self._block = block
         self._box = Outbox(14 + 2 * (block.n_sensors + block.n_actuators))
         u_at = _X_AT + block.n_sensors
@@ -37,7 +39,9 @@ class TaskRun:
         self.stopping = self.snapshot_wanted = False
 
     def plan(self, first, trials, steps, evaluate):
-        """Take RUN's fields."""
+        """Take RUN's fields. Raises Fault: the plant's guard asks for what the board has not."""
+        if self._guard is not None:
+            self._guard.start(self._block.task, self._block.n_sensors, self._block.n_actuators)
         self._first, self._trials, self._steps, self._evaluate = first, trials, steps, evaluate
         self.stopping = self.snapshot_wanted = False
 
@@ -51,7 +55,7 @@ class TaskRun:
             Silence: the host was not heard, or did not read, for the dead-man time; or it has closed the link.
         """
         done = 0
-        state = faults.READY
+        fault = None
         try:
             while done < self._trials and not self.stopping:
                 trial = self._first + done
@@ -61,14 +65,29 @@ class TaskRun:
                 if self.snapshot_wanted:
                     self.snapshot_wanted = False
                     self._snapshot(session, trial)
-        except Fault as fault:
-            state = faults.FAILED
+        except Fault as error:
+            fault = error
+        finally:
+            self._rest()
+        if self._guard is not None and self._guard.unsafe is not None:
+            fault = self._guard.unsafe
+        if fault is not None:
             session.tell(ACK, fault.code, fault.detail)
         self._tell(session, T_DONE, done)
-        return state
+        return faults.READY if fault is None else faults.FAILED
+
+    def close(self):
+        """Leave the plant safe for good."""
+        if self._guard is not None:
+            self._guard.close()
+
+    def _rest(self):
+        if self._guard is not None:
+            self._guard.rest()
 
     def _run_trial(self, session, trial):
-        head, mem, task = self._block.head, self._block.mem, self._block.task
+        head, mem, guard = self._block.head, self._block.mem, self._guard
+        task = self._block.task if guard is None else guard
         x, u, words = self._x, self._u, self._box.words
         n = frames.wire_length(self._box.body)
         sense, act, price = self._tasks.task_sense, self._learner.act, self._tasks.task_cost
@@ -92,14 +111,19 @@ class TaskRun:
                 words[5] = trial >> 16
                 words[6] = step
                 self.number += 1
+                if guard is not None:
+                    session.listen()  # a plant that is driven is not to wait for a trial's end
                 session.reserve(n)
                 session.write(self._box.view[: frames.seal_frame(self._box.buf, self._box.body)])
+                if guard is not None and guard.ended():
+                    break
+            self._rest()
             head[COST] = cost
             self._learner.end(head, mem)
-        except (OSError, Silence):
+        except (OSError, Silence, Fault):
             raise
-        except Exception:  # noqa: BLE001 - a kernel is the user's: whatever it raises is reported, and the link lives on
-            raise Fault(LEARNER)
+        except Exception as error:  # noqa: BLE001 - kernels and plant are the user's: what they raise is reported
+            raise (guard and guard.fault_of(error)) or Fault(LEARNER)
         self._tell(session, T_TRIAL, *summary_of(head, trial), session.rx.damaged, cost)
 
     def _snapshot(self, session, trial):

@@ -11,7 +11,9 @@ from subsong.console import Progress, SilentProgress
 from subsong.deploy import leave_link, start_firmware
 from subsong.errors import BoardError, ExperimentError, LinkError, LinkLost, LogError, PortError
 from subsong.experiment import Experiment, GymnasiumPlant
+from subsong.experiment_plant import BoardPlant
 from subsong.firmware import target_of
+from subsong.plant_file import plant_digest
 from subsong.ports import Port, open_port
 from subsong.profile import TIERS
 from subsong.reconnect import RECONNECT_S, Found, Reconnect
@@ -126,7 +128,7 @@ def _note_return(recorder: Recorder, found: Found, waiting: str, number: int) ->
 
 
 def _plant(experiment: Experiment) -> Any:
-    """Return the plant that the host plays, or None for a task."""
+    """Return the plant that the host plays, or None for a task or a plant that the board has."""
     if not isinstance(experiment.plant, GymnasiumPlant):
         return None
     from subsong_sim.plants import make_plant
@@ -151,7 +153,7 @@ def run_over(
     Args:
         experiment: what to learn.
         port: open.
-        plant: that the host plays; None for a task.
+        plant: that the host plays; None for a task, or a plant that the board has.
         out: the log.
         progress: told how far it is.
         held: what the firmware on the board was proven to be, by one who had the port ever since; None: prove it now.
@@ -170,6 +172,9 @@ def run_over(
                 "another board"
             )
     board = held.device.as_dict()
+    described = experiment.plant.title
+    if isinstance(experiment.plant, BoardPlant):
+        described += f", sha256 {plant_digest(port)}"
     frames = HeldFrames()
     failed = start_firmware(port)
     bridge = Bridge(port, on_frame=frames)
@@ -200,9 +205,7 @@ def run_over(
         block,
         "board",
         mismatch=experiment.mismatch() is not None,
-        plant=f"task {experiment.plant.name}"
-        if not isinstance(experiment.plant, GymnasiumPlant)
-        else plant.description,
+        plant=plant.description if plant is not None else described,
         engine=board,
         manifest=held.manifest.as_dict(),
         continues=continuation(before, after) if before and after else None,

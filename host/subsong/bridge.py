@@ -23,6 +23,7 @@ from subsong.link_faults import redeploy
 from subsong.reconnect import Reconnect, Status
 from subsong.task_stream import Listeners, OnHole, OnSnapshot, OnStep, OnTrial, TaskResult, TaskStream
 from subsong_device import faults, frames, layout
+from subsong_device.plant_check import PLANT
 from subsong_sim.learner import TrialSummary
 
 TIMEOUT_S = 1.0
@@ -49,7 +50,7 @@ class LearnerBlock(Protocol):
 
     @property
     def task(self) -> bytes:
-        """Little-endian uint16 words of the on-board task; empty for a plant."""
+        """Little-endian uint16 words of the task or of the guard on the board; empty for a plant in the loop."""
 
     @property
     def n_sensors(self) -> int:
@@ -220,21 +221,25 @@ class Bridge:
         """Give the board its learner, and with a task block its task.
 
         Args:
-            block: the learner's initial memory; the board is in task mode if it has a task.
+            block: the learner's initial memory; the board is in task mode if it has a task, or drives its own plant.
             deadman_ms: silence after which the board leaves the link, and after which outputs are safe.
 
         Raises:
-            BoardError: no memory, a field out of range, or a board with a key takes no experiment that is signed here.
+            BoardError: no memory, a field out of range, no plant.py that it could drive, or a board with a key takes no
+                experiment that is signed here.
             FirmwareError: the rule's kernels are not on the board.
             LinkLost, PortError: as everywhere.
         """
         exchange = self._exchange
         self._block = block
         mode = frames.TASK if block.task else frames.IN_THE_LOOP
+        if block.task[:2] == PLANT.to_bytes(2, "little"):
+            mode = frames.PLANT
         sizes = (len(block.head) // 4, len(block.mem) // 2, len(block.task) // 2)
         shape = (frames.RULES.index(block.rule), mode, block.n_sensors, block.n_actuators)
         opening = (*shape, *sizes, deadman_ms)
         exchange.command(frames.OPEN, *opening)
+        exchange.telemetry.clear()  # what a run that failed has left
         exchange.reopen(block.n_sensors, block.n_actuators)
         exchange.timeout_s = min(self._timeout_s, deadman_ms / 4000) * self._slowdown
         regions = (block.head, block.mem, block.task)

@@ -275,7 +275,7 @@ def deploy_policy(
         forget = "import os\nfor k in os.listdir():\n if k in {}:\n  os.remove(k)"
         repl.run(forget.format(SLOTS.files))
         has_plant = read_file(repl, "plant.py") is not None
-    return PolicyReport(firmware, tuple(copied), bool(policy.task) or has_plant, skip_pin)
+    return PolicyReport(firmware, tuple(copied), policy.has_task or has_plant, skip_pin)
 
 
 def _check_pin(repl: Repl, pin: int | str) -> None:

@@ -27,6 +27,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from subsong.errors import ExperimentError
 from subsong.experiment_check import Good, Problem, cross_checks, describe
 from subsong.experiment_keys import ARRAY, Table, other, real, whole
+from subsong.experiment_plant import BoardPlant
 from subsong.experiment_tasks import Task, TaskPlant
 from subsong.experiment_text import parse_toml, read_text, to_toml
 from subsong.rules import BY_NAME, OPTIONS
@@ -169,6 +170,11 @@ class GymnasiumPlant(Table):
     cost_lsb: float = real("physical cost of one count", 1.0, "above 0", gt=0.0)
     mismatch: MismatchTable | None = Field(None, description="what the real plant does otherwise")
 
+    @property
+    def title(self) -> str:
+        """What the plant is called."""
+        return self.id
+
 
 class Run(Table):
     """How long, and when to look."""
@@ -177,7 +183,9 @@ class Run(Table):
     steps: int = whole(1, 16384, "steps a trial, at most")
     evaluate_every: int = whole(0, 10_000_000, "learning trials between evaluations; 0: only at the end", 0)
     evaluate_episodes: int = whole(1, 10_000, "unperturbed episodes an evaluation", 10)
-    evaluate_steps: int = whole(0, 16384, "steps of a task's evaluation; 0: as many as a trial's", 0)
+    evaluate_steps: int = whole(
+        0, 16384, "steps of an evaluation on the board or of a task; 0: as many as a trial's", 0
+    )
     stop_cost: float | None = real("stop when an evaluation's mean physical cost is at most this", None)
     checkpoint_every: int = whole(
         0, 10_000_000, "learning trials between checkpoints on the board's flash; 0: none. A pair is kept whole", 0
@@ -203,7 +211,7 @@ class Experiment(Table):
     seed: int = whole(0, 2**32 - 1, "every random draw is a function of it", 1)
     network: Network
     learner: Learner
-    plant: GymnasiumPlant | Annotated[Task, Field(discriminator="name")] = Field(discriminator="kind")
+    plant: GymnasiumPlant | BoardPlant | Annotated[Task, Field(discriminator="name")] = Field(discriminator="kind")
     run: Run
 
     @model_validator(mode="wrap")
@@ -262,6 +270,7 @@ class Experiment(Table):
         """Return the nominal plant as the simulator's dataclass."""
         from subsong_sim.plants.spec import PlantSpec
 
+        assert not isinstance(self.plant, BoardPlant), "it has no model"
         if isinstance(self.plant, TaskPlant):
             return PlantSpec(kind="task", name=self.plant.name)
         return PlantSpec(**self.plant.model_dump(exclude={"mismatch"}))

@@ -16,10 +16,11 @@ from pydantic.fields import FieldInfo
 from subsong.experiment_tasks import TASKS
 from subsong.rules import BY_NAME, DRIVE, DRIVE_FRAC, OPTIONS, WEIGHT, Rule
 from subsong_device.block import MOST_SIGN_WORDS
+from subsong_device.plant_check import MIN_WATCHDOG_MS
 
 Path = tuple[str | int, ...]
 
-KINDS = ("gymnasium", "task")
+KINDS = ("gymnasium", "task", "board")
 # One telemetry frame carries a step's sensor and actuator words: 14 + 2 * (sensors + actuators) bytes of 1024.
 MAX_WORDS = 505
 # Larger than any board's memory, and still a few megabytes on the host.
@@ -205,7 +206,9 @@ def _check_spiking(good: Good, rule: Rule) -> Iterator[Problem]:
 
 def _check_plant(good: Good) -> Iterator[Problem]:
     if good("plant.kind") == "gymnasium" and good("run.evaluate_steps"):
-        yield Problem(("run", "evaluate_steps"), "belongs to tasks; a plant's evaluation is as long as a trial")
+        yield Problem(
+            ("run", "evaluate_steps"), "belongs to what the board plays; here, evaluations are as long as trials"
+        )
     layers, task = good("network.layers"), TASKS.get(good("plant.name")) if good("plant.kind") == "task" else None
     if layers and task:
         if not task.ends.fit(layers[0], layers[-1]):
@@ -226,6 +229,25 @@ def _check_plant(good: Good) -> Iterator[Problem]:
         for i, (low, high) in enumerate(ranges):
             if not low < high or not math.isfinite(high - low):
                 yield Problem(("plant", key, i), f"got [{low:g}, {high:g}]", "[low, high] with low < high")
+    if good("plant.kind") == "board":
+        yield from _check_guard(good)
+
+
+def _check_guard(good: Good) -> Iterator[Problem]:
+    """Hold what the guard of the board's own plant is told against itself."""
+    layers, ranges, safe = good("network.layers"), good("plant.actuator_range"), good("plant.actuator_safe")
+    for key in ("actuator_slew", "actuator_safe"):
+        words = good(f"plant.{key}")
+        if layers and words is not None and len(words) != layers[-1]:
+            yield Problem(("plant", key), f"{len(words)} words for {layers[-1]} network outputs", "one for each")
+    for i, ((low, high), word) in enumerate(zip(ranges or (), safe or (), strict=False)):
+        if not low <= word <= high:
+            yield Problem(("plant", "actuator_safe", i), f"{word} is outside [{low}, {high}]", "a word of its range")
+    period, limit, watchdog = good("plant.period_ms"), good("plant.step_limit_ms"), good("plant.watchdog_ms")
+    if period is not None and limit is not None and period >= limit:
+        yield Problem(("plant", "step_limit_ms"), f"is {limit}, and steps are {period} ms apart", f"above {period}")
+    if watchdog is not None and 0 < watchdog < MIN_WATCHDOG_MS:
+        yield Problem(("plant", "watchdog_ms"), f"got {watchdog}", f"0, or {MIN_WATCHDOG_MS} and more")
 
 
 def describe(error: Mapping[str, Any], model: type[BaseModel], data: Any) -> Problem | None:
@@ -272,8 +294,10 @@ def describe(error: Mapping[str, Any], model: type[BaseModel], data: Any) -> Pro
 
 def _unknown_key(path: Path, model: type[BaseModel], kind: str) -> Problem:
     key = str(path[-1])
-    if path[0] == "plant" and kind in TASKS and (key == "mismatch" or key in _names(model, path[:-1], "gymnasium")):
-        return Problem(path, 'belongs to plants of kind = "gymnasium"; a task has none')
+    own = kind in TASKS or kind == "board"
+    if path[0] == "plant" and own and (key == "mismatch" or key in _names(model, path[:-1], "gymnasium")):
+        what = "a plant on the board" if kind == "board" else "a task"
+        return Problem(path, f'belongs to plants of kind = "gymnasium"; {what} has none')
     names = _names(model, path[:-1], kind)
     elsewhere = {
         name: table or "the top of the file, before any [table]"

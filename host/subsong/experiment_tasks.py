@@ -49,6 +49,11 @@ class TaskPlant(Table):
     # Its cost is the mean of the outputs, too.
     per_output: ClassVar[bool] = True
 
+    @property
+    def title(self) -> str:
+        """What the task is called."""
+        return f"task {self.name}"
+
     @staticmethod
     def problems(_good: Callable[[str], Any], /) -> list[tuple[str, str, str]]:
         """Return what is wrong between this task's keys and others: key, what, what is allowed.

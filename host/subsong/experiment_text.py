@@ -29,6 +29,7 @@ EXAMPLES = (
     "reinforce",
     "hedonistic_synapse",
     "stochastic_spiking",
+    "rc",
 )
 
 # Rules whose examples are named after their tasks.

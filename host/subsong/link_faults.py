@@ -4,6 +4,7 @@ import os
 
 from subsong.errors import BoardError, FirmwareError, SchemaMismatch, SubsongError
 from subsong_device import faults, frames
+from subsong_device.plant_check import FUNCTIONS as PLANT_FUNCTIONS
 
 _STATES = {
     faults.NEW: "before the first HELLO",
@@ -14,7 +15,14 @@ _STATES = {
     faults.RUNNING: "while a run is on",
     faults.FAILED: "after a kernel failed",
 }
+_PLAIN = {
+    faults.LEARNER: "a kernel raised an exception; `subsong sim --engine cpython` shows where",
+    faults.NO_CHECKPOINT: "it holds no whole checkpoint of this run and network; start the run from its beginning",
+    faults.UNSIGNED: "it takes signed experiments alone, and this one is not; start the run again",
+}
 _ROWS = {kind: (name, names.split()) for kind, name, _, names in frames.TABLE}
+
+_OF_PLANT = (faults.SENSOR, faults.STUCK, faults.LATE, faults.PLANT, faults.NO_PLANT, faults.NO_WATCHDOG)
 
 
 def redeploy(port: str) -> str:
@@ -61,20 +69,43 @@ def fault_error(port: str, command: int, values: tuple[object, ...], code: int, 
     elif code == faults.BLOCK:
         where = f"task word {detail - 0x10000}" if detail >= 0x10000 else f"head word {detail}"
         what = f"the learner's block contradicts itself ({where}, subsong_device.layout); was it made by this version?"
-    elif code == faults.LEARNER:
-        what = "a kernel raised an exception; `subsong sim --engine cpython` shows where"
     elif code == faults.NOT_RUNNING:
         what = f"no run is on; it sent {detail} telemetry frames"
-    elif code == faults.NO_CHECKPOINT:
-        what = "it holds no whole checkpoint of this run and network; start the run from its beginning"
     elif code == faults.FLASH:
         why = os.strerror(detail) if detail else "no reason given"
         what = (
             f"its flash failed ({why}); remove files that it does not need (a checkpoint takes three times the "
             "learner's memory), or set run.checkpoint_every = 0"
         )
-    elif code == faults.UNSIGNED:
-        what = "it takes signed experiments alone, and this one is not; start the run again"
+    elif code in _PLAIN:
+        what = _PLAIN[code]
+    elif code in _OF_PLANT:
+        what = _of_plant(port, code, detail)
     else:
         what = f"fault {code}, detail {detail}; {redeploy(port)}"
     return BoardError(f"{asked}: {what}", code)
+
+
+def _of_plant(port: str, code: int, detail: int) -> str:
+    """Return what is wrong with the board's own plant."""
+    if code == faults.SENSOR:
+        return f"sensor {detail} left plant.sensor_range, so the outputs are safe; look at its cable"
+    if code == faults.STUCK:
+        return f"sensor {detail} no longer changes (plant.stuck_steps), so the outputs are safe; look at its cable"
+    if code == faults.LATE:
+        return (
+            f"a step, or reset(), took {detail} ms and more, so the outputs are safe; make sense(), actuate() and "
+            "cost() quicker, or raise plant.step_limit_ms or plant.reset_limit_ms"
+        )
+    if code == faults.PLANT:
+        function, line = detail >> 16, detail & 0xFFFF
+        name = PLANT_FUNCTIONS[function] if function < len(PLANT_FUNCTIONS) else f"function {function}"
+        where = f"line {line}, " * (line > 0)
+        doing = "being imported" if function == 0 else f"{name}()"
+        safe = "; ITS OUTPUTS MAY NOT BE SAFE" if name == "safe" else ""
+        return f"plant.py raised an exception: {where}in {doing}{safe}; `import plant` at the board's prompt to try it"
+    if code == faults.NO_PLANT:
+        lacks = ", ".join(f"{name}()" for i, name in enumerate(PLANT_FUNCTIONS) if detail >> i & 1)
+        missing = f"its plant.py lacks {lacks}" if lacks else "it has no plant.py"
+        return f"{missing}; put yours there: subsong deploy --port {port} --plant plant.py"
+    return "it has no watchdog, or no timer to feed one by; leave plant.watchdog_ms out"

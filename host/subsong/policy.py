@@ -16,6 +16,7 @@ from subsong.errors import LogError
 from subsong_device.checkpoint import pack_header
 from subsong_device.frames import MAX_STEPS, RULES
 from subsong_device.layout import ARITHMETIC_VERSION
+from subsong_device.plant_check import PLANT
 
 KIND = "subsong-policy"
 FORMAT = 1
@@ -60,6 +61,11 @@ class Policy:
             field.name: _text(getattr(self, field.name)) for field in fields(self)
         }
         return json.dumps(body | {"sha256": _digest(body)}, indent=1, sort_keys=True) + "\n"
+
+    @property
+    def has_task(self) -> bool:
+        """Whether it runs a task that the board sets itself, and drives nothing."""
+        return len(self.task) > 0 and self.task[:2] != PLANT.to_bytes(2, "little")
 
     def to_binary(self) -> bytes:
         """Return the file that a board reads (subsong_device.checkpoint)."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from subsong.block import build_block
 from subsong.experiment import Experiment, parse_experiment
+from subsong.experiment_plant import BoardPlant
 from subsong.rules import TABLE, Rule
 from subsong_device.frames import RULES
 
@@ -58,7 +59,8 @@ def prove_experiment(experiment: Experiment) -> "Proof":
 
     block = build_block(experiment)
     run = experiment.run
-    return require_ranges(block.rule, block.head, block.mem, block.task, run.steps, run.evaluate_steps)
+    task = b"" if isinstance(experiment.plant, BoardPlant) else block.task
+    return require_ranges(block.rule, block.head, block.mem, task, run.steps, run.evaluate_steps)
 
 
 @cache

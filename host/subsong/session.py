@@ -19,7 +19,9 @@ from typing import Any, Protocol
 from subsong.block import Block, build_block, stream_seed
 from subsong.console import Progress, SilentProgress
 from subsong.errors import ExperimentError, LogError, PlantError
-from subsong.experiment import Experiment, GymnasiumPlant
+from subsong.experiment import Experiment
+from subsong.experiment_plant import BoardPlant
+from subsong.experiment_tasks import TaskPlant
 from subsong.rules import PAIRS
 from subsong.runlog import Recorder, RunHeader, Step
 from subsong.runlog.recorder import require_room
@@ -92,7 +94,7 @@ class Trials(Protocol):
 
 def physical(experiment: Experiment, total: int, evaluate: bool = False) -> float:
     """Return a trial's total cost in physical units: counts times cost_lsb, or what a task calls its cost."""
-    if isinstance(experiment.plant, GymnasiumPlant):
+    if not isinstance(experiment.plant, TaskPlant):
         return total * experiment.plant.cost_lsb
     return experiment.plant.cost(total, experiment.steps(evaluate), experiment.network.layers[-1])
 
@@ -177,7 +179,7 @@ class _Course:
         self.experiment, self.trials, self.result, self.on_end = experiment, trials, result, on_end
         self.number = 0
         self._began = time.monotonic() - result.seconds
-        varied = isinstance(experiment.plant, GymnasiumPlant) or experiment.plant.varied
+        varied = not isinstance(experiment.plant, TaskPlant) or experiment.plant.varied
         episodes = experiment.run.evaluate_episodes if varied else 1
         self._episodes = [stream_seed(experiment.seed, "evaluation", k) for k in range(episodes)]
 
@@ -189,7 +191,7 @@ class _Course:
             self.number += 1
             result.seconds = time.monotonic() - self._began
             if ended is not None:
-                _check_cost(ended.summary)
+                _check_cost(self.experiment, ended.summary)
                 result.steps += ended.summary.steps
                 result.counters["saturated_words"] = result.counters.get("saturated_words", 0) + ended.summary.saturated
                 if self.on_end is not None:
@@ -207,12 +209,13 @@ class _Course:
         return result.final
 
 
-def _check_cost(summary: TrialSummary) -> None:
+def _check_cost(experiment: Experiment, summary: TrialSummary) -> None:
     """Raise PlantError where a trial's cost was clipped: learning could not tell better from worse."""
     if abs(summary.total) >= COST_LIMIT:
+        board = isinstance(experiment.plant, BoardPlant)
         raise PlantError(
             f"trial {summary.trial}: its cost does not fit the 28 bits of a cost; "
-            "raise plant.cost_lsb or lower run.steps"
+            f"{'let cost() in plant.py count coarser' if board else 'raise plant.cost_lsb'} or lower run.steps"
         )
 
 
@@ -305,16 +308,24 @@ def evaluate(
 def local_trials(
     experiment: Experiment, block: Block, mismatch: bool, engine: str, hook: StepHook | None
 ) -> tuple[Trials, str]:
-    """Return what runs the trials on this computer, and the plant's description."""
+    """Return what runs the trials on this computer, and the plant's description.
+
+    Raises:
+        ExperimentError: the plant is on the board, and nowhere else.
+    """
+    if isinstance(experiment.plant, BoardPlant):
+        raise ExperimentError(
+            'plant.kind: "board" has no model to simulate, which is the point of it; learn on it: subsong run'
+        )
     from subsong_sim.engines import LocalLearner
     from subsong_sim.plants import make_plant
     from subsong_sim.trials import CompiledCartPoleTrials, PlantTrials, TaskTrials
 
     learner = LocalLearner(block.rule, block.head, block.mem, engine)
     steps = experiment.run.steps
-    if not isinstance(experiment.plant, GymnasiumPlant):
+    if isinstance(experiment.plant, TaskPlant):
         trials = TaskTrials(learner, block.task, steps, engine, block.rule, hook, experiment.run.evaluate_steps)
-        return trials, f"task {experiment.plant.name}"
+        return trials, experiment.plant.title
     plant = make_plant(experiment.plant_spec(), experiment.mismatch() if mismatch else None, compiled=engine == "numba")
     check_shape(experiment, plant)
     if hasattr(plant, "params"):

@@ -21,6 +21,7 @@ from subsong.errors import BoardError, FirmwareError
 from subsong.firmware import PACKAGE, Firmware, firmware_of
 from subsong.profile import Profile, version_numbers
 from subsong_device import frames, layout
+from subsong_device.plant_check import PLANT
 from subsong_device.small import words
 from subsong_device.task_check import TASK_KINDS
 from subsong_sim.loader import LEARNER_KERNELS
@@ -97,6 +98,8 @@ def require_fit(port: str, board: str, block: LearnerBlock) -> None:
             "a perturbation's code, or updates that are gathered",
             "leave learner.code, tau and momentum_shift out",
         )
+    elif kind == PLANT:
+        what, instead = "a plant of its own", "play it on the host"
     elif kind != layout.PATTERNS:
         what, instead = f"the task {TASK_KINDS[kind]}", "let it learn xor"
     else:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subsong import song
+from subsong.experiment_plant import BoardPlant
 from subsong.experiment_tasks import (
     DelayedMatchPlant,
     ExtendedPlant,
@@ -20,6 +21,7 @@ from subsong.experiment_tasks import (
     coarser,
 )
 from subsong_device import layout
+from subsong_device.plant_check import PLANT
 
 if TYPE_CHECKING:
     from subsong.experiment import Experiment
@@ -60,8 +62,9 @@ class Coins:
 
 
 def task_block(experiment: "Experiment") -> bytes:
-    """Return the on-board task's words (subsong_device.tasks), or nothing for a plant.
+    """Return the on-board task's words (subsong_device.tasks), or nothing for a plant that the host plays.
 
+    For the board's own plant, they are what its guard is told (subsong_device.plant_check).
     Inputs are words of 1 LSB = 2**-15; targets are in the format of the output layer's activation.
     """
     match experiment.plant:
@@ -84,9 +87,18 @@ def task_block(experiment: "Experiment") -> bytes:
             words = _sequence(experiment, experiment.plant)
         case SongPlant():
             words = _song(experiment)
+        case BoardPlant():
+            words = _guard(experiment, experiment.plant)
         case _:
             words = []
     return np.array([word & 0xFFFF for word in words], dtype="<u2").tobytes()
+
+
+def _guard(experiment: "Experiment", plant: BoardPlant) -> list[int]:
+    layers = experiment.network.layers
+    words = [PLANT, layers[0], layers[-1], plant.period_ms, plant.step_limit_ms, plant.reset_limit_ms]
+    words += [plant.stuck_steps, plant.watchdog_ms]
+    return words + [word for each in (*plant.sensors(layers[0]), *plant.actuators(layers[-1])) for word in each]
 
 
 def _output_frac(experiment: "Experiment") -> int:

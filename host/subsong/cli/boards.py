@@ -75,6 +75,7 @@ def _show_steps(board: "BoardEntry") -> None:
         ("subsong deploy --port a0", "the firmware, over MicroPython's REPL; a second time copies nothing"),
         ("subsong deploy --port a0 --policy run.policy.json", "a learned policy, to start at power-on without a host"),
         ("subsong deploy --port a0 --policy run.policy.json --learn", "the same, and it goes on learning"),
+        ("subsong deploy --port a0 --plant plant.py", "the firmware, and what the board drives on its own pins"),
     ],
 )
 @port_option
@@ -88,24 +89,42 @@ def _show_steps(board: "BoardEntry") -> None:
     help="With --policy: held low at power-on, it keeps the policy from starting.  [default: the profile's]",
 )
 @click.option("--replace-main", is_flag=True, help="With --policy: replace a main.py that is not Subsong's.")
+@click.option(
+    "--plant", type=click.Path(path_type=Path), help="A plant.py to put there, too: what the board drives on its pins."
+)
+@click.option("--replace-plant", is_flag=True, help="With --plant: replace another plant.py.")
 @json_option
 def deploy(
-    port: str, policy: Path | None, learn: bool, skip_pin: str | None, replace_main: bool, as_json: bool
+    port: str,
+    policy: Path | None,
+    learn: bool,
+    skip_pin: str | None,
+    replace_main: bool,
+    plant: Path | None,
+    replace_plant: bool,
+    as_json: bool,
 ) -> None:
     """Copy the firmware to a board that runs stock MicroPython, and verify it there by its hashes.
 
     Only files that differ are copied. With --policy the board also gets a learned policy and a thin main.py that
-    starts it at power-on; Ctrl-C, the skip pin, or a file named SKIP beside main.py keep it from running.
+    starts it at power-on; Ctrl-C, the skip pin, or a file named SKIP beside main.py keep it from running. With --plant
+    it gets the file that drives its pins, for experiments of plant.kind = "board" and for policies.
     """
     if policy is None and (learn or skip_pin or replace_main):
         raise click.UsageError("--learn, --skip-pin and --replace-main go with --policy")
+    if plant is None and replace_plant:
+        raise click.UsageError("--replace-plant goes with --plant")
     from subsong import deploy as deploying
+    from subsong.plant_file import deploy_plant, read_plant
     from subsong.policy import load_policy
     from subsong.ports import open_port
     from subsong.remembered import note
 
     taught = None if policy is None else load_policy(policy)
+    driven = None if plant is None else read_plant(plant)
     with console.progress(quiet=as_json) as progress, open_port(port) as opened:
+        # First: whatever is wrong with it, nothing else is done; and a policy's report says whether there is one.
+        copied = driven is not None and deploy_plant(opened, driven, replace_plant)
         if taught is None:
             report, more = deploying.deploy(opened, progress=_copying(progress)), None
         else:
@@ -127,9 +146,13 @@ def deploy(
         }
         if more is not None:
             told["policy"] = {"copied": more.copied, "drives": more.drives, "skip_pin": more.skip_pin, "learn": learn}
+        if plant is not None:
+            told["plant"] = {"copied": copied}
         show_json(told)
         return
     _show_firmware(port, report, None if more else f"subsong run cartpole --port {port}")
+    if plant is not None:
+        console.show([f"{plant} is the board's plant.py" if copied else "the board's plant.py was there already"])
     if more is not None:
         _show_policy(policy, more, learn)
 

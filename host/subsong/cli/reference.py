@@ -19,6 +19,7 @@ from subsong.cli import subsong
 from subsong.cli.app import ENVIRONMENT, EXIT_CODES, Verb
 from subsong.experiment import Experiment, GymnasiumPlant, Learner, MismatchTable, Network, Run
 from subsong.experiment_check import allowed_of
+from subsong.experiment_plant import BoardPlant
 from subsong.experiment_tasks import TASKS
 
 COMMAND = "python -m subsong.cli.reference docs"
@@ -30,6 +31,7 @@ TABLES: dict[str, type[BaseModel]] = {
     '[plant], kind = "gymnasium"': GymnasiumPlant,
     "[plant.mismatch]": MismatchTable,
     **{f'[plant], kind = "task", name = "{name}"': task for name, task in TASKS.items()},
+    '[plant], kind = "board"': BoardPlant,
     "[run]": Run,
 }
 

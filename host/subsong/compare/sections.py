@@ -22,7 +22,7 @@ NAMES: dict[str, str] = {
 def subject(analysis: Analysis) -> str:
     """Name the experiment: its plant and its rule."""
     plant, rule = analysis.experiment.plant, analysis.experiment.learner.rule.replace("_", " ")
-    return f"{plant.id if plant.kind == 'gymnasium' else plant.name}, {rule}"
+    return f"{plant.name if plant.kind == 'task' else plant.title}, {rule}"
 
 
 def figure(value: float | None, digits: int = 4) -> str:

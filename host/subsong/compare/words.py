@@ -216,8 +216,9 @@ def _link(analysis: Analysis) -> Statement:
 
 def _timing(analysis: Analysis) -> Statement:
     trips = [link.round_trip_us for link in _links(analysis) if link.round_trip_us]
-    if analysis.experiment.plant.kind == "task":
-        text = "The task runs on the board: the link carries telemetry only."
+    if analysis.experiment.plant.kind != "gymnasium":
+        what = "task runs" if analysis.experiment.plant.kind == "task" else "plant is"
+        text = f"The {what} on the board: the link carries telemetry only."
     else:
         text = "The plant waits for the board at every step, so time on the wire cannot change a cost."
     if not trips:

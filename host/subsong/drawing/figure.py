@@ -9,7 +9,8 @@ from subsong.console import Progress
 from subsong.drawing import parts
 from subsong.drawing.columns import Column, column, read_ends
 from subsong.drawing.observe import SPIKING, Played, play, states
-from subsong.experiment import Experiment, GymnasiumPlant
+from subsong.experiment import Experiment
+from subsong.experiment_tasks import TaskPlant
 from subsong.rules import BY_NAME
 from subsong.session import physical
 
@@ -95,7 +96,7 @@ def _figure(run: "Run", experiment: Experiment, columns: Sequence[Column], playe
 def _name(run: "Run", experiment: Experiment) -> str:
     """Return what learned what, and where."""
     header, plant = run.header, experiment.plant
-    task = plant.id if isinstance(plant, GymnasiumPlant) else f"the task {plant.name}"
+    task = f"the {plant.title}" if isinstance(plant, TaskPlant) else plant.title
     mismatched = ", mismatched" if header.mismatch and experiment.mismatch() is not None else ""
     where = "on a board" if header.source == "board" else "in the simulator"
     return f"{BY_NAME[header.rule].title}: {task}{mismatched}, seed {header.seed}, {where}"
