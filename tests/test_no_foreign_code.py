@@ -28,6 +28,7 @@ ALLOWED = {
     ("device/subsong_device/block.py", "__import__"),
     # The user's plant on the user's board, by one fixed name.
     ("device/subsong_device/policy_main.py", "__import__"),
+    ("device/subsong_device/plant_guard.py", "__import__"),
     # A session of the link listens to its host; a board's firmware imports no sockets (below).
     ("device/subsong_device/session.py", "listen"),
     ("device/subsong_device/task_run.py", "listen"),

@@ -357,7 +357,6 @@ def test_learning_that_a_power_cut_interrupted_is_bit_for_bit_the_learning_that_
         for _ in local.run(0, range(learned), evaluate=False):
             pass
         assert state == local.state()
-        assert header.trial == (learned // 2 if estimator == "two_sided" else learned)
 
 
 def test_a_frozen_policy_stays_as_it_is(board_flash: Path, deployed_port: Port, policy: Policy) -> None:
@@ -563,6 +562,13 @@ def run_main(flash: Path, arguments: str = "trials=2") -> str:
             return repl.run(f"import subsong_device.policy_main as p\np.main({arguments})")
     except (BoardError, PortError) as error:
         return str(error)
+
+
+def test_the_seeds_of_a_plant_go_on_behind_a_restart(plant_board: Path) -> None:
+    for _ in range(2):
+        assert "policy: done" in run_main(plant_board, "learn=True, save_every=2, save_s=0, trials=4")
+    seeds = [int(line[1]) for line in plant_log(plant_board) if line[0] == "reset"]
+    assert seeds == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
 @pytest.mark.slow
