@@ -77,7 +77,7 @@ class Board:
             for i in range(len(region)):
                 region[i] = (n * 7 + i * n) & 0xFF
         self.flash.writes = []
-        self.slots.save(self.block, RUN, 0, n, n)
+        self.slots.save(self.block, RUN, 0, n, n, n)
         return self.flash.writes
 
     def load(self):

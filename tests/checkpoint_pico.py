@@ -29,7 +29,7 @@ for n in range(1, {saves} + 1):
         for i in range(len(region)):
             region[i] = (n * 7 + i * n) & 0xFF
     t = time.ticks_us()
-    slots.save(block, 0xC0FFEE11, 0, n, n)
+    slots.save(block, 0xC0FFEE11, 0, n, n, n)
     print("saved", time.ticks_diff(time.ticks_us(), t))
 print("done")
 """

@@ -25,7 +25,7 @@ ALLOWED = {
     frames.OPEN: (GREETED, OPENED, READY, IN_TRIAL, FAILED),
     frames.WRITE: (OPENED, READY),
     frames.SEAL: (OPENED, READY),
-    frames.READ: (OPENED, READY, FAILED),
+    frames.READ: (OPENED, READY),
     frames.BEGIN: (READY,),
     frames.RUN: (READY,),
     frames.STEP: (IN_TRIAL,),
@@ -385,7 +385,7 @@ class Host:
             assert self.session._state == state and unchanged, "a command that is not the next was executed"
             return
         if state not in ALLOWED[kind]:
-            assert code == (faults.SCHEMA if state == NEW else faults.STATE)
+            assert code == {NEW: faults.SCHEMA, FAILED: faults.LEARNER}.get(state, faults.STATE)
         if code not in (faults.OK, faults.LEARNER) and kind not in (frames.OPEN, frames.LOAD):
             assert unchanged, "a refused command changed the block"
             assert self.session._state == (OPENED if kind == frames.SEAL and state in ALLOWED[kind] else state)

@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -387,7 +388,7 @@ def test_a_board_without_a_watchdog_refuses_one() -> None:
 
 
 class Board(BoardInThread):
-    """A board with a plant. `safe` is whether its outputs are safe; `safe_after` waits for it, and tells how long."""
+    """A board with a plant."""
 
     def __init__(self, plant: Plant, monkeypatch: pytest.MonkeyPatch, load: Any = kernels) -> None:
         super().__init__(load)
@@ -431,9 +432,16 @@ def broken() -> None:
     raise ValueError("it broke")
 
 
+def unplugged() -> None:
+    raise OSError(19, "what the drivers of buses raise")
+
+
+@pytest.mark.parametrize("breaks", [broken, unplugged])
 @pytest.mark.parametrize("where", ["reset", "sense", "actuate", "cost"])
-def test_an_exception_in_the_plant_makes_it_safe_and_is_named(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    plant = Plant(broken, where, 0 if where == "reset" else 5)
+def test_an_exception_in_the_plant_makes_it_safe_and_is_named(
+    where: str, breaks: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = Plant(breaks, where, 0 if where == "reset" else 5)
     with Board(plant, monkeypatch) as board:
         bridge = board.connect()
         with pytest.raises(BoardError, match=rf"the board stopped: plant\.py raised an exception: in {where}\(\)") as e:
@@ -441,11 +449,61 @@ def test_an_exception_in_the_plant_makes_it_safe_and_is_named(where: str, monkey
         assert e.value.code == faults.PLANT
         assert plant.out is None
         assert plant.told[plant.told.index(next(t for t in plant.told[::-1] if t[0] == where)) + 1 :]
-        with pytest.raises(BoardError, match="after a kernel failed"):
-            bridge.run_task(0, 1, 12)
+        for refused in (lambda: bridge.run_task(0, 1, 12), bridge.state):
+            with pytest.raises(BoardError, match=rf"the board refused [A-Z]+: plant\.py .* in {where}\(\)") as again:
+                refused()
+            assert again.value.code == faults.PLANT
         plant.happens = None
         bridge.open(build_block(experiment_of()), DEADMAN_MS)
         assert bridge.run_task(0, 2, 12).trials == 2
+        assert bridge.close()
+
+
+def without_its_report(wire: bytes) -> bytes:
+    """Lose what a board says unasked of a fault, and T_DONE after it."""
+    return b"" if wire[1] == frames.T_DONE or wire[1:4] == b"\x91\x01\x02" else wire  # ACK, 0
+
+
+@pytest.mark.parametrize("where", ["sense", "safe"])
+def test_a_fault_whose_report_is_lost_is_said_all_the_same(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant = Plant(broken, where, 5 if where == "sense" else 12)
+    with Board(plant, monkeypatch) as board:
+        bridge = board.connect(deadman_ms=2000)
+        board.wire.harm = without_its_report
+        with pytest.raises(BoardError, match=rf"plant\.py raised an exception: in {where}\(\)") as caught:
+            bridge.run_task(0, 1, 12)
+            bridge.state()
+        assert caught.value.code == faults.PLANT
+
+
+def test_a_last_step_that_is_late_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant = Plant(lambda: time.sleep(0.5), "cost", 12)
+    with Board(plant, monkeypatch) as board:
+        bridge = board.connect(step_limit_ms=400)
+        with pytest.raises(BoardError) as caught:
+            bridge.run_task(0, 1, 12)
+        assert caught.value.code == faults.LATE
+        assert plant.out is None
+
+
+def test_a_checkpoint_brings_no_other_limits_than_were_sealed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the board's flash
+    plant = Plant()
+    with Board(plant, monkeypatch) as board:
+        bridge = board.connect()
+        bridge.run_task(0, 2, 12)
+        bridge.save(7, 1, 2)
+        state = bridge.state()
+        bridge.run_task(2, 2, 12)
+        found = bridge.load(7)
+        assert found is not None
+        assert (found.trial, found.trials, bridge.state()) == (1, 2, state)
+        bridge.run_task(2, 2, 12)
+        assert [told[1] for told in plant.told if told[0] == "reset"] == [1, 1, 2, 2, 2, 2]
+        bridge.open(build_block(experiment_of(actuator_range="[[-9, 9], [-9, 9]]")), DEADMAN_MS)
+        assert bridge.load(7) is None
         assert bridge.close()
 
 
@@ -529,7 +587,7 @@ def test_the_plant_is_safe_when_the_host_is_not_there(end: str, monkeypatch: pyt
     moving = threading.Event()
     plant = Plant(moving.set, "cost")
     with Board(plant, monkeypatch) as board:
-        bridge = board.connect(deadman_ms=200, period_ms=10)
+        bridge = board.connect(deadman_ms=2000, period_ms=10)
         start_run(bridge, 1, 16384)
         assert moving.wait(20.0)
         if end == "full":

@@ -216,10 +216,10 @@ def test_a_board_reads_what_the_host_wrote_and_leaves_it(policy: Policy, folder:
     block, run, header = policy_file.read_latest()
     assert [bytes(region) for region in block.regions] == [policy.head, policy.mem, policy.task]
     assert (block.rule, block.n_sensors, block.n_actuators) == (0, 2, 1)
-    assert (header.steps, header.trial, header.trials, header.count) == (4, 0, 0, 0)
-    policy_file.SLOTS.save(block, run, header.steps, 6, 11)
+    assert (header.steps, header.seed, header.trials, header.count) == (4, 0, 0, 0)
+    policy_file.SLOTS.save(block, run, header.steps, 6, 10, 11)
     _, again, header = policy_file.read_latest()
-    assert (again, header.run, header.steps, header.trial, header.trials) == (run, run, 4, 6, 11)
+    assert (again, header.run, header.steps, header.seed, header.trial, header.trials) == (run, run, 4, 6, 10, 11)
     assert (folder / "policy.bin").read_bytes() == policy.to_binary()
     assert sorted(path.name for path in folder.iterdir()) == ["policy.0", "policy.bin"]
 
@@ -245,7 +245,7 @@ def test_what_was_learned_is_of_the_policy_that_is_deployed(policy: Policy, plan
     deployed.write_bytes(policy.to_binary())
     block, run, header = policy_file.read_latest()
     for trials in (5, 6):
-        policy_file.SLOTS.save(block, run, header.steps, trials, trials)
+        policy_file.SLOTS.save(block, run, header.steps, trials, trials, trials)
     for other in (plant_policy, dataclasses.replace(policy, trials=1), dataclasses.replace(policy, steps=5)):
         deployed.write_bytes(other.to_binary())
         assert policy_file.read_latest()[2].trials == other.trials
@@ -551,7 +551,7 @@ def test_a_plant_is_driven_by_the_words_that_the_simulator_computes(
     if learn:
         head, mem = local.state()
         state, header = newest_state(plant_board)
-        assert (state, header.trial, header.trials) == ((head, mem), 2, 4)
+        assert (state, header.seed, header.trials) == ((head, mem), 2, 4)
     assert plant_policy.head[4 * EVALUATE : 4 * EVALUATE + 4] == bytes(4)
 
 

@@ -16,12 +16,12 @@ from subsong_device.layout import ARITHMETIC_VERSION
 
 MAGIC = b"SSPL"
 FORMAT = 2
-# Magic, format, rule, arithmetic, n_sensors, n_actuators, steps of a trial (0: the host says), run, count, last trial,
-# trials learned, words of the three regions.
-HEADER = "<4sBBHHHHIIIIIII"
+# Magic, format, rule, arithmetic, n_sensors, n_actuators, steps of a trial (0: the host says), run, count, seed of the
+# plant's last reset, last trial, trials learned, words of the three regions.
+HEADER = "<4sBBHHHHIIIIIIII"
 _CHECKS_AT = calcsize(HEADER)
 HEADER_BYTES = _CHECKS_AT + 16
-_PIECE = 256  # bytes read at once, where nothing is kept
+_PIECE = 256  # bytes written at once, or read where nothing is kept
 
 
 class Unreadable(Exception):
@@ -35,7 +35,7 @@ class Header:
         data: HEADER_BYTES bytes.
 
     Attributes:
-        rule, n_sensors, n_actuators, steps, run, count, trial, trials: pack_header's.
+        rule, n_sensors, n_actuators, steps, run, count, seed, trial, trials: pack_header's.
         words: of head, mem, task.
         checks: CRC-32 of each.
         check: CRC-32 of the header.
@@ -53,8 +53,8 @@ class Header:
             raise Unreadable("is damaged in its header")
         fields = unpack(HEADER, data[:_CHECKS_AT])
         _, form, self.rule, arithmetic, self.n_sensors, self.n_actuators, self.steps = fields[:7]
-        self.run, self.count, self.trial, self.trials = fields[7:11]
-        self.words = fields[11:]
+        self.run, self.count, self.seed, self.trial, self.trials = fields[7:12]
+        self.words = fields[12:]
         if form != FORMAT or arithmetic != ARITHMETIC_VERSION:
             raise Unreadable("is of another version than this firmware")
         if self.rule >= len(RULES) or self.steps > MAX_STEPS:
@@ -77,6 +77,7 @@ def pack_header(
     steps: int,
     run: int,
     count: int,
+    seed: int,
     trial: int,
     trials: int,
     regions: tuple[bytes, bytes, bytes],
@@ -90,6 +91,7 @@ def pack_header(
         steps: of a trial; 0: the host says.
         run: what it belongs to.
         count: higher than in every slot that is there.
+        seed: of the last learning trial's reset, on a plant of the board's own; else 0.
         trial: number of the last trial.
         trials: learned so far.
         regions: head, mem, task as bytes.
@@ -97,7 +99,7 @@ def pack_header(
     head, mem, task = regions
     sizes = (len(head) // 4, len(mem) // 2, len(task) // 2)
     shape = (MAGIC, FORMAT, rule, ARITHMETIC_VERSION, n_sensors, n_actuators, steps)
-    words = pack(HEADER, *shape, run, count, trial, trials, *sizes)
+    words = pack(HEADER, *shape, run, count, seed, trial, trials, *sizes)
     words += pack("<III", crc32(head), crc32(mem), crc32(task))
     return words + pack("<I", crc32(words))
 
@@ -174,7 +176,7 @@ class Slots:
                 best = (path, header)
         return best
 
-    def save(self, block, run, steps, trial, trials):
+    def save(self, block, run, steps, seed, trial, trials):
         """Write a block, between trials and with outputs safe: flash stops everything meanwhile.
 
         The slot that stays is this run's newest; where the run has none, the newest of all.
@@ -183,6 +185,7 @@ class Slots:
             block: block.Block.
             run: what it belongs to.
             steps: of a trial; 0: the host says.
+            seed: of the last learning trial's reset, on a plant of the board's own.
             trial: number of the last trial.
             trials: learned so far.
 
@@ -202,7 +205,7 @@ class Slots:
                     older = self._paths[1 - i]
         shape = (block.rule, block.n_sensors, block.n_actuators, steps)
         try:
-            self._write(pack_header(*shape, run, count, trial, trials, block.regions), block.regions)
+            self._write(pack_header(*shape, run, count, seed, trial, trials, block.regions), block.regions)
         except OSError:
             if self._new in os.listdir():
                 os.remove(self._new)  # it may be what filled the flash
@@ -218,6 +221,8 @@ class Slots:
         with open(self._new, "wb") as file:
             file.write(header)
             for region in regions:
-                file.write(region)
+                view = memoryview(region)
+                for at in range(0, len(region), _PIECE):  # between two of them a timer may feed a watchdog
+                    file.write(view[at : at + _PIECE])
         if not whole(self._new):
             raise OSError(EIO)

@@ -122,6 +122,7 @@ class Guard:
         self._done = getattr(plant, "done", None)
         self._first = self.seed = self._evaluated = seed
         self._timer = new_timer()
+        self._armed = False
         self._dog = None
         self._dog_ms = 0
         self._limit = 0  # ms that what is on may take; 0: nothing is on
@@ -178,7 +179,8 @@ class Guard:
         """Make the plant safe, and stop the timer. A watchdog cannot be stopped: it is fed no more."""
         self._limit = 0
         self._make_safe()
-        if self._timer is not None:
+        if self._armed:  # deinit() of a timer that never ran is an error on some ports
+            self._armed = False
             self._timer.deinit()
 
     def fault_of(self, error):
@@ -259,6 +261,7 @@ class Guard:
         self.where = PRICE
         cost = int(min(max(self._cost(), 0 - COST_LIMIT), COST_LIMIT))
         self.where = 0
+        self._check()
         return cost
 
     def ended(self):
@@ -268,6 +271,7 @@ class Guard:
         self.where = DONE
         done = self._done()
         self.where = 0
+        self._check()
         return done
 
     # ------------------------------------------------------------------------------------------ time
@@ -315,6 +319,7 @@ class Guard:
             ms = min(ms, self._dog_ms // 4)
         timer = self._timer
         if timer is not None:
+            self._armed = True
             timer.init(mode=timer.ONE_SHOT, period=max(ms, 1), callback=self._tick)
 
     def _on_tick(self, _timer):

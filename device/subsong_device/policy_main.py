@@ -69,7 +69,7 @@ def start(plant, learn, save_every, save_s, trials):
             raise PolicyError("there is no plant.py for it to drive")
         if lacking(plant):
             raise PolicyError("plant.py lacks " + ", ".join(lacking(plant)))
-        guard = Guard(plant, header.trial)
+        guard = Guard(plant, header.seed)
     print("policy: %s, %s; Ctrl-C stops it" % (frames.RULES[block.rule], "learning" if learn else "frozen"))
     keeper = Keeper(block, guard, run_id, header, save_every if learn else 0, save_s)
     try:
@@ -126,7 +126,7 @@ class Keeper:
         if time.ticks_diff(time.ticks_ms(), self._saved) >= self._save_ms:
             seed = self._guard.seed if self._guard is not None else 0
             try:
-                SLOTS.save(self._block, self._run, self._steps, seed, self._learned)
+                SLOTS.save(self._block, self._run, self._steps, seed, self._learned, self._learned)
             except OSError as error:  # a full flash; what was saved before is there, and learning goes on
                 print("policy: not saved,", error)
             self._since = 0

@@ -33,7 +33,7 @@ _STATES = {  # where a command is allowed, one bit a state
     frames.STEP: 1 << IN_TRIAL,
     frames.END: 1 << IN_TRIAL,
     frames.RUN: 1 << READY,
-    frames.READ: 1 << OPENED | 1 << READY | 1 << FAILED,
+    frames.READ: 1 << OPENED | 1 << READY,
     frames.SNAPSHOT: _GREETED,
     frames.CLOSE: _ANY,
     frames.STOP: _GREETED,
@@ -53,15 +53,17 @@ def board_id():
 
 
 def find_lock():
-    """Return the lock.Lock of a board that has a key; None of any other."""
-    try:
-        stat("subsong.key")
-    except OSError as error:
-        if error.errno == ENOENT:
-            return None
-    from subsong_device.lock import Lock
+    """Return the lock.Lock of a board that has a key, or was cut off while it was given one; None of any other."""
+    for name in ("subsong.key", "subsong.key.new"):
+        try:
+            stat(name)
+        except OSError as error:
+            if error.errno == ENOENT:
+                continue
+        from subsong_device.lock import Lock
 
-    return Lock()
+        return Lock()
+    return None
 
 
 def _plant_run(learner, block):
@@ -94,6 +96,7 @@ class Session:
         self._lock = find_lock()
         self._board = self._lock.board if self._lock else board_id()
         self._signed = False
+        self._failure = None  # Fault that ended what was on, in the state FAILED
         self._number = unpack_from("<I", urandom(4))[0]
         self._formats = frames.formats()
         self._slots = Slots("run")
@@ -138,7 +141,8 @@ class Session:
             while not self._leaving:
                 self._handle(self._next())
                 if self._state == RUNNING:
-                    self._state = self._run.run(self)
+                    self._failure = self._run.run(self)
+                    self._state = READY if self._failure is None else FAILED
         except Silence:
             if not self._leaving and self.wire.room(0):
                 self.write(self._news.pack(ACK, 0, "<BI", faults.DEADMAN, self.deadman))
@@ -239,6 +243,8 @@ class Session:
         if not _STATES[kind] >> self._state & 1:
             if self._state == NEW:
                 self.fail(faults.SCHEMA, self._schema)
+            elif self._state == FAILED:  # what was said of it then may be lost
+                self.fail(self._failure.code, self._failure.detail)
             else:
                 self.fail(faults.STATE, self._state)
             return
@@ -251,6 +257,7 @@ class Session:
         """Refuse the command that was accepted last."""
         if code == faults.LEARNER:
             self._state = FAILED
+            self._failure = Fault(code, detail)
         self._respond(ACK, code, detail)
 
     def accept(self, kind, seq):
@@ -343,10 +350,14 @@ class Session:
         if self._lock and not self._signed:
             raise Fault(faults.UNSIGNED, self._lock.expected())
         self._block.seal(head, mem, task)
+        self._ready()
+        self._done()
+
+    def _ready(self):
+        """Take a sealed block. Raises Fault: its task words are a guard's in another mode than 2, or none in that."""
         if is_plant(self._block.task) != (self._mode == frames.PLANT):
             raise Fault(faults.BLOCK, 0x10000 + layout.TASK_KIND)
         self._state = READY
-        self._done()
 
     def _on_begin(self, trial, evaluate):
         if self._trial is None:
@@ -384,7 +395,7 @@ class Session:
 
     def _on_snapshot(self):
         if self._state == FAILED:
-            raise Fault(faults.LEARNER)  # what was said of it then may be lost
+            raise self._failure
         if self._state != RUNNING:
             raise Fault(faults.NOT_RUNNING, self._run.number if self._run else 0)
         self._run.snapshot_wanted = True
@@ -399,7 +410,7 @@ class Session:
         need(trial <= MAX_TRIAL, 1)
         need(trials <= trial + 1, 2)
         try:
-            self._slots.save(self._block, run, 0, trial, trials)
+            self._slots.save(self._block, run, 0, self._run.seed if self._run else 0, trial, trials)
         except OSError as error:
             raise Fault(faults.FLASH, error.errno or 0)
         except MemoryError:
@@ -416,6 +427,11 @@ class Session:
             if found is None:
                 raise Fault(faults.NO_CHECKPOINT)
             path, header = found
+            if self._mode == frames.PLANT:
+                # The limits of a plant are those that were sealed, not those of an earlier experiment.
+                if self._state != READY or header.checks[2] != frames.crc32(self._block.regions[2]):
+                    raise Fault(faults.NO_CHECKPOINT)
+                self._run.go_on(header.seed)
             self._state = OPENED
             read_regions(path, header, self._block)
         except OSError as error:
@@ -424,7 +440,7 @@ class Session:
             raise Fault(faults.NO_MEMORY, collect())
         finally:
             self.rx.heard = time.ticks_ms()
-        self._state = READY
+        self._ready()
         self._respond(frames.CHECKPOINT, header.count, header.trial, header.trials)
 
     def _on_sign(self, counter, mac):
@@ -432,6 +448,8 @@ class Session:
             raise Fault(faults.STATE, self._state)
         try:
             self._lock.accept(counter, mac, self._opened, self._block.regions)
+        except MemoryError:
+            raise Fault(faults.NO_MEMORY, collect())
         finally:
             self.rx.heard = time.ticks_ms()  # however long it took: the board was deaf, not the host silent
         self._signed = True

@@ -1,6 +1,6 @@
 """Runs of a task, or on the board's own plant: trial after trial on the board itself, telemetry to the host."""
 
-from subsong_device import faults, frames
+from subsong_device import frames
 from subsong_device.faults import LEARNER, Fault
 from subsong_device.frames import ACK, CHUNK, T_DONE, T_SNAP, T_STEP, T_TRIAL
 from subsong_device.layout import COST, EVALUATE
@@ -49,7 +49,7 @@ class TaskRun:
         """Run the trials of the plan; between two of them, do what the host asked for meanwhile.
 
         Returns:
-            The session's state afterwards.
+            The Fault that ended it, as the host was told; or None.
 
         Raises:
             Silence: the host was not heard, or did not read, for the dead-man time; or it has closed the link.
@@ -74,7 +74,17 @@ class TaskRun:
         if fault is not None:
             session.tell(ACK, fault.code, fault.detail)
         self._tell(session, T_DONE, done)
-        return faults.READY if fault is None else faults.FAILED
+        return fault
+
+    @property
+    def seed(self):
+        """Of the plant's last reset for a learning trial; 0 of a task."""
+        return 0 if self._guard is None else self._guard.seed
+
+    def go_on(self, seed):
+        """Count the plant's seeds on from one that was kept."""
+        if self._guard is not None:
+            self._guard.seed = seed
 
     def close(self):
         """Leave the plant safe for good."""
@@ -120,10 +130,13 @@ class TaskRun:
             self._rest()
             head[COST] = cost
             self._learner.end(head, mem)
-        except (OSError, Silence, Fault):
+        except (Silence, Fault):
             raise
-        except Exception as error:  # noqa: BLE001 - kernels and plant are the user's: what they raise is reported
-            raise (guard and guard.fault_of(error)) or Fault(LEARNER)
+        except Exception as error:  # kernels and plant are the user's: what they raise is reported
+            fault = guard.fault_of(error) if guard is not None else None
+            if fault is None and isinstance(error, OSError):
+                raise  # the wire is gone
+            raise fault or Fault(LEARNER)
         self._tell(session, T_TRIAL, *summary_of(head, trial), session.rx.damaged, cost)
 
     def _snapshot(self, session, trial):

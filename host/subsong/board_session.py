@@ -334,6 +334,7 @@ def learn_on(
             result.counters["failed_checkpoints"] = result.counters.get("failed_checkpoints", 0) + 1
 
     first = None
+    lost: tuple[Back, LinkLost] | None = None
     while True:
         bridge = recovery.bridge
         trials: Trials = (
@@ -342,6 +343,9 @@ def learn_on(
             else PlantTrials(bridge, plant, steps)
         )
         try:
+            if lost is not None:
+                first = _note_going_back(bridge, recorder, result.numbered, *lost)
+                lost = None
             learn(experiment, trials, result, progress, after=after, first=first, keep=keep)
             recorder.state("final", *trials.state())
         except LinkLost as error:
@@ -361,7 +365,7 @@ def learn_on(
             back = recovery.go_back(run, error)
             after = back.checkpoint
             returns[after.trial] += 1
-            first = _note_going_back(recovery.bridge, recorder, result.numbered, back, error)
+            lost = back, error
             costs, evaluations = told.get(after.trial, (0, 0))
             del result.costs[costs:], result.evaluations[evaluations:]
         else:
@@ -374,6 +378,7 @@ def _note_going_back(bridge: Bridge, recorder: Recorder, number: int, back: Back
     The log's numbers go on: `number`, which no trial has, is given to the checkpoint's state, and replay goes on there.
     """
     after = back.checkpoint
+    state = bridge.state()
     where = f"{back.seconds:.1f} s later the same board is at {back.now}, in a new session"
     whence = f"from its checkpoint after trial {after.trial}: what it learned since is lost"
     recorder.event(
@@ -387,5 +392,5 @@ def _note_going_back(bridge: Bridge, recorder: Recorder, number: int, back: Back
         trials=after.trials,
         trial=number + 1,
     )
-    recorder.state(f"trial-{number:06d}", *bridge.state())
+    recorder.state(f"trial-{number:06d}", *state)
     return number + 1

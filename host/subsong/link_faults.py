@@ -13,7 +13,6 @@ _STATES = {
     faults.READY: "between trials",
     faults.IN_TRIAL: "within a trial",
     faults.RUNNING: "while a run is on",
-    faults.FAILED: "after a kernel failed",
 }
 _PLAIN = {
     faults.LEARNER: "a kernel raised an exception; `subsong sim --engine cpython` shows where",

@@ -72,7 +72,7 @@ class Policy:
         regions = (self.head, self.mem, self.task)
         shape = (RULES.index(self.rule), self.n_sensors, self.n_actuators, self.steps)
         # Of no run and the first of its kind; on the board, the plant's seeds go on from the trials learned.
-        header = pack_header(*shape, 0, 0, self.trials, self.trials, regions)
+        header = pack_header(*shape, 0, 0, self.trials, self.trials, self.trials, regions)
         return header + b"".join(regions)
 
     def save(self, path: Path) -> None:

@@ -48,7 +48,7 @@ MODULES = {  # rule or task: module, kernels, the prefix of their files
 # In which states a command is allowed, one bit a state (subsong_device.session; a test compares).
 STATES = {
     "HELLO": 0x7F, "OPEN": 0x5E, "WRITE": 0x0C, "SEAL": 0x0C, "BEGIN": 0x08, "STEP": 0x10, "END": 0x10, "RUN": 0x08,
-    "READ": 0x4C, "SNAPSHOT": 0x7E, "CLOSE": 0x7F, "STOP": 0x7E,
+    "READ": 0x0C, "SNAPSHOT": 0x7E, "CLOSE": 0x7F, "STOP": 0x7E,
 }  # fmt: skip
 _SUMMARY = tuple(words.SUMMARY + i for i in range(6))
 # Which of the session's words are the fields of a frame that the board sends.
