@@ -184,7 +184,9 @@ class Guard:
             self._timer.deinit()
 
     def fault_of(self, error):
-        """Return the Fault for an exception that came out of the plant; None if it did not."""
+        """Make the plant safe; return the Fault for an exception that came out of it, None if it did not."""
+        self._limit = 0
+        self._make_safe()  # before the traceback is looked at, which takes milliseconds
         return Fault(PLANT, self.where << 16 | line_of(error)) if self.where else None
 
     # ------------------------------------------------------------------------------------------ a trial
