@@ -470,9 +470,13 @@ def test_a_fault_whose_report_is_lost_is_said_all_the_same(where: str, monkeypat
     with Board(plant, monkeypatch) as board:
         bridge = board.connect(deadman_ms=2000)
         board.wire.harm = without_its_report
-        with pytest.raises(BoardError, match=rf"plant\.py raised an exception: in {where}\(\)") as caught:
+
+        def run() -> None:
             bridge.run_task(0, 1, 12)
             bridge.state()
+
+        with pytest.raises(BoardError, match=rf"plant\.py raised an exception: in {where}\(\)") as caught:
+            run()
         assert caught.value.code == faults.PLANT
 
 
@@ -486,9 +490,7 @@ def test_a_last_step_that_is_late_ends_the_run(monkeypatch: pytest.MonkeyPatch) 
         assert plant.out is None
 
 
-def test_a_checkpoint_brings_no_other_limits_than_were_sealed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_brings_no_other_limits_than_were_sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # the board's flash
     plant = Plant()
     with Board(plant, monkeypatch) as board:
