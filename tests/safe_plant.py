@@ -53,9 +53,6 @@ def sense(x):
         x[1] = 20000
     elif case == "hang":
         until_safe()
-    elif case == "sleep":
-        note()
-        time.sleep_ms(100)
     elif case == "ctrl-c":
         print("waiting")
         while True:

@@ -32,13 +32,12 @@ DECLARED = {
     "stuck": ("a stuck sensor, from the reading that proves it", SLACK_MS),
     "range": ("a sensor out of range, likewise", SLACK_MS),
     "hang": (f"`sense()` does not return; `step_limit_ms` = {STEP_MS}", STEP_MS + SLACK_MS),
-    "sleep": ("`sense()` sleeps, likewise", STEP_MS + SLACK_MS),
     "actuate": ("`actuate()` does not return, likewise", STEP_MS + SLACK_MS),
     "mute": ("the link is stalled: telemetry finds no room, from the step's begin", STEP_MS + SLACK_MS),
     "silent": (f"the host is dead; `deadman_ms` = {DEADMAN_MS}, from its last frame", DEADMAN_MS + STEP_MS),
     "ctrl-c": ("Ctrl-C on a policy", SLACK_MS),
 }
-WITHOUT_LINK = tuple(DECLARED)[:6]
+WITHOUT_LINK = tuple(DECLARED)[:5]
 # Runs of TaskRun with everything real but the host and the learner.
 ALONE = """
 from array import array
