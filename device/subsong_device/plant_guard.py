@@ -179,7 +179,7 @@ class Guard:
         """Make the plant safe, and stop the timer. A watchdog cannot be stopped: it is fed no more."""
         self._limit = 0
         self._make_safe()
-        if self._armed:  # deinit() of a timer that never ran is an error on some ports
+        if self._timer is not None and self._armed:  # deinit() of one that never ran is an error on some ports
             self._armed = False
             self._timer.deinit()
 

@@ -86,6 +86,7 @@ class Session:
     _block: Block
     _trial: LoopTrial
     _run: TaskRun
+    _failure: Fault  # what ended a run, in the state FAILED alone
 
     def __init__(self, wire, load=load_kernels, tier=0):
         self.wire = wire
@@ -96,7 +97,6 @@ class Session:
         self._lock = find_lock()
         self._board = self._lock.board if self._lock else board_id()
         self._signed = False
-        self._failure = None  # Fault that ended what was on, in the state FAILED
         self._number = unpack_from("<I", urandom(4))[0]
         self._formats = frames.formats()
         self._slots = Slots("run")
@@ -141,8 +141,11 @@ class Session:
             while not self._leaving:
                 self._handle(self._next())
                 if self._state == RUNNING:
-                    self._failure = self._run.run(self)
-                    self._state = READY if self._failure is None else FAILED
+                    fault = self._run.run(self)
+                    self._state = READY
+                    if fault is not None:
+                        self._failure = fault
+                        self._state = FAILED
         except Silence:
             if not self._leaving and self.wire.room(0):
                 self.write(self._news.pack(ACK, 0, "<BI", faults.DEADMAN, self.deadman))
