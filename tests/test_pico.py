@@ -14,7 +14,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from learning import cut_off
-from subsong.board_session import run_on_board
 from subsong.boards import list_boards
 from subsong.cli import subsong
 from subsong.deploy import deploy, read_file, write_file
@@ -24,7 +23,6 @@ from subsong.experiment_text import example_text
 from subsong.firmware import Firmware, load_firmware
 from subsong.ports import Port, open_port
 from subsong.repl import Repl
-from subsong.replay import replay as replay_log
 from subsong.runlog import read_run
 from subsong.session import simulate
 from subsong.verify import verify_firmware
@@ -188,29 +186,23 @@ def shortened(name: str, folder: Path) -> str:
     return str(path)
 
 
-def test_a_run_replays_bit_for_bit(pico_deployed: Path, tmp_path: Path) -> None:
-    """The plant in the loop. Tasks of the board's own are run by the suite for real boards (test_hil.py)."""
-    log = tmp_path / "cartpole.mcap"
-    run = succeed("run", shortened("cartpole", tmp_path), "--port", "pico", "-o", str(log))
-    assert (run["trials"], run["tier"]) == (8, "machine code")
-    again = succeed("replay", str(log))
-    assert (again["difference"], again["holes"], again["skipped"]) == (None, 0, 0)
-    assert again["checked"] == again["trials"] != 0
+def test_a_run_that_the_power_cut_goes_on_and_replays_bit_for_bit(pico_deployed: Path, tmp_path: Path) -> None:
+    """SIGTERM cuts the power: the emulator keeps its flash as it is then. The rest is the simulator's, bit for bit.
 
-
-def test_a_power_cut_amid_a_run_costs_no_more_than_what_followed_its_last_checkpoint(
-    pico_deployed: Path, tmp_path: Path
-) -> None:
-    """SIGTERM cuts the power: the emulator keeps its flash as it is then. The rest is the simulator's, bit for bit."""
-    text = Path(shortened("cartpole", tmp_path)).read_text().replace("[run]\n", "[run]\ncheckpoint_every = 2\n")
-    experiment = parse_experiment(text, "test")
+    The plant is in the loop. Tasks of the board's own are run by the suite for real boards (test_hil.py).
+    """
+    file = Path(shortened("cartpole", tmp_path))
+    file.write_text(file.read_text().replace("[run]\n", "[run]\ncheckpoint_every = 2\n"))
+    experiment = parse_experiment(file.read_text(), "test")
     cut, rest = tmp_path / "cut.mcap", tmp_path / "rest.mcap"
     cut_off(experiment, cut, 7, "pico", signal.SIGTERM)
-    result = run_on_board(experiment, port="pico", out=rest, resume=cut)
-    assert result.resumed == 6
+    run = succeed("run", str(file), "--port", "pico", "-o", str(rest), "--resume", str(cut))
+    assert (run["trials"], run["resumed"], run["tier"]) == (8, 6, "machine code")
     simulate(experiment, out=tmp_path / "sim.mcap", mismatch=True)
     assert read_run(rest).states["final"] == read_run(tmp_path / "sim.mcap").states["final"]
-    assert replay_log(rest).difference is None
+    again = succeed("replay", str(rest))
+    assert (again["difference"], again["holes"], again["skipped"]) == (None, 0, 0)
+    assert again["checked"] == again["trials"] != 0
 
 
 def test_a_policy_starts_at_power_on_and_not_where_the_board_is_held(pico_deployed: Path, tmp_path: Path) -> None:
