@@ -30,8 +30,8 @@ class Truth(NamedTuple):
         frames: that came.
         struck: of them.
         damaged: segments that went on and are no frame that came.
-        resync: the most whole frames in a row that could not be read although nothing struck them: what was struck
-            before took the delimiter that they begin at.
+        resync: the most frames in a row that nothing struck, and that the link's parser refuses in what went on: what
+            was struck before took the delimiter that they begin at.
         lost: telemetry frames that did not go on whole, or only after a later one.
         rest: bytes behind the last delimiter.
     """
@@ -48,12 +48,11 @@ def truth(passages: Sequence[Passage], way: str) -> Truth:
     """Return what passed in one direction."""
     mine = [p for p in passages if p.way == way]
     came = {p.true for p in mine}
-    damaged = resync = row = taken = 0
+    damaged = taken = 0
     news = sum(p.true[1] in TELEMETRY for p in mine) if way == FROM_BOARD else 0
     next_number = first_number(mine)
     rest = b""
     for p in mine:
-        fused = bool(rest)
         *segments, rest = (rest + p.sent).split(b"\0")
         for segment in filter(None, segments):
             wire = segment + b"\0"
@@ -62,9 +61,28 @@ def truth(passages: Sequence[Passage], way: str) -> Truth:
             elif way == FROM_BOARD and wire[1] in TELEMETRY and number_of(wire) >= next_number:
                 taken += 1
                 next_number = number_of(wire) + 1
-        row = row + 1 if fused and not p.fault else 0
-        resync = max(resync, row)
-    return Truth(len(mine), sum(bool(p.fault) for p in mine), damaged, resync, news - taken, rest)
+    return Truth(
+        len(mine), sum(bool(p.fault) for p in mine), damaged, refused_in_a_row(passages, way), news - taken, rest
+    )
+
+
+def refused_in_a_row(passages: Sequence[Passage], way: str) -> int:
+    """Return Truth.resync: the parser is given all that went on, as it went."""
+    deframer = frames.Deframer(frames.body_lengths(way == TO_BOARD))
+    most = row = 0
+    for p in passages:
+        if p.true[1] == frames.OPEN:
+            body = bytearray(p.true[:-1])
+            frames.unstuff(body, len(body))
+            shape = struct.unpack_from("<HH", body, frames.PAYLOAD_AT + 2)
+            deframer.lengths = frames.body_lengths(way == TO_BOARD, *shape)
+        if p.way != way:
+            continue
+        read = [wire for wire, kind, *_ in deframer.feed(p.sent) if kind]
+        if not p.fault:
+            row = 0 if p.true in read else row + 1
+            most = max(most, row)
+    return most
 
 
 def first_number(passages: Sequence[Passage]) -> int:

@@ -136,7 +136,9 @@ def soak(folder: Path) -> list[str]:
     print("|---" * len(last) + "|")
     for look in watched.looks:
         print("| " + " | ".join(f"{value:,}" for value in look) + " |")
-    return complaints(watched.looks) + ([took.difference] if took.difference else [])
+    unchecked = took.trials - took.checked
+    skipped = [f"{unchecked} trials could not be replayed"] if unchecked else []
+    return complaints(watched.looks) + skipped + ([took.difference] if took.difference else [])
 
 
 def learned(

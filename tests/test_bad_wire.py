@@ -149,17 +149,20 @@ def test_what_truly_passed_is_counted() -> None:
     def passage(number: int, true: bytes, fault: str = "", sent: bytes | None = None) -> Passage:
         return Passage(TO_BOARD, number, true, fault, true if sent is None else sent)
 
+    wires = [frames.encode(frames.STOP, number, b"") for number in range(7)]
     passages = [
-        passage(0, b"aa\0"),
-        passage(1, b"bb\0", "drop_bytes", b"bb"),
-        passage(2, b"cc\0"),
-        passage(3, b"dd\0"),
-        passage(4, b"ee\0", "insert", b"e\0e\0"),
-        passage(5, b"ff\0", "drop", b""),
-        passage(6, b"gg\0", "flip", b"\0g\0"),
+        passage(0, wires[0]),
+        passage(1, wires[1], "drop_bytes", wires[1][:-1]),
+        passage(2, wires[2]),
+        passage(3, wires[3]),
+        passage(4, wires[4], "insert", wires[4][:3] + b"\0" + wires[4][3:]),
+        passage(5, wires[5], "drop", b""),
+        passage(6, wires[6], "flip", wires[6][:4] + b"\0" + wires[6][5:]),
     ]
     seen = truth(passages, TO_BOARD)
-    assert (seen.frames, seen.struck, seen.damaged, seen.resync) == (7, 4, 4, 1)
+    assert (seen.frames, seen.struck, seen.damaged, seen.resync) == (7, 4, 5, 1)
+    unread = [passage(number, wire, "", wire[:-1]) for number, wire in enumerate(wires[:3])]
+    assert truth(unread, TO_BOARD).resync == 3
     assert truth(passages, FROM_BOARD).frames == 0
 
 

@@ -376,11 +376,11 @@ def test_a_flash_slower_than_the_dead_man_time_is_no_silence(
 ) -> None:
     bridge = Bridge(board.port)
     bridge.hello()
-    bridge.open(XOR, 500)
+    bridge.open(XOR, 2000)
     whole = checkpoint.whole
 
     def slow(path: str) -> Any:
-        time.sleep(0.3)  # of which a save has three
+        time.sleep(0.8)  # of which a save has three
         return whole(path)
 
     with monkeypatch.context() as patch:

@@ -54,6 +54,8 @@ for line in sys.stdin:
     if not child:
         record(Path(path), close_after)
     while int.from_bytes(count[:], "little") < until_count:
+        if os.waitpid(child, os.WNOHANG) != (0, 0):
+            sys.exit("the recording ended by itself")
         os.sched_yield()
     until = time.perf_counter_ns() + delay_us * 1000
     while time.perf_counter_ns() < until:

@@ -381,6 +381,9 @@ class Exchange:
                         if on_frame is not None:
                             self._unlogged = (False, data, now())
                         return parse(buf, payload_at)
+            if not data:
+                self.counters.retries += 1
+                self.write(wire)
             self.take(data)
             return self.await_reply(wire, kind, seq, (trial, number, cost, x), answer)
 

@@ -93,7 +93,10 @@ def _replay(path: Path, progress: Progress) -> tuple[ReplayResult, State | None]
     initial = states.get("initial", (block.head, block.mem))
     continues = run.header.continues
     if continues:
-        result.begins = f"the checkpoint after trial {continues['trial']}, as {continues.get('log')} led to it"
+        result.begins = (
+            f"the board's checkpoint after {continues['trials']} learning trials (trial {continues['trial']}); what "
+            f"led there is in {continues.get('log')}, and not checked here"
+        )
     if experiment.digest != run.header.experiment_digest:
         result.difference = "the experiment in the log does not have the digest that the log gives it"
     elif continues and "initial" not in states:

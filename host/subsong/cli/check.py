@@ -36,5 +36,5 @@ def check(experiment: str, as_json: bool) -> None:
             ("expressions", f"{len(proof.seen)} in {proof.kernels} kernels, for any plant and any number of trials"),
             ("largest", f"{low} to {high}: {kernel}, line {line}"),
         ],
-        then=f"subsong sim {experiment}",
+        then=f"subsong {'run' if loaded.plant.kind == 'board' else 'sim'} {experiment}",
     )

@@ -92,6 +92,8 @@ def _replayed(checks: list[Arithmetic]) -> str:
 
 def _plant(analysis: Analysis) -> Statement:
     table = analysis.table
+    if analysis.experiment.plant.kind == "board":
+        return Statement("Plant", "not measured", "open", "The plant is the board's own: nobody has a model of it.")
     if "mismatched" not in table.plants:
         return Statement(
             "Plant", "one plant", "open", "The experiment declares no mismatch: both learned on one plant."
