@@ -13,6 +13,7 @@ from link_wire import BoardInThread, kernels
 from subsong.block import Block, build_block
 from subsong.bridge import Bridge
 from subsong.errors import BoardError, FirmwareError, LinkLost, PlantError, PortError, SchemaMismatch
+from subsong.exchange import Exchange
 from subsong.experiment import Experiment, parse_experiment
 from subsong_device import faults, frames, layout
 from subsong_sim.engines import LocalLearner, make_buffer, task_kernels
@@ -535,6 +536,29 @@ def test_the_dead_man_is_not_fooled_by_noise(noise: bytes) -> None:
         received += board.port.read_available(0)
     last = [f for f in frames.Deframer(frames.body_lengths(False)).feed(received) if f[1]][-1]
     assert (last[1], struct.unpack("<BI", last[3])) == (frames.ACK, (faults.DEADMAN, 60))
+
+
+def test_a_step_without_a_reply_is_sent_again_after_one_time_out() -> None:
+    class Deaf:
+        name = "deaf"
+
+        def __init__(self) -> None:
+            self.did: list[str] = []
+
+        def write(self, data: bytes) -> None:  # noqa: ARG002
+            self.did.append("write")
+
+        def read_available(self, timeout_s: float) -> bytes:
+            self.did.append("read")
+            time.sleep(timeout_s)
+            return b""
+
+    port = Deaf()
+    exchange = Exchange(port, None, 0.01, 0.05)
+    with pytest.raises(LinkLost):
+        exchange.make_step(2, 1)(0, 0, 0, (1, 2))
+    assert port.did[:3] == ["write", "read", "write"]
+    assert exchange.counters.retries == port.did.count("write") - 1
 
 
 def test_a_silent_board_is_given_up(board: BoardInThread) -> None:

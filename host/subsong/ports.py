@@ -473,7 +473,10 @@ class Port:
             self.board.stop()
             last = self.board.complaints.decode("utf-8", "replace").strip().rpartition("\n")[2]
             why = f" ({last})" if last else ""
-            return PortVanished(f"port {self.name}: the emulated board's process {ended}{why}; start the command again")
+            return PortVanished(
+                f"port {self.name}: the emulated board's process {ended}{why}; start the command again, a run "
+                "that keeps checkpoints with --resume and its log"
+            )
         why = f" ({error})" if error is not None and str(error) else ""
         return PortVanished(f"port {self.name}: vanished{why}; is the board still plugged in and powered?")
 

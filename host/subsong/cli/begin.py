@@ -42,7 +42,8 @@ def new(name: str, kind: str | None, learner: str | None, force: bool) -> None:
     from subsong.experiment_text import write_example
 
     path = write_example(Path(name), kind, learner, force)
-    console.show([f"wrote {path}: read it, change it, then `subsong sim {path}`"])
+    own = 'kind = "board"' in path.read_text(encoding="utf-8")
+    console.show([f"wrote {path}: read it, change it, then `subsong {'run' if own else 'sim'} {path}`"])
 
 
 @click.command(

@@ -90,7 +90,9 @@ def _show_steps(board: "BoardEntry") -> None:
 )
 @click.option("--replace-main", is_flag=True, help="With --policy: replace a main.py that is not Subsong's.")
 @click.option(
-    "--plant", type=click.Path(path_type=Path), help="A plant.py to put there, too: what the board drives on its pins."
+    "--plant",
+    type=click.Path(path_type=Path),
+    help="A plant.py to put there, too: what the board drives on its pins. rc: that of the example rc.",
 )
 @click.option("--replace-plant", is_flag=True, help="With --plant: replace another plant.py.")
 @json_option
@@ -150,9 +152,9 @@ def deploy(
             told["plant"] = {"copied": copied}
         show_json(told)
         return
-    _show_firmware(port, report, None if more else f"subsong run cartpole --port {port}")
     if plant is not None:
         console.show([f"{plant} is the board's plant.py" if copied else "the board's plant.py was there already"])
+    _show_firmware(port, report, None if more else f"subsong run {'cartpole' if plant is None else 'rc'} --port {port}")
     if more is not None:
         _show_policy(policy, more, learn)
 
