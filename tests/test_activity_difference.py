@@ -239,7 +239,7 @@ def test_an_evaluation_may_be_longer_than_a_trial() -> None:
     assert (result.trials, result.steps, len(result.evaluations)) == (4, 4 + 2 * 4, 2)
     assert cost_lsb(experiment) == 4 * cost_lsb(experiment, evaluate=True) == 2.0**-24
     assert all(0.1 < mean < 0.6 for _, mean in result.evaluations)
-    with pytest.raises(ExperimentError, match=r"run.evaluate_steps: belongs to tasks"):
+    with pytest.raises(ExperimentError, match=r"run.evaluate_steps: belongs to what the board plays"):
         parse_experiment(example_text("cartpole").replace("[run]", "[run]\nevaluate_steps = 3"), "test")
 
 
