@@ -106,6 +106,7 @@ def test_learning_goes_on_over_a_wire_that_does_everything(task: Task, loop: Loo
             assert outcome.struck > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["duplicate", "reorder"])
 def test_the_greeting_may_come_twice_or_late(fault: str) -> None:
     for seed in range(4):

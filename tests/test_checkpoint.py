@@ -371,6 +371,7 @@ def test_saving_is_for_whoever_is_ready(board: BoardInThread, flash: Path) -> No
     assert list(flash.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_flash_slower_than_the_dead_man_time_is_no_silence(
     board: BoardInThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -271,6 +271,7 @@ def test_deploying_a_policy_twice_copies_nothing(board_flash: Path, unix_port: P
     assert deploy_policy(unix_port, policy, learn=True).copied == ("main.py",)
 
 
+@pytest.mark.slow
 def test_deploying_a_policy_again_begins_with_it_again(board_flash: Path, deployed_port: Port, policy: Policy) -> None:
     deploy_policy(deployed_port, policy)
     with Repl(deployed_port) as repl:

@@ -115,6 +115,7 @@ def test_a_frame_damaged_on_the_wire_is_no_disagreement_and_one_damaged_in_the_l
         assert "Not so when the log was closed" in str(copy.disagreements()[0])
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_records_lost_added_or_swapped_in_a_channel_are_told(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
