@@ -79,9 +79,8 @@ def refused_in_a_row(passages: Sequence[Passage], way: str) -> int:
         if p.way != way:
             continue
         read = [wire for wire, kind, *_ in deframer.feed(p.sent) if kind]
-        if not p.fault:
-            row = 0 if p.true in read else row + 1
-            most = max(most, row)
+        row = 0 if p.fault or p.true in read else row + 1
+        most = max(most, row)
     return most
 
 
