@@ -56,9 +56,8 @@ class Puller(SilentProgress):
     Args:
         proxy: that has the plug.
         monkeypatch: puts this between the host and its port.
-        call: of `write` or `read_available`, the number at which to pull, from the third trial on.
-        written: bytes of the frame that the board still gets; None: pull before a read
-            of what has come.
+        call: of `write`, or of `read_available` from a RUN on, the number at which to pull, from the third trial on.
+        written: bytes of the frame that the board still gets; None: pull before a read, when telemetry has come.
         away_s: None: for good.
 
     Attributes:
@@ -75,9 +74,12 @@ class Puller(SilentProgress):
         self.prompt = threading.Event()
         self.said = b""
         self.to_board = self.from_board = 0  # bytes behind the proxy
+        self.taken = -1  # of from_board, those that the host has read; none is counted before a RUN
         write, read = Port.write, Port.read_available
 
         def on_write(port: Port, data: bytes) -> None:
+            if port.name == self.proxy.path and data[1:2] == bytes([frames.RUN]):
+                self.taken = self.from_board
             if written is not None and self.due(port):
                 to_board, from_board = self.to_board, self.from_board
                 write(port, data[:written])
@@ -92,11 +94,12 @@ class Puller(SilentProgress):
                 self.count(len(data), 0)
 
         def on_read(port: Port, timeout_s: float) -> bytes:
-            if written is None and self.due(port):
-                from_board = self.from_board
-                self.wait(lambda: self.from_board > from_board + SOME)
+            if written is None and self.taken >= 0 and self.due(port):
+                self.wait(lambda: self.from_board > self.taken + SOME)
                 self.pull()
             data = read(port, timeout_s)
+            if port.name == self.proxy.path and self.taken >= 0:
+                self.taken += len(data)
             if port.board is not None:
                 self.count(0, len(data))
                 self.said = (self.said + data)[-2:]
