@@ -367,7 +367,6 @@ class Exchange:
                 data = port.read_available(self.timeout_s)
             except PortVanished as error:
                 self._find_again(error, kind)
-                self.write(wire)
                 data = b""
             if len(data) == size and data.find(0) == end and not deframer.tail and not queued:
                 buf = bytearray(data)
