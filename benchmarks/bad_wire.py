@@ -72,9 +72,7 @@ def refused_in_a_row(passages: Sequence[Passage], way: str) -> int:
     most = row = 0
     for p in passages:
         if p.true[1] == frames.OPEN:
-            body = bytearray(p.true[:-1])
-            frames.unstuff(body, len(body))
-            shape = struct.unpack_from("<HH", body, frames.PAYLOAD_AT + 2)
+            shape = struct.unpack_from("<HH", decoded(p.true), frames.PAYLOAD_AT + 2)
             deframer.lengths = frames.body_lengths(way == TO_BOARD, *shape)
         if p.way != way:
             continue
@@ -91,9 +89,14 @@ def first_number(passages: Sequence[Passage]) -> int:
 
 def number_of(wire: bytes) -> int:
     """Return the number of a telemetry frame that is whole."""
-    body = bytearray(wire[:-1])
-    frames.unstuff(body, len(body))
-    return int(struct.unpack_from("<I", body, frames.PAYLOAD_AT)[0])
+    return int(struct.unpack_from("<I", decoded(wire), frames.PAYLOAD_AT)[0])
+
+
+def decoded(wire: bytes) -> bytearray:
+    """Return a whole frame as it lies in a buffer, its payload at frames.PAYLOAD_AT."""
+    buf = bytearray(wire[:-1])
+    frames.unstuff(buf, len(buf))
+    return buf
 
 
 class Wires(Protocol):

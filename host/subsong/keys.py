@@ -168,10 +168,9 @@ def sign(exchange: Exchange, opened: bytes, regions: tuple[bytes, bytes, bytes])
         LinkLost, PortError: as everywhere.
     """
     port = exchange.port.name
-    ask = frames.encode(frames.ASK, 0, b"")
-    exchange.write(ask)
-    board, _, _, _, _, last = exchange.await_reply(ask, frames.ASK, 0, (), frames.STATUS)
-    path = key_path(board)
+    status = exchange.ask()
+    last = status.counter
+    path = key_path(status.board)
     again = f"subsong key --replace --port {port}"
     if last >= NEVER - 1:
         raise BoardError(
@@ -179,7 +178,7 @@ def sign(exchange: Exchange, opened: bytes, regions: tuple[bytes, bytes, bytes])
             + again,
             faults.UNSIGNED,
         )
-    key = key_of(board)
+    key = key_of(status.board)
     if key is None:
         raise BoardError(
             f"port {port}: this board takes signed experiments alone, and its key is not on this computer: copy {path} "
