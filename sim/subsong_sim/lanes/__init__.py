@@ -153,7 +153,9 @@ def module_text(source: Source, names: tuple[str, ...], words: dict[Word, int], 
 
 
 def _module_text(source: Source, names: tuple[str, ...], words: dict[Word, int], lanes: int) -> str:
-    fixed = {"head": rows_end(words["head", layout.N_LAYERS]), "task": layout.TASK_DATA}
+    # Kernels compute no index to a scalar or to a layer's row: arrays lie behind them.
+    layers = words.get(("head", layout.N_LAYERS))
+    fixed = {} if layers is None else {"head": rows_end(layers), "task": layout.TASK_DATA}
     needs: set[str] = set()
     parts = []
     for kernel in names:

@@ -134,6 +134,15 @@ class Emitter:
             return self.constant(int(condition), "i1") if varying else str(int(condition))
         return self.spread(condition.name, "i1") if varying and not condition.varying else condition.name
 
+    def number(self, condition: Condition) -> Value:
+        """Return 1 where a condition holds, else 0."""
+        if isinstance(condition, bool):
+            return int(condition)
+        kind = self.type(condition.varying, "i1")
+        return Register(
+            self.result(f"zext {kind} {condition.name} to {self.type(condition.varying)}"), condition.varying
+        )
+
     def narrowed(self, condition: Register) -> str:
         """Return the mask of the runs that take part and meet a condition."""
         if self.mask is None:

@@ -255,17 +255,30 @@ class Writer(Loops):
                     return whole
                 whole = self._condition(part, scope)
                 continue
-            for n in ast.walk(part):
-                if isinstance(n, ast.Call) or (
-                    isinstance(n, ast.Subscript) and not isinstance(self._value(n.slice, scope), int)
-                ):
-                    raise refuse(part, scope, "a batch cannot ask this behind `and` or `or`; nest two `if`s")
-            second = self._condition(part, scope)
+            second = self._second(whole, part, both, scope)
             if not isinstance(second, bool):
                 whole = self.joined(whole, second, both)
             elif second is not both:
                 whole = second
         return whole
+
+    def _second(self, first: Register, part: ast.expr, both: bool, scope: Scope) -> Condition:
+        """Return what is asked behind `and` or `or`: not asked where the first half decides, if asking could harm."""
+        plain = (isinstance(n.slice, ast.Constant | ast.Name) for n in ast.walk(part) if isinstance(n, ast.Subscript))
+        if all(plain) and not any(isinstance(n, ast.Call) for n in ast.walk(part)):
+            return self._condition(part, scope)
+        answer = self.new("%asked")
+        scope.env[answer] = 1 - both
+
+        def ask() -> None:
+            scope.env[answer] = self.number(self._condition(part, scope))
+
+        open_ = first if both else self.opposite(first)
+        if open_.varying:
+            self._masked(self.narrowed(open_), {answer}, ask, scope, guarded=True)
+        else:
+            self._choose(open_.name, [ask, lambda: None], scope)
+        return self.compared(ast.NotEq(), scope.env.pop(answer), 0)
 
     def _call(self, node: ast.Call, scope: Scope) -> Value:
         assert isinstance(node.func, ast.Name)
