@@ -18,27 +18,34 @@ from subsong_sim.errors import EngineError
 THREADS = 32  # of a block: one warp, so that few runs already spread over all multiprocessors
 # A launch is over in a fraction of a second: a driver with a screen to serve ends what takes some seconds.
 LAUNCH_WORDS = 1 << 22
-NEVER = -(1 << 62)  # a Schedule's `stop` that no evaluation reaches
 
+PLAN = np.dtype(
+    [(name, np.int64) for name in ("trials", "steps", "every", "episodes", "evaluate_steps", "stop")],
+)
+"""What a run does.
 
-class Schedule(NamedTuple):
-    """What every run does; each is one number for all, or an array with one for each run.
+    trials          learning trials, at least 1
+    steps           of a learning trial
+    every           learning trials between evaluations, 0 for none; without regard to it there is one at the end
+    episodes        of an evaluation, at least 1
+    evaluate_steps  of an episode
+    stop            the run stops where the totals of an evaluation's episodes, `every` trials after the last, sum to at
+                    most this, counts
+"""
+COURSE = np.dtype(
+    [(name, np.int64) for name in ("done", "numbered", "evaluations", "steps", "saturated", "stopped", "failed", "ended")]
+)
+"""How far a run is.
 
-    Attributes:
-        trials: learning trials, at least 1.
-        steps: of a learning trial.
-        every: learning trials between evaluations; 0: there is one, at the end. One ends every run.
-        episodes: of an evaluation, at least 1.
-        evaluate_steps: of an episode.
-        stop: a run ends with the evaluation whose episodes' totals sum to at most this, counts.
-    """
-
-    trials: Any
-    steps: Any
-    every: Any
-    episodes: Any
-    evaluate_steps: Any
-    stop: Any = NEVER
+    done            learning trials
+    numbered        trials, episodes of evaluations counted
+    evaluations     of all their episodes
+    steps           calls of act()
+    saturated       words clipped at their limits
+    stopped         1: an evaluation reached PLAN's stop
+    failed          1: the last trial's cost did not fit its 28 bits, and the run ended there
+    ended           1: nothing is left to do
+"""
 
 
 class TaskRuns(NamedTuple):
@@ -46,21 +53,17 @@ class TaskRuns(NamedTuple):
 
     Attributes:
         heads, mems, tasks: int32, uint16, uint16[runs, words]: the blocks as the runs left them.
-        trials: int32[runs], learning trials done.
+        course: COURSE[runs].
         totals: int32[runs, n], of each learning trial, counts; 0 behind a run's last.
-        evaluated: int32[runs], evaluations done.
-        evaluations: int32[runs, n], totals of their episodes, one evaluation behind the other; 0 behind the last.
-        saturated: int64[runs], words clipped at their limits, evaluations included.
+        evaluations: int64[runs, n], the sum of each evaluation's totals; 0 behind a run's last.
     """
 
     heads: NDArray[np.int32]
     mems: NDArray[np.uint16]
     tasks: NDArray[np.uint16]
-    trials: NDArray[np.int32]
+    course: NDArray[np.void]
     totals: NDArray[np.int32]
-    evaluated: NDArray[np.int32]
-    evaluations: NDArray[np.int32]
-    saturated: NDArray[np.int64]
+    evaluations: NDArray[np.int64]
 
 
 @cache
@@ -105,19 +108,19 @@ def run_tasks(
     heads: NDArray[np.int32],
     mems: NDArray[np.uint16],
     tasks: NDArray[np.uint16],
-    schedule: Schedule,
+    plan: NDArray[np.void],
     *,
     stretch: int = 0,
 ) -> TaskRuns:
-    """Run the schedules of many learners of one rule and shape on their on-board tasks, on a GPU.
+    """Run many learners of one rule and shape on their on-board tasks, on a GPU.
 
     Args:
         rule: of all.
         heads: int32[runs, words], their blocks; not changed.
         mems: uint16[runs, words].
         tasks: uint16[runs, words].
-        schedule: may differ between runs.
-        stretch: learning trials a launch; 0: as many as take a fraction of a second. The results do not depend on it.
+        plan: PLAN[runs].
+        stretch: trials a launch; 0: as many as take a fraction of a second. The results do not depend on it.
 
     Raises:
         EngineError: there is no GPU that would run this, or it has too little memory.
@@ -128,30 +131,32 @@ def run_tasks(
     from subsong_sim.cuda_words import cuda
 
     runs = len(heads)
-    stops = np.broadcast_to(np.asarray(schedule.stop, np.int64), runs)
-    plan = np.stack([np.broadcast_to(np.asarray(part, np.int32), runs) for part in schedule[:5]])
-    trials, steps, every, episodes, _ = plan
-    evaluations = np.where(every > 0, -(-trials // np.maximum(every, 1)), 1) * episodes
     sensors, actuators = _ends(heads[0])
-    inputs = [heads.T, mems.T, tasks.T, np.zeros((sensors, runs), np.uint16), np.zeros((actuators, runs), np.uint16)]
-    inputs += [plan, stops, np.zeros((3, runs), np.int32), np.zeros((trials.max(), runs), np.int32)]
-    inputs += [np.zeros((evaluations.max(), runs), np.int32), np.zeros(runs, np.int64)]
-    free, needed = cuda.current_context().get_memory_info().free, sum(a.nbytes for a in inputs)
+    every = np.where(plan["every"] > 0, plan["every"], plan["trials"])
+    arrays = [
+        *(np.ascontiguousarray(words.T) for words in (heads, mems, tasks)),
+        *(np.zeros((n, runs), np.uint16) for n in (sensors, actuators)),
+        plan,
+        np.zeros(runs, COURSE),
+        np.zeros(runs, np.int32),
+        np.zeros((plan["trials"].max(), runs), np.int32),
+        np.zeros((((plan["trials"] + every - 1) // every).max(), runs), np.int64),
+    ]
+    needed, free = sum(a.nbytes for a in arrays), cuda.current_context().get_memory_info().free
     if needed > free:
         raise EngineError(
-            f"CUDA: {runs} runs take {needed >> 20} MiB and the GPU has {free >> 20} free; ask for fewer runs at a time"
+            f"CUDA: {runs} runs take {needed >> 20} MiB, and {free >> 20} of the GPU's are free; ask for fewer at a time"
         )
-    buffers = [cuda.to_device(np.ascontiguousarray(a)) for a in inputs]
+    buffers = [cuda.to_device(a) for a in arrays]
     kernel = loader.load_cuda(rule).task_runs[-(-runs // THREADS), THREADS]
-    stretch = stretch or max(1, LAUNCH_WORDS // int(steps.max() * (heads.shape[1] + mems.shape[1])))
-    for _ in range(-(-int(trials.max()) // stretch)):
+    longest = int(max(plan["steps"].max(), plan["evaluate_steps"].max()))
+    stretch = stretch or max(1, LAUNCH_WORDS // (longest * (heads.shape[1] + mems.shape[1])))
+    course = arrays[6]
+    while not course["ended"].all():
         kernel(*buffers, stretch)
-        progress = buffers[7].copy_to_host()
-        if progress[2].all():
-            break
-    head, mem, task = (np.ascontiguousarray(a.copy_to_host().T) for a in buffers[:3])
-    totals, evaluated = (np.ascontiguousarray(a.copy_to_host().T) for a in buffers[8:10])
-    return TaskRuns(head, mem, task, progress[0], totals, progress[1], evaluated, buffers[10].copy_to_host())
+        course = buffers[6].copy_to_host()
+    head, mem, task, totals, sums = (np.ascontiguousarray(buffers[i].copy_to_host().T) for i in (0, 1, 2, 8, 9))
+    return TaskRuns(head, mem, task, course, totals, sums)
 
 
 def _ends(head: NDArray[np.int32]) -> tuple[int, int]:

@@ -1,0 +1,15 @@
+"""Runs batches under CUDA for tests/test_cuda.py, which starts it with the simulator on, or with no GPU in sight.
+
+From stdin: pickled (rule, heads, mems, tasks, plan, stretch) of each batch. To stdout: what each came to, pickled.
+"""
+
+import pickle
+import sys
+
+from subsong_sim import cuda
+from subsong_sim.cuda_words import int32, uint32
+
+if __name__ == "__main__":
+    batches, values = pickle.load(sys.stdin.buffer)
+    runs = [tuple(cuda.run_tasks(*batch[:-1], stretch=batch[-1])) for batch in batches]
+    pickle.dump((runs, [int32(v) for v in values], [uint32(v) for v in values]), sys.stdout.buffer)
