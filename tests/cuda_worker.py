@@ -1,6 +1,7 @@
-"""Runs batches under CUDA for tests/test_cuda.py, which starts it with the simulator on, or with no GPU in sight.
+"""Runs batches under CUDA for tests/test_cuda.py, which starts it with NUMBA_ENABLE_CUDASIM=1.
 
-From stdin: pickled (rule, heads, mems, tasks, plan, stretch) of each batch. To stdout: what each came to, pickled.
+From stdin, pickled: (rule, heads, mems, tasks, plan, stretch) of each batch, and numbers. To stdout: what each batch
+came to, and the numbers as int32 and as uint32.
 """
 
 import pickle

@@ -33,7 +33,10 @@ PLAN = np.dtype(
                     most this, counts
 """
 COURSE = np.dtype(
-    [(name, np.int64) for name in ("done", "numbered", "evaluations", "steps", "saturated", "stopped", "failed", "ended")]
+    [
+        (name, np.int64)
+        for name in ("done", "numbered", "evaluations", "steps", "saturated", "stopped", "failed", "ended")
+    ]
 )
 """How far a run is.
 
@@ -66,37 +69,37 @@ class TaskRuns(NamedTuple):
     evaluations: NDArray[np.int64]
 
 
+_ELSEWHERE = "or run without it, on the processor"
+_NO_GPU = f"CUDA is off: no NVIDIA GPU with a driver was found; install the driver (nvidia-smi tests it), {_ELSEWHERE}"
+_NO_COMPILER = (
+    "CUDA is off: numba-cuda, which compiles for NVIDIA GPUs, is not installed; "
+    f"pip install 'subsong[cuda]', {_ELSEWHERE}"
+)
+_REFUSED = (
+    "CUDA is off: the NVIDIA driver does not run what numba-cuda compiles ({}); "
+    f"update the driver, or install the numba-cuda of the CUDA version that nvidia-smi shows, {_ELSEWHERE}"
+)
+
+
 @cache
 def cuda_problem() -> str | None:
     """Say in one sentence why this computer runs nothing under CUDA, and what to do; None where it does."""
     try:
         from subsong_sim.cuda_words import SIMULATED, cuda
     except ImportError:  # a Numba without a CUDA of its own
-        return _NOT_INSTALLED
+        return _NO_COMPILER
     if SIMULATED:
         return None
-    if cuda.cuda_error() is not None:
-        return (
-            "CUDA is off: no NVIDIA GPU with a driver was found (nvidia-smi lists them); run without it, on the processor"
-        )
-    if not cuda.is_available():  # a driver, but no compiler
-        return _NOT_INSTALLED
     try:
+        if cuda.cuda_error() is not None:
+            return _NO_GPU
+        if not cuda.is_available():
+            return _NO_COMPILER
         cuda.jit(_probe)[1, 1](cuda.to_device(np.zeros(1, np.int32)))
         cuda.synchronize()
-    except Exception as error:  # noqa: BLE001 - driver, linker and compiler each raise their own
-        line = (str(error).strip() or repr(error)).splitlines()[0]
-        return (
-            f"CUDA is off: the NVIDIA driver does not run what numba-cuda compiles ({line}); update the driver, "
-            "or install the numba-cuda for its CUDA version, which nvidia-smi shows"
-        )
+    except Exception as error:  # noqa: BLE001 - driver, compiler and linker each raise their own
+        return _REFUSED.format((str(error).strip() or repr(error)).splitlines()[0])
     return None
-
-
-_NOT_INSTALLED = (
-    "CUDA is off: numba-cuda, which compiles for NVIDIA GPUs, is not installed; pip install 'subsong[cuda]', or run "
-    "without it, on the processor"
-)
 
 
 def _probe(a: Any) -> None:
@@ -145,7 +148,8 @@ def run_tasks(
     needed, free = sum(a.nbytes for a in arrays), cuda.current_context().get_memory_info().free
     if needed > free:
         raise EngineError(
-            f"CUDA: {runs} runs take {needed >> 20} MiB, and {free >> 20} of the GPU's are free; ask for fewer at a time"
+            f"CUDA: {runs} runs take {needed >> 20} MiB of the GPU's memory, of which {free >> 20} are free; "
+            "ask for fewer at a time"
         )
     buffers = [cuda.to_device(a) for a in arrays]
     kernel = loader.load_cuda(rule).task_runs[-(-runs // THREADS), THREADS]

@@ -33,7 +33,9 @@ def task_runs(heads, mems, tasks, xs, us, plan, course, left, totals, evaluation
         if run.ended != 0:
             return
         evaluate = 1 if left[k] > 0 else 0
-        task_trial(head, mem, task, x, u, mine.evaluate_steps if evaluate else mine.steps, evaluate, words, words, costs)
+        task_trial(
+            head, mem, task, x, u, mine.evaluate_steps if evaluate else mine.steps, evaluate, words, words, costs
+        )
         total = head[TOTAL]
         run.numbered += 1
         run.steps += head[STEPS]

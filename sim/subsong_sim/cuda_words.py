@@ -7,9 +7,11 @@ as plain Python, where NumPy's conversions raise on a value out of range; there 
 from typing import Any
 
 import numba
-from numba import cuda
-from numba.core import config
+from numba import config as numba_config
+from numba import cuda as numba_cuda
 
+cuda: Any = numba_cuda
+config: Any = numba_config
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
 

@@ -218,7 +218,9 @@ def render(source: Source, engine: str) -> str:
     imports, decorator = _COMPILED.get(engine, ("", ""))
     compiled = engine in _COMPILED
     lines = [_HEADER, imports]
-    lines += [f"{name} = int32({value})\n" if compiled else f"{name} = {value}\n" for name, value in source.constants.items()]
+    lines += [
+        f"{name} = int32({value})\n" if compiled else f"{name} = {value}\n" for name, value in source.constants.items()
+    ]
     for function in source.functions.values():
         copy = ast.parse(ast.unparse(function)).body[0]
         assert isinstance(copy, ast.FunctionDef)
