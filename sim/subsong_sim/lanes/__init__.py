@@ -40,7 +40,7 @@ STATE = frozenset(
         layout.WAITING,
     }
 )
-_VERSION = "1"
+_VERSION = "2"
 
 
 class LaneCode:

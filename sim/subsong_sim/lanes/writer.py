@@ -81,6 +81,9 @@ class Writer(Emitter):
             bits = self.result(f"trunc i32 %active to i{self.lanes}")
             self._base = self.mask = self.result(f"bitcast i{self.lanes} {bits} to {self.type(True, 'i1')}")
         self.block(function.body[:-1], scope)
+        last = function.body[-1]
+        assert isinstance(last, ast.Return) and last.value is not None
+        self.value(last.value, scope)  # nobody wants it, but it may be a call
         self.emit("ret i32 0")
         return "\n".join([f"define internal i32 @{name}({signature(function)}) #0 {{", "entry:", *self.lines, "}"])
 
