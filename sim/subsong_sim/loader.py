@@ -25,6 +25,7 @@ from subsong_sim.cache import cache_folder
 from subsong_sim.errors import EngineError
 
 PACKAGE = "subsong_device"
+CUDA_LOOPS = ("task_trial", "summarise")
 LEARNER_KERNELS = ("begin", "act", "end")
 TASK_KERNELS = ("task_begin", "task_sense", "task_cost")
 _HEADER = "# Joined by subsong_sim.loader from the firmware's files; edit those, not this.\n"
@@ -162,15 +163,24 @@ class _Int32(ast.NodeTransformer):
         return node
 
 
+def joined_constants(*sources: Source) -> dict[str, int]:
+    """Return the constants of several sources.
+
+    Raises:
+        EngineError: two of one name differ.
+    """
+    constants: dict[str, int] = {}
+    for source in sources:
+        for name, value in source.constants.items():
+            _add_constant(constants, name, value, "the kernels")
+    return constants
+
+
 def _learner_and_tasks(rule: str) -> Source:
     """Return a learner's kernels, the tasks' and the whole layout, as one module."""
     learner = gather(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS)
     tasks = gather(f"{PACKAGE}.tasks", TASK_KERNELS)
-    layout = gather(f"{PACKAGE}.layout", ())
-    constants = dict(layout.constants)
-    for source in (learner, tasks):
-        for name, value in source.constants.items():
-            _add_constant(constants, name, value, f"{rule} and the tasks")
+    constants = joined_constants(gather(f"{PACKAGE}.layout", ()), learner, tasks)
     return Source(constants, {**learner.functions, **tasks.functions}, {})
 
 
@@ -204,7 +214,7 @@ def load_loops(rule: str) -> ModuleType:
 def load_cuda(rule: str) -> ModuleType:
     """Return the GPU's kernel of a rule, `task_runs` (subsong_sim.cuda_loops), with what it calls."""
     lines = [render(_learner_and_tasks(rule), "cuda")]
-    lines += [f"\n\n@device\n{ast.unparse(node)}\n" for node in _functions("loops.py") if node.name == "task_trial"]
+    lines += [f"\n\n@device\n{ast.unparse(node)}\n" for node in _functions("loops.py") if node.name in CUDA_LOOPS]
     lines += [f"\n\n@kernel\n{ast.unparse(node)}\n" for node in _functions("cuda_loops.py")]
     return import_text(f"{rule}_cuda", "".join(lines))
 
