@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +17,7 @@ from subsong.console import SilentProgress
 from subsong.errors import PlantError
 from subsong.experiment import Experiment, parse_experiment
 from subsong.experiment_text import example_text
-from subsong.session import RunResult, learn, local_trials
-from subsong_sim import cuda
+from subsong.session import RunResult, learn, local_trials, simulate
 
 TASKS = ("parity", "linear_teacher", "letters", "extended", "lqr", "delayed_match", "sequence", "song")
 SEEDS = (1, 2, 3)
@@ -44,11 +44,6 @@ def stopping(seed: int) -> Experiment:
     return with_run(xor("node_perturbation", seed), stop_cost=100.0 if seed == 2 else 0.0, evaluate_steps=4)
 
 
-def clipping(seed: int) -> Experiment:
-    """Return a run of more steps than its cost has room for, whether it clips depending on the seed's luck."""
-    return with_run(task("linear_teacher", seed), trials=4, steps=4)
-
-
 def with_run(experiment: Experiment, **changes: Any) -> Experiment:
     return experiment.model_copy(update={"run": experiment.run.model_copy(update=changes)})
 
@@ -57,95 +52,60 @@ BATCHES = {
     **{rule: [xor(rule, seed) for seed in SEEDS] for rule in RULES},
     **{name: [task(name, seed) for seed in SEEDS] for name in TASKS},
     "stopping": [stopping(seed) for seed in SEEDS],
-    "clipping": [clipping(seed) for seed in SEEDS],
+    # Of more steps than its cost has room for.
+    "clipping": [task("linear_teacher", 1), with_run(task("linear_teacher", 1), trials=4, steps=4)],
+    "cartpole": [parse_experiment(example_text("cartpole"), "cartpole")],
 }
-
-
-def packed(experiments: list[Experiment], stretch: int) -> tuple[Any, ...]:
-    """Return what run_tasks takes."""
-    blocks = [build_block(experiment) for experiment in experiments]
-    plan = np.zeros(len(experiments), cuda.PLAN)
-    for row, experiment in zip(plan, experiments, strict=True):
-        run = experiment.run
-        row["trials"], row["steps"], row["every"] = run.trials, run.steps, run.evaluate_every
-        row["episodes"] = run.evaluate_episodes if experiment.plant.varied else 1
-        row["evaluate_steps"] = run.evaluate_steps or run.steps
-        row["stop"] = {None: -(2**62), 0.0: 0, 100.0: 2**40}[run.stop_cost]
-    words = [
-        np.stack([np.frombuffer(getattr(block, part), dtype) for block in blocks])
-        for part, dtype in (("head", "<i4"), ("mem", "<u2"), ("task", "<u2"))
-    ]
-    return blocks[0].rule, *words, plan, stretch
+REFUSED = ("clipping", "cartpole")
 
 
 class Simulated(NamedTuple):
-    """What came out of the CUDA simulator: every batch's runs, and its conversions of EDGES."""
+    """What came out of the CUDA simulator: of every batch results and task blocks, and its conversions of EDGES."""
 
-    runs: dict[str, cuda.TaskRuns]
+    came_to: dict[str, Any]
     signed: list[int]
     unsigned: list[int]
 
 
 @pytest.fixture(scope="module")
 def simulated() -> Simulated:
-    # Three trials a launch: the stretches of a run must fit together.
     done = subprocess.run(
         [sys.executable, "-W", "error", WORKER],
-        input=pickle.dumps(([packed(batch, 3) for batch in BATCHES.values()], EDGES)),
+        input=pickle.dumps((BATCHES, EDGES)),
         capture_output=True,
         check=False,
         env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"},
     )
     assert done.returncode == 0, done.stderr.decode()
-    runs, signed, unsigned = pickle.loads(done.stdout)
-    return Simulated(dict(zip(BATCHES, (cuda.TaskRuns(*each) for each in runs), strict=True)), signed, unsigned)
+    return Simulated(*pickle.loads(done.stdout))
 
 
 @pytest.mark.xdist_group("cuda")
-@pytest.mark.parametrize("name", BATCHES)
+@pytest.mark.parametrize("name", [name for name in BATCHES if name not in REFUSED])
 def test_a_batch_is_its_runs_one_by_one(name: str, simulated: Simulated) -> None:
-    runs = simulated.runs[name]
-    for k, experiment in enumerate(BATCHES[name]):
-        alone, result, ends = trials_of(experiment), RunResult(None), []
-        failed = ""
-        try:
-            learn(experiment, alone, result, SilentProgress(), ends.append)
-        except PlantError as error:
-            failed = str(error)
-        assert alone.state() == (runs.heads[k].tobytes(), runs.mems[k].tobytes())
-        assert alone.task.tobytes() == runs.tasks[k].tobytes()
-        learned = [ended.summary.total for ended in ends if not ended.summary.evaluate]
-        assert runs.totals[k, : len(learned)].tolist() == learned
-        assert runs.course["failed"][k] == bool(failed)
-        if failed:
-            # A run that fails has told nobody of its last trial.
-            assert failed.startswith(f"trial {runs.course['numbered'][k] - 1}: its cost does not fit")
-            continue
-        assert not runs.totals[k, result.trials :].any()
-        assert runs.evaluations[k].sum() == sum(ended.summary.total for ended in ends if ended.summary.evaluate)
-        course = dict(zip(cuda.COURSE.names or (), runs.course[k].tolist(), strict=True))
-        assert course == {
-            "done": result.trials,
-            "numbered": result.numbered,
-            "evaluations": len(result.evaluations),
-            "steps": result.steps,
-            "saturated": result.counters["saturated_words"],
-            "stopped": int(result.stopped != "all trials done"),
-            "failed": 0,
-            "ended": 1,
-        }
+    results, tasks = simulated.came_to[name]
+    for experiment, result, task_words in zip(BATCHES[name], results, tasks, strict=True):
+        trials, _ = local_trials(experiment, build_block(experiment), False, "cpython", None)
+        alone = RunResult(None)
+        learn(experiment, trials, alone, SilentProgress())
+        alone.state = trials.state()
+        assert replace(result, seconds=0.0) == replace(alone, seconds=0.0)
+        assert task_words == trials.task.tobytes()
+        stops = name == "stopping" and experiment.seed == 2
+        assert (result.stopped != "all trials done") == stops
 
 
 @pytest.mark.xdist_group("cuda")
-def test_the_batches_reach_every_end(simulated: Simulated) -> None:
-    assert simulated.runs["stopping"].course["stopped"].tolist() == [0, 1, 0]
-    assert set(simulated.runs["clipping"].course["failed"].tolist()) == {0, 1}
-    assert simulated.runs["hebb"].course["failed"].tolist() == [0, 0, 0]
+def test_a_run_that_fails_fails_as_it_does_alone(simulated: Simulated) -> None:
+    with pytest.raises(PlantError, match="does not fit the 28 bits of a cost") as alone:
+        simulate(BATCHES["clipping"][1], out=None, engine="cpython")
+    assert simulated.came_to["clipping"] == f"run 1: {alone.value}"
 
 
-def trials_of(experiment: Experiment) -> Any:
-    """Return what runs an experiment's trials one by one, in Python."""
-    return local_trials(experiment, build_block(experiment), False, "cpython", None)[0]
+@pytest.mark.xdist_group("cuda")
+def test_cartpole_stays_on_the_processor(simulated: Simulated) -> None:
+    expected = 'run 0: plant.kind: is "gymnasium" (allowed under CUDA: "task"); run it without CUDA, on the processor'
+    assert simulated.came_to["cartpole"] == expected
 
 
 @pytest.mark.xdist_group("cuda")
@@ -162,15 +122,14 @@ def test_the_simulators_words_wrap_as_the_processors(simulated: Simulated) -> No
 def test_without_a_gpu_it_is_off_with_one_sentence(numba_cuda: bool, sentence: str) -> None:
     program = f"""
 import sys
-import numpy as np
 if not {numba_cuda}:
     sys.modules["numba.cuda"] = None
-from subsong_sim import cuda
-from subsong_sim.errors import EngineError
-print(cuda.cuda_problem())
-words = np.zeros((1, 1), np.uint16)
+from subsong.batch import simulate_many
+from subsong.errors import EngineError
+from subsong_sim.cuda import cuda_problem
+print(cuda_problem())
 try:
-    cuda.run_tasks("hebb", words, words, words, np.zeros(1, cuda.PLAN))
+    simulate_many([], device="cuda")
 except EngineError as error:
     print(error)
 """

@@ -1,6 +1,6 @@
 """Many experiments at once: those alike in rule and shape share compiled lanes, whatever else differs.
 
-    simulate_many   what subsong.session.simulate gives for each, number for number
+simulate_many   what subsong.session.simulate gives for each, number for number
 """
 
 import time
@@ -8,13 +8,13 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
 
 from subsong.block import Block, build_block, stream_seed
 from subsong.console import Progress, SilentProgress
-from subsong.errors import SubsongError
+from subsong.errors import EngineError, ExperimentError, SubsongError
 from subsong.experiment import Experiment
 from subsong.experiment_tasks import TaskPlant
 from subsong.rules import PAIRS
@@ -23,6 +23,7 @@ from subsong_device import layout
 
 if TYPE_CHECKING:
     from subsong_sim.batch import Batch, CartPoles
+    from subsong_sim.cuda import CudaBatch
 
 
 class _Job(NamedTuple):
@@ -53,6 +54,7 @@ def simulate_many(
     *,
     mismatch: bool = False,
     threads: int | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
     progress: Progress | None = None,
 ) -> list[RunResult]:
     """Learn many times on this computer with the firmware's kernels, many runs in one compiled call.
@@ -63,6 +65,7 @@ def simulate_many(
         experiments: what to learn; those alike in rule, network, estimator and task run side by side.
         mismatch: learn on the plant that a board would meet.
         threads: at most; None: as many as Numba has.
+        device: "cuda": an NVIDIA GPU, which runs on-board tasks alone (docs/cuda.md).
         progress: told how far all are, in learning trials.
 
     Returns:
@@ -76,13 +79,15 @@ def simulate_many(
     results = [RunResult(None) for _ in experiments]
     groups: dict[tuple[object, ...], list[_Job]] = {}
     singles = []
+    if device == "cuda":
+        _require_cuda(experiments)
     for job in (_job(run, experiment, mismatch) for run, experiment in enumerate(experiments)):
         if job.compiled:
             groups.setdefault(job.kind, []).append(job)
         else:
             singles.append(job)
     progress.start("compiling kernels (kept for the next time)")
-    batches = [_batch(jobs, threads) for jobs in groups.values()]
+    batches = [_batch(jobs, threads, device) for jobs in groups.values()]
     progress.start("learning", sum(experiment.run.trials for experiment in experiments))
     for jobs, batch in zip(groups.values(), batches, strict=True):
         _learn(jobs, batch, results, progress)
@@ -121,7 +126,22 @@ def _job(run: int, experiment: Experiment, mismatch: bool) -> _Job:
         return _Job(run, experiment, block, None)
 
 
-def _batch(jobs: list[_Job], threads: int | None) -> "Batch":
+def _require_cuda(experiments: Sequence[Experiment]) -> None:
+    """Raise EngineError where there is no GPU, ExperimentError where a plant is none for it."""
+    from subsong_sim.cuda import cuda_problem
+
+    problem = cuda_problem()
+    if problem is not None:
+        raise EngineError(problem)
+    for run, experiment in enumerate(experiments):
+        if not isinstance(experiment.plant, TaskPlant):
+            raise ExperimentError(
+                f'run {run}: plant.kind: is "{experiment.plant.kind}" (allowed under CUDA: "task"); '
+                "run it without CUDA, on the processor"
+            )
+
+
+def _batch(jobs: list[_Job], threads: int | None, device: str) -> "Batch | CudaBatch":
     """Compile kernels for a group of runs, and lay its memory out."""
     from subsong_sim.batch import LANES, PLAN, Batch
     from subsong_sim.lanes import compile_lanes
@@ -130,9 +150,13 @@ def _batch(jobs: list[_Job], threads: int | None) -> "Batch":
     heads = _rows([block.head for block in blocks], "<i4", np.int32)
     mems = _rows([block.mem for block in blocks], "<u2", np.uint16)
     tasks = _rows([block.task for block in blocks], "<u2", np.uint16) if blocks[0].task else None
-    code = compile_lanes(blocks[0].rule, heads, mems, tasks, LANES)
     plan = np.array([_plan(job) for job in jobs], PLAN)
     ends = blocks[0].n_sensors, blocks[0].n_actuators
+    if device == "cuda":
+        from subsong_sim.cuda import CudaBatch
+
+        return CudaBatch(blocks[0].rule, heads, mems, cast("Any", tasks), ends, plan)
+    code = compile_lanes(blocks[0].rule, heads, mems, tasks, LANES)
     return Batch(code, heads, mems, tasks, ends, plan, None if tasks is not None else _cartpoles(jobs), threads)
 
 
@@ -165,7 +189,9 @@ def _stop_total(experiment: Experiment) -> int:
     episodes = len(evaluation_seeds(experiment))
     most = layout.COST_LIMIT * episodes
     sums = range(-most, most + 1)
-    enough = bisect_right(sums, experiment.run.stop_cost, key=lambda total: physical(experiment, total, True) / episodes)
+    enough = bisect_right(
+        sums, experiment.run.stop_cost, key=lambda total: physical(experiment, total, True) / episodes
+    )
     return sums[enough - 1] if enough else NEVER
 
 
@@ -189,7 +215,7 @@ def _cartpoles(jobs: list[_Job]) -> "CartPoles":
     )
 
 
-def _learn(jobs: list[_Job], batch: "Batch", results: list[RunResult], progress: Progress) -> None:
+def _learn(jobs: list[_Job], batch: "Batch | CudaBatch", results: list[RunResult], progress: Progress) -> None:
     """Run a group, and fill its results in."""
     began = time.monotonic()
     told = 0

@@ -5,69 +5,22 @@ neighbours. That holds for on-board tasks. The compiled CartPole stays on the pr
 from a C library's in the last bit, and a run in which one sensor word differs is another run.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subsong_device import layout
 from subsong_sim import loader
+from subsong_sim.batch import COURSE, MAX_ENDS
 from subsong_sim.errors import EngineError
 
 THREADS = 32  # of a block: one warp, so that few runs already spread over all multiprocessors
-# A launch is over in a fraction of a second: a driver with a screen to serve ends what takes some seconds.
+# What a launch does for a run, words times steps, to be over in a fraction of a second: a driver that serves a screen,
+# too, ends what takes seconds.
 LAUNCH_WORDS = 1 << 22
-
-PLAN = np.dtype(
-    [(name, np.int64) for name in ("trials", "steps", "every", "episodes", "evaluate_steps", "stop")],
-)
-"""What a run does.
-
-    trials          learning trials, at least 1
-    steps           of a learning trial
-    every           learning trials between evaluations, 0 for none; without regard to it there is one at the end
-    episodes        of an evaluation, at least 1
-    evaluate_steps  of an episode
-    stop            the run stops where the totals of an evaluation's episodes, `every` trials after the last, sum to at
-                    most this, counts
-"""
-COURSE = np.dtype(
-    [
-        (name, np.int64)
-        for name in ("done", "numbered", "evaluations", "steps", "saturated", "stopped", "failed", "ended")
-    ]
-)
-"""How far a run is.
-
-    done            learning trials
-    numbered        trials, episodes of evaluations counted
-    evaluations     of all their episodes
-    steps           calls of act()
-    saturated       words clipped at their limits
-    stopped         1: an evaluation reached PLAN's stop
-    failed          1: the last trial's cost did not fit its 28 bits, and the run ended there
-    ended           1: nothing is left to do
-"""
-
-
-class TaskRuns(NamedTuple):
-    """What runs came to.
-
-    Attributes:
-        heads, mems, tasks: int32, uint16, uint16[runs, words]: the blocks as the runs left them.
-        course: COURSE[runs].
-        totals: int32[runs, n], of each learning trial, counts; 0 behind a run's last.
-        evaluations: int64[runs, n], the sum of each evaluation's totals; 0 behind a run's last.
-    """
-
-    heads: NDArray[np.int32]
-    mems: NDArray[np.uint16]
-    tasks: NDArray[np.uint16]
-    course: NDArray[np.void]
-    totals: NDArray[np.int32]
-    evaluations: NDArray[np.int64]
-
 
 _ELSEWHERE = "or run without it, on the processor"
 _NO_GPU = f"CUDA is off: no NVIDIA GPU with a driver was found; install the driver (nvidia-smi tests it), {_ELSEWHERE}"
@@ -106,65 +59,110 @@ def _probe(a: Any) -> None:
     a[0] = 1
 
 
-def run_tasks(
-    rule: str,
-    heads: NDArray[np.int32],
-    mems: NDArray[np.uint16],
-    tasks: NDArray[np.uint16],
-    plan: NDArray[np.void],
-    *,
-    stretch: int = 0,
-) -> TaskRuns:
-    """Run many learners of one rule and shape on their on-board tasks, on a GPU.
+class _Buffers(NamedTuple):
+    """What the kernel takes, on the GPU, in its order; words of runs lie side by side."""
 
-    Args:
+    head: Any
+    mem: Any
+    task: Any
+    x: Any
+    u: Any
+    plan: Any
+    course: Any
+    left: Any
+    ends: Any
+    totals: Any
+
+
+@dataclass
+class CudaBatch:
+    """Runs of one rule and shape on their on-board tasks, on a GPU; to be used as subsong_sim.batch.Batch is.
+
+    Attributes:
         rule: of all.
-        heads: int32[runs, words], their blocks; not changed.
-        mems: uint16[runs, words].
-        tasks: uint16[runs, words].
-        plan: PLAN[runs].
-        stretch: trials a launch; 0: as many as take a fraction of a second. The results do not depend on it.
+        heads: int32[runs, H].
+        mems: uint16[runs, M].
+        tasks: uint16[runs, T].
+        ends: how many sensors and actuators there are.
+        plan: batch.PLAN[runs].
+        course: batch.COURSE[runs], how far each run is.
+        totals: int64[runs, evaluations], the sum of the totals of each evaluation's episodes.
 
     Raises:
-        EngineError: there is no GPU that would run this, or it has too little memory.
+        EngineError: there is no GPU that runs this, or it has too little memory.
     """
-    problem = cuda_problem()
-    if problem is not None:
-        raise EngineError(problem)
-    from subsong_sim.cuda_words import cuda
 
-    runs = len(heads)
-    sensors, actuators = _ends(heads[0])
-    every = np.where(plan["every"] > 0, plan["every"], plan["trials"])
-    arrays = [
-        *(np.ascontiguousarray(words.T) for words in (heads, mems, tasks)),
-        *(np.zeros((n, runs), np.uint16) for n in (sensors, actuators)),
-        plan,
-        np.zeros(runs, COURSE),
-        np.zeros(runs, np.int32),
-        np.zeros((plan["trials"].max(), runs), np.int32),
-        np.zeros((((plan["trials"] + every - 1) // every).max(), runs), np.int64),
-    ]
-    needed, free = sum(a.nbytes for a in arrays), cuda.current_context().get_memory_info().free
-    if needed > free:
-        raise EngineError(
-            f"CUDA: {runs} runs take {needed >> 20} MiB of the GPU's memory, of which {free >> 20} are free; "
-            "ask for fewer at a time"
+    rule: str
+    heads: NDArray[np.int32]
+    mems: NDArray[np.uint16]
+    tasks: NDArray[np.uint16]
+    ends: tuple[int, int]
+    plan: NDArray[Any]
+    course: NDArray[Any] = field(init=False)
+    totals: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        problem = cuda_problem()
+        if problem is not None:
+            raise EngineError(problem)
+        runs, trials = len(self.heads), self.plan["trials"]
+        self.course = np.zeros(runs, COURSE)
+        self.course["alive"], self.course["failed"] = 1, -1
+        every = np.where(self.plan["every"] > 0, self.plan["every"], trials)
+        self.totals = np.zeros((runs, int((trials // every).max()) + 1), np.int64)
+        longest = int(max(self.plan["steps"].max(), self.plan["evaluate_steps"].max()))
+        words = longest * (self.heads.shape[1] + self.mems.shape[1])
+        self._budget = max(1, min(MAX_ENDS // runs, LAUNCH_WORDS // words))
+        self._gpu = self._upload(
+            self.heads.T,
+            self.mems.T,
+            self.tasks.T,
+            *(np.zeros((n, runs), np.uint16) for n in self.ends),
+            self.plan,
+            self.course,
+            np.zeros(runs, np.int32),
+            np.zeros((self._budget, 6, runs), np.int32),
+            self.totals.T,
         )
-    buffers = [cuda.to_device(a) for a in arrays]
-    kernel = loader.load_cuda(rule).task_runs[-(-runs // THREADS), THREADS]
-    longest = int(max(plan["steps"].max(), plan["evaluate_steps"].max()))
-    stretch = stretch or max(1, LAUNCH_WORDS // (longest * (heads.shape[1] + mems.shape[1])))
-    course = arrays[6]
-    while not course["ended"].all():
-        kernel(*buffers, stretch)
-        course = buffers[6].copy_to_host()
-    head, mem, task, totals, sums = (np.ascontiguousarray(buffers[i].copy_to_host().T) for i in (0, 1, 2, 8, 9))
-    return TaskRuns(head, mem, task, course, totals, sums)
+        self._kernel = loader.load_cuda(self.rule).task_runs[-(-runs // THREADS), THREADS]
 
+    def run(self, stretch: int | None = None) -> Iterator[NDArray[np.int32]]:
+        """Run all schedules, some trials of every run at a time.
 
-def _ends(head: NDArray[np.int32]) -> tuple[int, int]:
-    """Return how many sensor and actuator words a block's network has."""
-    first = head[layout.LAYERS_AT :]
-    last = head[layout.LAYERS_AT + (int(head[layout.N_LAYERS]) - 1) * layout.LAYER_WORDS :]
-    return int(first[layout.N_IN] - first[layout.RECURRENT]), int(last[layout.N_OUT])
+        Args:
+            stretch: how many, if there is room for the ends of so many; as many as there is room for.
+
+        Yields:
+            int32[runs, trials, 6] of some learning trials: STEPS, TOTAL, BASELINE, CHECK, SATURATED, last cost. Of a
+            run that ended in it, those up to its end (`course`) are to be read.
+        """
+        gpu, longest = self._gpu, int(self.plan["trials"].max())
+        stretch = min(stretch or longest, self._budget)
+        for first in range(0, longest, stretch):
+            if not self.course["alive"].any():
+                return
+            last = min(first + stretch, longest)
+            busy = True
+            while busy:
+                self._kernel(*gpu, first, last, self._budget)
+                self.course = gpu.course.copy_to_host()
+                unfinished = (self.course["trials"] < last) | (gpu.left.copy_to_host() > 0)
+                busy = bool((unfinished & (self.course["alive"] != 0)).any())
+            self.totals = gpu.totals.copy_to_host().T
+            yield gpu.ends.copy_to_host()[: last - first].transpose(2, 0, 1)
+
+    def blocks(self) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
+        """Return heads and mems as they are now, int32[runs, H] and uint16[runs, M]."""
+        return self._gpu.head.copy_to_host().T, self._gpu.mem.copy_to_host().T
+
+    def _upload(self, *arrays: NDArray[Any]) -> _Buffers:
+        """Copy what the kernel takes to the GPU."""
+        from subsong_sim.cuda_words import cuda
+
+        needed, free = sum(each.nbytes for each in arrays), cuda.current_context().get_memory_info().free
+        if needed > free:
+            raise EngineError(
+                f"CUDA: {len(self.heads)} runs take {needed >> 20} MiB of the GPU's memory, of which {free >> 20} are "
+                "free; run fewer at a time"
+            )
+        return _Buffers(*(cuda.to_device(np.ascontiguousarray(each)) for each in arrays))
