@@ -22,7 +22,7 @@ QUICK = os.environ.get("QUICK", "0") not in ("", "0")
 ROUNDS = 1 if QUICK else 3
 RUNS = (256, 2048) if QUICK else (256, 2048, 16384)
 TRIALS = 200 if QUICK else 1000
-RULES = ("weight_perturbation", "node_perturbation", "reinforce")
+RULES = ("weight_perturbation", "node_perturbation")
 DEVICES: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
 
 
