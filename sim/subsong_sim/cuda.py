@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subsong_sim import loader
-from subsong_sim.batch import COURSE, MAX_ENDS
+from subsong_sim.batch import COURSE, MAX_ENDS, PLAN
 from subsong_sim.errors import EngineError
 
 THREADS = 32  # of a block: one warp, so that few runs already spread over all multiprocessors
@@ -57,6 +57,11 @@ def cuda_problem() -> str | None:
 
 def _probe(a: Any) -> None:
     a[0] = 1
+
+
+def aligned(record: np.dtype[np.void]) -> np.dtype[np.void]:
+    """Return a record of int64 as one whose fields are known to be aligned: a GPU reads others byte by byte."""
+    return np.dtype(record.descr, align=True)
 
 
 class _Buffers(NamedTuple):
@@ -118,8 +123,8 @@ class CudaBatch:
             self.mems.T,
             self.tasks.T,
             *(np.zeros((n, runs), np.uint16) for n in self.ends),
-            self.plan,
-            self.course,
+            self.plan.view(aligned(PLAN)),
+            self.course.view(aligned(COURSE)),
             np.zeros(runs, np.int32),
             np.zeros((self._budget, 6, runs), np.int32),
             self.totals.T,
