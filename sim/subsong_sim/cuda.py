@@ -41,12 +41,15 @@ def cuda_problem() -> str | None:
         from subsong_sim.cuda_words import SIMULATED, cuda
     except ImportError:  # a Numba without a CUDA of its own
         return _NO_COMPILER
+    except ValueError as error:  # NUMBA_CUDA_DRIVER names no file
+        return _REFUSED.format(error)
     if SIMULATED:
         return None
     try:
+        available = cuda.is_available()
         if cuda.cuda_error() is not None:
             return _NO_GPU
-        if not cuda.is_available():
+        if not available:
             return _NO_COMPILER
         cuda.jit(_probe)[1, 1](cuda.to_device(np.zeros(1, np.int32)))
         cuda.synchronize()

@@ -13,6 +13,8 @@ from numba import cuda as numba_cuda
 cuda: Any = numba_cuda
 config: Any = numba_config
 SIMULATED = bool(config.ENABLE_CUDASIM)
+# That few runs leave a GPU idle is in docs/cuda.md; nobody needs a warning at every launch.
+config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
 
 def _wrap_int32(value: Any) -> int:
