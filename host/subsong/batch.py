@@ -1,6 +1,6 @@
 """Many experiments at once: those alike in rule and shape share compiled lanes, whatever else differs.
 
-    simulate_many   what subsong.session.simulate gives for each, number for number
+simulate_many   what subsong.session.simulate gives for each, number for number
 """
 
 import time
@@ -165,7 +165,9 @@ def _stop_total(experiment: Experiment) -> int:
     episodes = len(evaluation_seeds(experiment))
     most = layout.COST_LIMIT * episodes
     sums = range(-most, most + 1)
-    enough = bisect_right(sums, experiment.run.stop_cost, key=lambda total: physical(experiment, total, True) / episodes)
+    enough = bisect_right(
+        sums, experiment.run.stop_cost, key=lambda total: physical(experiment, total, True) / episodes
+    )
     return sums[enough - 1] if enough else NEVER
 
 
