@@ -14,7 +14,6 @@ import pytest
 from cases import FIRST, RULES
 from lane_kernels import SingleLanes
 from learning import PENDULUM, short_example, shortened
-from subsong import batch as host_batch
 from subsong.batch import simulate_many
 from subsong.block import build_block
 from subsong.console import SilentProgress
@@ -23,10 +22,13 @@ from subsong.experiment import Experiment, parse_experiment
 from subsong.experiment_tasks import TASKS
 from subsong.experiment_text import example_text, with_learner
 from subsong.session import RunResult, learn, local_trials, simulate
-from subsong_sim.batch import ALIGNED, interleave, rows_of
+from subsong_sim.batch import ALIGNED, Batch, interleave, rows_of
 from subsong_sim.learner import Ended
 from subsong_sim.plants.cartpole import cartpole_reset_states
 from subsong_sim.plants.cartpole_start import cartpole_start
+
+# Numba compiles a rule's loop over trials for half a minute.
+EACH_RULE = [*FIRST, *(pytest.param(rule, marks=pytest.mark.slow) for rule in RULES[2:])]
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def varied(experiment: Experiment, n: int, **more: Any) -> list[Experiment]:
         changed(
             experiment,
             seed=k * k,
-            learner={"amplitude": amplitude and amplitude * (1 - k % 3 / 4), "rate_shift": max(0, shift - k % 4)},
+            learner={"amplitude": amplitude and amplitude * (1 - k % 3 / 4), "rate_shift": min(29, shift + k % 4)},
             trials=9 + k % 5,
             evaluate_every=k % 4,
             evaluate_episodes=1 + k % 3,
@@ -96,26 +98,50 @@ def assert_same(experiments: list[Experiment], mismatch: bool = False, threads: 
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("runs", [1, 16, 37])
-@pytest.mark.usefixtures("single_lanes")
 def test_runs_on_a_task_are_the_single_runs(runs: int, threads: int) -> None:
     before = numba.get_num_threads()
     assert_same(varied(shortened("xor"), runs), threads=threads)
     assert numba.get_num_threads() == before
 
 
-@pytest.mark.parametrize("mismatch", [False, True])
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.usefixtures("single_lanes")
-def test_runs_on_cartpole_are_the_single_runs_though_episodes_end_early(threads: int, mismatch: bool) -> None:
-    experiments = varied(shortened("cartpole"), 18, steps=40)
+def cartpoles(rule: str) -> list[Experiment]:
+    """Return 18 runs on CartPoles of three kinds, with episodes of many lengths."""
+    experiments = varied(shortened("cartpole", rule), 18, steps=40)
     heavy = {"parameters": {"masspole": 0.3, "friction_cart": 0.1}, "cost_lsb": 0.25}
     for k in range(0, 18, 3):
         plant = experiments[k].plant.model_copy(update=heavy)
         short = changed(experiments[k], seed=k, steps=15)
         experiments[k] = short.model_copy(update={"plant": plant})
-    results = assert_same(experiments, mismatch=mismatch, threads=threads)
+    return experiments
+
+
+@pytest.mark.parametrize("mismatch", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_runs_on_cartpole_are_the_single_runs_though_episodes_end_early(threads: int, mismatch: bool) -> None:
+    results = assert_same(cartpoles(RULES[0]), mismatch=mismatch, threads=threads)
     lengths = {-cost for result in results[1::3] for cost in result.costs}
     assert min(lengths) < 20 and 40 in lengths
+
+
+@pytest.mark.parametrize("rule", EACH_RULE)
+def test_every_rule_runs_in_batches(rule: str) -> None:
+    assert_same(varied(short_example(rule, 8, 40), 18))
+
+
+# The song is the songbird's alone, and among the rules above.
+@pytest.mark.slow
+@pytest.mark.parametrize("task", sorted(TASKS.keys() - {"song"}))
+def test_every_task_runs_in_batches(task: str) -> None:
+    assert_same(varied(parse_experiment(with_learner(example_text(task), FIRST[1]), task), 18))
+
+
+# The schedule alone: the kernels are the single engine's.
+@pytest.mark.parametrize("make", [lambda: varied(shortened("xor", RULES[1]), 18), lambda: cartpoles(RULES[1])])
+def test_the_schedule_is_the_single_runs_whoever_executes_the_kernels(
+    make: Callable[[], list[Experiment]], single_lanes: list[SingleLanes]
+) -> None:
+    assert_same(make())
+    assert len(single_lanes) == 1
 
 
 @pytest.mark.usefixtures("single_lanes")
@@ -139,34 +165,22 @@ def test_a_lane_that_stopped_is_never_asked_again(single_lanes: list[SingleLanes
     assert set(code.masks[2:]) == {0b101}
 
 
-class Stretches:
-    """Makes batches go on in calls of so many trials, and keeps the ends of each."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, stretch: int) -> None:
-        self.stretch, self.ends = stretch, []
-        self._run: Callable[..., Iterator[Any]] = host_batch_class().run
-        monkeypatch.setattr(host_batch_class(), "run", lambda batch: self.run(batch))
-
-    def run(self, batch: Any) -> Iterator[Any]:
-        for ends in self._run(batch, self.stretch):
-            self.ends.append(ends)
-            yield ends
-
-
-def host_batch_class() -> Any:
-    from subsong_sim.batch import Batch
-
-    return Batch
-
-
 @pytest.mark.parametrize("name", ["xor", "cartpole"])
 @pytest.mark.parametrize("stretch", [2, 6, 100])
 @pytest.mark.usefixtures("single_lanes")
 def test_any_number_of_calls_leaves_the_same_ends(name: str, stretch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     experiments = [changed(shortened(name), k, trials=10 + k, evaluate_every=3) for k in range(3)]
-    stretches = Stretches(monkeypatch, stretch)
+    kept = []
+    run = Batch.run
+
+    def in_stretches(batch: Batch) -> Iterator[Any]:
+        for ends in run(batch, stretch):
+            kept.append(ends)
+            yield ends
+
+    monkeypatch.setattr(Batch, "run", in_stretches)
     assert_same(experiments)
-    ends = np.concatenate(stretches.ends, axis=1)
+    ends = np.concatenate(kept, axis=1)
     for k, experiment in enumerate(experiments):
         learning = [each for each in single(experiment)[1] if not each.summary.evaluate]
         expected = [[*each.summary[2:7], each.last_cost] for each in learning]
@@ -219,20 +233,6 @@ def test_no_threads_are_too_few() -> None:
 
 def test_no_experiments_have_no_results() -> None:
     assert simulate_many([]) == []
-
-
-# Numba compiles a rule's loop over trials for half a minute.
-@pytest.mark.parametrize("rule", [*FIRST, *(pytest.param(rule, marks=pytest.mark.slow) for rule in RULES[2:])])
-@pytest.mark.usefixtures("single_lanes")
-def test_every_rule_runs_in_batches(rule: str) -> None:
-    assert_same(varied(short_example(rule, 8, 40), 18))
-
-
-# The song is the songbird's alone, and among the rules above.
-@pytest.mark.parametrize("task", sorted(TASKS.keys() - {"song"}))
-@pytest.mark.usefixtures("single_lanes")
-def test_every_task_runs_in_batches(task: str) -> None:
-    assert_same(varied(parse_experiment(with_learner(example_text(task), FIRST[1]), task), 18))
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 16])

@@ -20,6 +20,9 @@ from subsong_sim.plants.cartpole_start import cartpole_start
 # interleaved. costs: each lane's last. plan, course: of each lane. params..words: of each lane's CartPole.
 Group = namedtuple("Group", "code head mem task x u costs plan course params scale states words")  # noqa: PYI024
 
+# A literal would have its own compilation.
+LEARN, ASSESS = int64(0), int64(1)
+
 
 @intrinsic
 def call(_context, address, arguments):
@@ -37,14 +40,13 @@ def call(_context, address, arguments):
     return types.int32(address, arguments), generate
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(parallel=True, cache=True, nogil=True, error_model="numpy")
 def learn(code, head, mem, task, x, u, costs, plan, course, params, scale, seeds, tests, first, last, ends, totals):
     """Run learning trials `first` to `last` - 1 of every run that is alive, and the evaluations due behind them.
 
     Args:
         code: (begin, act, end, task_trial), addresses; the last 0 where there is no task.
-        head, mem, task, x, u, costs: int32, uint16, uint16, uint16, uint16, int32[groups, words, lanes], as kernels take
-            them.
+        head, mem, task, x, u, costs: [groups, words, lanes], as kernels take them.
         plan, course: batch.PLAN[runs], batch.COURSE[runs]; `course` is written.
         params, scale: float64[runs, 12], float64[runs, 4, 2] of the compiled CartPole.
         seeds: uint32[runs, pairs], resets from the pair of trial `first` on; uint32[runs, 0] for a task.
@@ -63,12 +65,12 @@ def learn(code, head, mem, task, x, u, costs, plan, course, params, scale, seeds
         _learn(group, seeds[a:b], tests[a:b], first, last, ends[a:b], totals[a:b])
 
 
-@njit(nogil=True)
+@njit(nogil=True, error_model="numpy")
 def _learn(group, seeds, tests, first, last, ends, totals):
     plan, course = group.plan, group.course
     resets = np.zeros(plan.size, np.uint32)
     for n in range(first, last):
-        active = 0
+        active = int64(0)
         for lane in range(plan.size):
             if course[lane].alive:
                 active |= 1 << lane
@@ -76,8 +78,8 @@ def _learn(group, seeds, tests, first, last, ends, totals):
                     resets[lane] = seeds[lane, n // plan[lane].pair - first // plan[lane].pair]
         if active == 0:
             return
-        _trial(group, resets, 0, active)
-        due = 0
+        _trial(group, resets, LEARN, active)
+        due = int64(0)
         for lane in range(plan.size):
             if active >> lane & 1:
                 _summarise(group, lane, ends[lane, n - first])
@@ -91,13 +93,13 @@ def _learn(group, seeds, tests, first, last, ends, totals):
                 course[lane].alive = 0
 
 
-@njit(nogil=True)
+@njit(nogil=True, error_model="numpy")
 def _marked(plan, trials):
     """Return whether run.evaluate_every asks for an evaluation here."""
     return plan.every > 0 and trials % plan.every == 0
 
 
-@njit(nogil=True)
+@njit(nogil=True, error_model="numpy")
 def _summarise(group, lane, end):
     end[0] = group.head[STEPS, lane]
     end[1] = group.head[TOTAL, lane]
@@ -107,14 +109,14 @@ def _summarise(group, lane, end):
     end[5] = group.costs[lane]
 
 
-@njit(nogil=True)
+@njit(nogil=True, error_model="numpy")
 def _assess(group, resets, tests, due, totals):
     """Evaluate the lanes of `due`, and stop those that are good enough."""
     plan, course = group.plan, group.course
     sums = np.zeros(plan.size, np.int64)
     episode = 0
     while True:
-        active = 0
+        active = int64(0)
         for lane in range(plan.size):
             if due >> lane & 1 and course[lane].alive and episode < plan[lane].episodes:
                 active |= 1 << lane
@@ -122,7 +124,7 @@ def _assess(group, resets, tests, due, totals):
                     resets[lane] = tests[lane, episode]
         if active == 0:
             break
-        _trial(group, resets, 1, active)
+        _trial(group, resets, ASSESS, active)
         for lane in range(plan.size):
             if active >> lane & 1:
                 sums[lane] += group.head[TOTAL, lane]
@@ -136,7 +138,7 @@ def _assess(group, resets, tests, due, totals):
                 course[lane].alive = 0
 
 
-@njit(nogil=True)
+@njit(nogil=True, error_model="numpy")
 def _trial(group, resets, evaluate, active):
     """Run a trial of every active lane and count it; a lane whose cost was clipped has failed, and ends."""
     head, course = group.head, group.course
@@ -156,7 +158,7 @@ def _trial(group, resets, evaluate, active):
             course[lane].numbered += 1
 
 
-@njit(nogil=True)
+@njit(nogil=True, error_model="numpy")
 def _task(group, steps, evaluate, active):
     call(
         group.code[3],
@@ -174,7 +176,7 @@ def _task(group, steps, evaluate, active):
     )
 
 
-@njit(nogil=True)
+@njit(nogil=True, error_model="numpy")
 def _cartpole(group, resets, evaluate, active):
     """Run a trial of every active lane on its own CartPole; who ends early waits for the rest."""
     begin, act, end, _ = group.code

@@ -4,7 +4,7 @@ NumPy's own names and constants: SeedSequence of one 32-bit word, PCG64 (XSL-RR,
 compiled elsewhere links `cartpole_start` in; `cartpole_reset_states` is the same by NumPy itself, and tests compare.
 """
 
-# ruff: noqa: D103 - the helpers are NumPy's, under NumPy's names
+
 
 import numpy as np
 from numba import njit, uint32, uint64
