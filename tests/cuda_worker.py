@@ -10,7 +10,7 @@ from typing import Any
 
 from subsong.batch import simulate_many
 from subsong.errors import SubsongError
-from subsong_sim import cuda
+from subsong_sim import cuda, cuda_words
 from subsong_sim.cuda_words import int32, uint32
 
 MADE: list["Kept"] = []
@@ -22,6 +22,12 @@ class Kept(cuda.CudaBatch):
     def __post_init__(self) -> None:
         super().__post_init__()
         MADE.append(self)
+
+
+class Small:
+    """What a GPU says of its memory when it is full."""
+
+    free = 1 << 10
 
 
 def run(experiments: Any) -> Any:
@@ -40,4 +46,6 @@ if __name__ == "__main__":
         # Of some, every trial is a launch of its own.
         cuda.LAUNCH_WORDS = 1 if name == "stopping" else 1 << 22
         came_to[name] = run(experiments)
+    type(cuda_words.cuda.current_context()).get_memory_info = lambda _: Small
+    came_to["full"] = run(batches["stopping"])
     pickle.dump((came_to, [int32(v) for v in values], [uint32(v) for v in values]), sys.stdout.buffer)

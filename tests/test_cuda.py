@@ -109,6 +109,12 @@ def test_cartpole_stays_on_the_processor(simulated: Simulated) -> None:
 
 
 @pytest.mark.xdist_group("cuda")
+def test_what_does_not_fit_the_gpus_memory_is_refused(simulated: Simulated) -> None:
+    expected = "CUDA: 3 runs take 0 MiB of the GPU's memory, of which 0 are free; run fewer at a time"
+    assert simulated.came_to["full"] == expected
+
+
+@pytest.mark.xdist_group("cuda")
 def test_the_simulators_words_wrap_as_the_processors(simulated: Simulated) -> None:
     values = np.array(EDGES, np.int64)
     assert simulated.signed == values.astype(np.int32).tolist()
