@@ -40,7 +40,6 @@ STATE = frozenset(
         layout.WAITING,
     }
 )
-_VERSION = "2"
 
 
 class LaneCode:
@@ -182,4 +181,5 @@ def _entry(function: ast.FunctionDef, variants: dict[tuple[int, bool], str], lan
 def _description(source: Source, words: dict[Word, int], lanes: int, names: tuple[str, ...]) -> bytes:
     """Return what the code depends on, beside the processor: the kernels' text and what they are specialised to."""
     functions = [ast.dump(function) for function in source.functions.values()]
-    return repr((_VERSION, functions, source.constants, sorted(words.items()), lanes, names)).encode()
+    own = [path.read_text(encoding="utf-8") for path in resources.files(__package__).iterdir() if path.name.endswith(".py")]
+    return repr((sorted(own), functions, source.constants, sorted(words.items()), lanes, names)).encode()

@@ -74,6 +74,8 @@ class Follower:
 
     def __init__(self, constants: dict[str, int], load: Load) -> None:
         self.constants, self.load = constants, load
+        self._facts: dict[int, list[int | None]] = {}
+        self._inside: dict[int, tuple[set[str], list[int]]] = {}
 
     def follow(self, node: ast.For | ast.While, known: dict[str, int], span: range | None) -> Course | None:
         """Return a loop's course; None where it depends on what is not known.
@@ -84,7 +86,7 @@ class Follower:
             span: of a `for`, whose bounds are known.
         """
         changed = stored(node.body)
-        self._facts: dict[int, list[int | None]] = defaultdict(list)
+        self._facts = defaultdict(list)
         known = dict(known)
         heads: list[dict[str, int]] = []
         if isinstance(node, ast.For):
@@ -135,15 +137,22 @@ class Follower:
                 truth = self._truth(node.test, known)
                 self._facts[id(node)].append(None if truth is None else int(truth))
                 if truth is None:
-                    self._forget([*node.body, *node.orelse], known)
+                    self._forget(node, known)
                 else:
                     self._run(node.body if truth else node.orelse, known)
             elif isinstance(node, ast.For | ast.While):
-                self._forget([node], known)
+                self._forget(node, known)
 
-    def _forget(self, body: list[ast.stmt], known: dict[str, int]) -> None:
-        for name in stored(body):
+    def _forget(self, node: ast.If | ast.For | ast.While, known: dict[str, int]) -> None:
+        """Note that what a statement does inside is not known."""
+        if id(node) not in self._inside:
+            inner = [n for n in ast.walk(node) if isinstance(n, ast.Assign | ast.AugAssign | ast.If) and n is not node]
+            self._inside[id(node)] = stored([node]), [id(n) for n in inner]
+        names, statements = self._inside[id(node)]
+        for name in names:
             known.pop(name, None)
+        for statement in statements:
+            self._facts[statement].append(None)
 
     def _value(self, node: ast.expr, known: dict[str, int]) -> int | None:
         if isinstance(node, ast.Constant):

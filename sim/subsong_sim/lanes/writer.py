@@ -23,7 +23,7 @@ UNROLLED = {True: 8, False: 4}  # turns of a loop that is written turn by turn: 
 SHORT = 6
 
 
-class Thawed(Exception):
+class Thawed(Exception):  # noqa: N818 - no error: the writer begins anew
     """A kernel stores to a word that was taken for constant."""
 
     def __init__(self, word: Word) -> None:
