@@ -195,7 +195,7 @@ class Batch:
         return rows_of(head, self.runs, self.heads.shape[1]), rows_of(mem, self.runs, self.mems.shape[1])
 
     def _stretch(self) -> int:
-        words = self.runs * int(self.plan["steps"].max()) * (self.heads.shape[1] + self.mems.shape[1])
+        words: int = self.runs * int(self.plan["steps"].max()) * (self.heads.shape[1] + self.mems.shape[1])
         return max(1, min(MAX_ENDS // self.runs, MAX_WORDS // words) // 2) * 2
 
     def _call(self, first: int, last: int) -> NDArray[np.int32]:
@@ -255,12 +255,13 @@ def _threads(n: int | None) -> Iterator[None]:
 
     if n is not None and n < 1:
         raise EngineError(f"threads: is {n} (allowed: 1 or more)")
+    config: Any = numba.config
     with _one_at_a_time:
-        if numba.config.THREADING_LAYER == "default":
+        if config.THREADING_LAYER == "default":
             # The one layer that is there wherever Numba is, and works in a process that was forked.
-            numba.config.THREADING_LAYER = "workqueue"
+            config.THREADING_LAYER = "workqueue"
         before = numba.get_num_threads()
-        numba.set_num_threads(min(n or before, numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(n or before, config.NUMBA_NUM_THREADS))
         try:
             yield
         finally:

@@ -44,8 +44,9 @@ def call(_context, address, arguments):
 
 @njit(parallel=True, cache=True, nogil=True, error_model="numpy")
 def learn(
-    code, head, mem, task, x, u, costs, plan, course, params, scale, states, words, seeds, tests, first, last, ends, totals
-):
+    code, head, mem, task, x, u, costs, plan, course,
+    params, scale, states, words, seeds, tests, first, last, ends, totals,
+):  # fmt: skip
     """Run learning trials `first` to `last` - 1 of every run that is alive, and the evaluations due behind them.
 
     Args:
