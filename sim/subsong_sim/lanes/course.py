@@ -5,7 +5,7 @@ here, on numbers; what it does to weights and signals is not looked at.
 """
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,12 +18,30 @@ Load = Callable[[ast.Subscript, int], int | None]
 
 def stored(nodes: list[ast.stmt]) -> set[str]:
     """Return the names that statements assign to."""
-    return {
-        n.id
-        for top in nodes
-        for n in ast.walk(top)
-        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-    }
+    return {n.id for top in nodes for n in ast.walk(top) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+
+def cycles(body: list[ast.stmt]) -> dict[str, tuple[ast.expr, ast.expr]]:
+    """Return the names that each turn of a loop advances as `v = (v + step) & mask`, with step and mask.
+
+    Such a name is known at any turn without those before; LLVM does not see that by itself.
+    """
+    stores = Counter(
+        n.id for top in body for n in ast.walk(top) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    )
+    found: dict[str, tuple[ast.expr, ast.expr]] = {}
+    for node in body:
+        match node:
+            case ast.Assign(
+                targets=[ast.Name(id=name)],
+                value=ast.BinOp(
+                    left=ast.BinOp(left=ast.Name(id=same), op=ast.Add(), right=ast.Name(id=step) as by),
+                    op=ast.BitAnd(),
+                    right=ast.Constant() as mask,
+                ),
+            ) if same == name and stores[name] == 1 and stores[step] == 0:
+                found[name] = by, mask
+    return found
 
 
 class Course(NamedTuple):
