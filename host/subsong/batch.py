@@ -220,15 +220,12 @@ def _learn(jobs: list[_Job], batch: "Batch | CudaBatch", results: list[RunResult
     began = time.monotonic()
     told = 0
     for ends in batch.run():
-        for job, course in zip(jobs, batch.course, strict=True):
+        for job, course, totals in zip(jobs, batch.course, ends[:, :, 1], strict=True):
             if course["failed"] >= 0:
                 with _named(job.run):
                     check_cost(job.experiment, int(course["failed"]), int(course["failed_total"]))
-        for job, course, totals in zip(jobs, batch.course, ends[:, :, 1], strict=True):
             costs = results[job.run].costs
-            learned = totals[: course["trials"] - len(costs)].astype(np.int64)
-            # The same operations as of a number, element by element.
-            costs += cast("Any", physical(job.experiment, cast("Any", learned))).tolist()
+            costs += _costs(job.experiment, totals[: course["trials"] - len(costs)], False).tolist()
         done = int(batch.course["trials"].sum())
         progress.advance(done - told)
         told = done
@@ -238,11 +235,15 @@ def _learn(jobs: list[_Job], batch: "Batch | CudaBatch", results: list[RunResult
         result.trials, result.numbered, result.steps = (int(course[key]) for key in ("trials", "numbered", "steps"))
         result.counters = {"saturated_words": int(course["saturated"])}
         result.seconds = seconds
-        every, episodes = job.experiment.run.evaluate_every, len(evaluation_seeds(job.experiment))
-        for k, total in enumerate(sums[: course["evaluations"]].tolist(), 1):
-            mean = physical(job.experiment, total, evaluate=True) / episodes
-            result.evaluations.append((min(k * every, result.trials) if every else result.trials, mean))
+        means = _costs(job.experiment, sums[: course["evaluations"]], True) / len(evaluation_seeds(job.experiment))
+        every = job.experiment.run.evaluate_every or result.trials
+        result.evaluations = [(min(k * every, result.trials), mean) for k, mean in enumerate(means.tolist(), 1)]
         result.final = result.evaluations[-1][1]
         if course["stopped"]:
             result.stopped = f"an evaluation reached {result.final:.6g}"
         result.state = head.astype("<i4").tobytes(), mem.astype("<u2").tobytes()
+
+
+def _costs(experiment: Experiment, totals: Any, evaluate: bool) -> Any:
+    """Return `physical` of each of many totals: the same operations in the same order, element by element."""
+    return physical(experiment, cast("int", totals.astype(np.int64)), evaluate)

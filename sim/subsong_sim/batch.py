@@ -45,13 +45,14 @@ task's evaluation. cost_per_step: of CartPole, counts. steps and evaluate_steps 
 COURSE = np.dtype(
     [(name, np.int64) for name in (
         "alive", "trials", "numbered", "steps", "saturated", "evaluations", "stopped", "failed", "failed_total",
-    )]
+        "sum",
+    )] + [("reset", np.uint32)]
 )  # fmt: skip
 """How far a run is.
 
 trials: learning trials. numbered: trials, evaluations included; steps, saturated: theirs. evaluations: how many there
 were. stopped: 1 once an evaluation was good enough. failed: number of the trial whose cost was clipped, failed_total
-its cost; -1 where none was.
+its cost; -1 where none was. sum: of the totals of the evaluation that is under way. reset: of this trial.
 """
 
 
@@ -100,7 +101,8 @@ def _aligned(groups: int, words: int, lanes: int, dtype: Any) -> NDArray[Any]:
     words = -(-words // at_once) * at_once
     raw = np.zeros(groups * words * lanes * size + ALIGNED, np.uint8)
     start = -raw.ctypes.data % ALIGNED
-    return raw[start : start + groups * words * lanes * size].view(dtype).reshape(groups, words, lanes)
+    made: NDArray[Any] = raw[start : start + groups * words * lanes * size].view(dtype)
+    return made.reshape(groups, words, lanes)
 
 
 @dataclass
@@ -159,6 +161,7 @@ class Batch:
         self._course = np.zeros(groups * self.lanes, COURSE)
         self._course["failed"] = -1
         self._course["alive"][: self.runs] = 1
+        self._cartpoles = np.zeros((len(self._course), 4)), np.zeros((len(self._course), 4), np.uint16)
         self._plan = _filled(self.plan, groups * self.lanes)
         every = np.where(self.plan["every"] > 0, self.plan["every"], self.plan["trials"])
         self._totals = np.zeros((groups * self.lanes, int((self.plan["trials"] // every).max()) + 1), np.int64)
@@ -192,8 +195,8 @@ class Batch:
         return rows_of(head, self.runs, self.heads.shape[1]), rows_of(mem, self.runs, self.mems.shape[1])
 
     def _stretch(self) -> int:
-        words = self.runs * int(self.plan["steps"].max()) * (self.heads.shape[1] + self.mems.shape[1])
-        return max(2, min(MAX_ENDS // self.runs, MAX_WORDS // words) // 2 * 2)
+        words: int = self.runs * int(self.plan["steps"].max()) * (self.heads.shape[1] + self.mems.shape[1])
+        return max(1, min(MAX_ENDS // self.runs, MAX_WORDS // words) // 2) * 2
 
     def _call(self, first: int, last: int) -> NDArray[np.int32]:
         params, scale, seeds, tests = self._plants(first, last)
@@ -207,6 +210,7 @@ class Batch:
                 self._course,
                 params,
                 scale,
+                *self._cartpoles,
                 seeds,
                 tests,
                 first,
@@ -251,12 +255,13 @@ def _threads(n: int | None) -> Iterator[None]:
 
     if n is not None and n < 1:
         raise EngineError(f"threads: is {n} (allowed: 1 or more)")
+    config: Any = numba.config
     with _one_at_a_time:
-        if numba.config.THREADING_LAYER == "default":
+        if config.THREADING_LAYER == "default":
             # The one layer that is there wherever Numba is, and works in a process that was forked.
-            numba.config.THREADING_LAYER = "workqueue"
+            config.THREADING_LAYER = "workqueue"
         before = numba.get_num_threads()
-        numba.set_num_threads(min(n or before, numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(n or before, config.NUMBA_NUM_THREADS))
         try:
             yield
         finally:

@@ -7,7 +7,6 @@ compilation serves every rule, shape and plant. A mask has a bit for each lane; 
 
 from collections import namedtuple
 
-import numpy as np
 from llvmlite import ir
 from numba import int32, int64, njit, prange, types
 from numba.extending import intrinsic
@@ -22,6 +21,9 @@ Group = namedtuple("Group", "code head mem task x u costs plan course params sca
 
 # A literal would have its own compilation.
 LEARN, ASSESS = int64(0), int64(1)
+
+# Called from compiled code alone.
+inner = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 @intrinsic
@@ -41,7 +43,10 @@ def call(_context, address, arguments):
 
 
 @njit(parallel=True, cache=True, nogil=True, error_model="numpy")
-def learn(code, head, mem, task, x, u, costs, plan, course, params, scale, seeds, tests, first, last, ends, totals):
+def learn(
+    code, head, mem, task, x, u, costs, plan, course,
+    params, scale, states, words, seeds, tests, first, last, ends, totals,
+):  # fmt: skip
     """Run learning trials `first` to `last` - 1 of every run that is alive, and the evaluations due behind them.
 
     Args:
@@ -49,6 +54,7 @@ def learn(code, head, mem, task, x, u, costs, plan, course, params, scale, seeds
         head, mem, task, x, u, costs: [groups, words, lanes], as kernels take them.
         plan, course: batch.PLAN[runs], batch.COURSE[runs]; `course` is written.
         params, scale: float64[runs, 12], float64[runs, 4, 2] of the compiled CartPole.
+        states, words: float64[runs, 4], uint16[runs, 4], its own; written.
         seeds: uint32[runs, pairs], resets from the pair of trial `first` on; uint32[runs, 0] for a task.
         tests: uint32[runs, episodes], resets of an evaluation; likewise.
         first, last: int.
@@ -60,25 +66,24 @@ def learn(code, head, mem, task, x, u, costs, plan, course, params, scale, seeds
         a = g * lanes
         b = a + lanes
         blocks = (head[g], mem[g], task[g], x[g], u[g], costs[g, 0])
-        plant = (params[a:b], scale[a:b], np.zeros((lanes, 4)), np.zeros((lanes, 4), np.uint16))
+        plant = (params[a:b], scale[a:b], states[a:b], words[a:b])
         group = Group(code, *blocks, plan[a:b], course[a:b], *plant)
         _learn(group, seeds[a:b], tests[a:b], first, last, ends[a:b], totals[a:b])
 
 
-@njit(nogil=True, error_model="numpy")
+@inner
 def _learn(group, seeds, tests, first, last, ends, totals):
     plan, course = group.plan, group.course
-    resets = np.zeros(plan.size, np.uint32)
     for n in range(first, last):
         active = int64(0)
         for lane in range(plan.size):
             if course[lane].alive:
                 active |= 1 << lane
                 if seeds.shape[1] > 0:
-                    resets[lane] = seeds[lane, n // plan[lane].pair - first // plan[lane].pair]
+                    course[lane].reset = seeds[lane, n // plan[lane].pair - first // plan[lane].pair]
         if active == 0:
             return
-        _trial(group, resets, LEARN, active)
+        _trial(group, LEARN, active)
         due = int64(0)
         for lane in range(plan.size):
             if active >> lane & 1:
@@ -87,19 +92,19 @@ def _learn(group, seeds, tests, first, last, ends, totals):
                 if course[lane].alive and (n + 1 == plan[lane].trials or _marked(plan[lane], n + 1)):
                     due |= 1 << lane
         if due != 0:
-            _assess(group, resets, tests, due, totals)
+            _assess(group, tests, due, totals)
         for lane in range(plan.size):
             if n + 1 == plan[lane].trials:
                 course[lane].alive = 0
 
 
-@njit(nogil=True, error_model="numpy")
+@inner
 def _marked(plan, trials):
     """Return whether run.evaluate_every asks for an evaluation here."""
     return plan.every > 0 and trials % plan.every == 0
 
 
-@njit(nogil=True, error_model="numpy")
+@inner
 def _summarise(group, lane, end):
     end[0] = group.head[STEPS, lane]
     end[1] = group.head[TOTAL, lane]
@@ -109,11 +114,12 @@ def _summarise(group, lane, end):
     end[5] = group.costs[lane]
 
 
-@njit(nogil=True, error_model="numpy")
-def _assess(group, resets, tests, due, totals):
+@inner
+def _assess(group, tests, due, totals):
     """Evaluate the lanes of `due`, and stop those that are good enough."""
     plan, course = group.plan, group.course
-    sums = np.zeros(plan.size, np.int64)
+    for lane in range(plan.size):
+        course[lane].sum = 0
     episode = 0
     while True:
         active = int64(0)
@@ -121,32 +127,32 @@ def _assess(group, resets, tests, due, totals):
             if due >> lane & 1 and course[lane].alive and episode < plan[lane].episodes:
                 active |= 1 << lane
                 if tests.shape[1] > 0:
-                    resets[lane] = tests[lane, episode]
+                    course[lane].reset = tests[lane, episode]
         if active == 0:
             break
-        _trial(group, resets, ASSESS, active)
+        _trial(group, ASSESS, active)
         for lane in range(plan.size):
             if active >> lane & 1:
-                sums[lane] += group.head[TOTAL, lane]
+                course[lane].sum += group.head[TOTAL, lane]
         episode += 1
     for lane in range(plan.size):
         if due >> lane & 1 and course[lane].alive:
-            totals[lane, course[lane].evaluations] = sums[lane]
+            totals[lane, course[lane].evaluations] = course[lane].sum
             course[lane].evaluations += 1
-            if sums[lane] <= plan[lane].stop and _marked(plan[lane], course[lane].trials):
+            if course[lane].sum <= plan[lane].stop and _marked(plan[lane], course[lane].trials):
                 course[lane].stopped = 1
                 course[lane].alive = 0
 
 
-@njit(nogil=True, error_model="numpy")
-def _trial(group, resets, evaluate, active):
+@inner
+def _trial(group, evaluate, active):
     """Run a trial of every active lane and count it; a lane whose cost was clipped has failed, and ends."""
     head, course = group.head, group.course
     if group.code[3] != 0:
         plan = group.plan[0]
         _task(group, plan.evaluate_steps if evaluate else plan.steps, evaluate, active)
     else:
-        _cartpole(group, resets, evaluate, active)
+        _cartpole(group, evaluate, active)
     for lane in range(course.size):
         if active >> lane & 1:
             course[lane].steps += head[STEPS, lane]
@@ -158,7 +164,7 @@ def _trial(group, resets, evaluate, active):
             course[lane].numbered += 1
 
 
-@njit(nogil=True, error_model="numpy")
+@inner
 def _task(group, steps, evaluate, active):
     call(
         group.code[3],
@@ -176,17 +182,17 @@ def _task(group, steps, evaluate, active):
     )
 
 
-@njit(nogil=True, error_model="numpy")
-def _cartpole(group, resets, evaluate, active):
+@inner
+def _cartpole(group, evaluate, active):
     """Run a trial of every active lane on its own CartPole; who ends early waits for the rest."""
     begin, act, end, _ = group.code
     head, x, u, costs = group.head, group.x, group.u, group.costs
-    plan, states, words = group.plan, group.states, group.words
+    plan, course, states, words = group.plan, group.course, group.states, group.words
     head_at, mem_at = int64(head.ctypes.data), int64(group.mem.ctypes.data)
     x_at, u_at = int64(x.ctypes.data), int64(u.ctypes.data)
     for lane in range(plan.size):
         if active >> lane & 1:
-            cartpole_start(resets[lane], states[lane])
+            cartpole_start(course[lane].reset, states[lane])
             head[EVALUATE, lane] = evaluate
             costs[lane] = 0
     call(begin, (head_at, mem_at, int32(active)))

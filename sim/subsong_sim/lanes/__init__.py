@@ -20,6 +20,8 @@ from subsong_sim.lanes.writer import Thawed, Word, Writer, parameters, signature
 from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, TASK_KERNELS, Source, gather
 
 LANES = 16
+# Blocks of so many runs, in bytes, stay near the processor; beyond, every step would fetch them from afar.
+NEAR = 1 << 21
 # What a search varies: numbers that decide no course. Code is made for any of them, not for one.
 SETTINGS = frozenset(
     {
@@ -40,7 +42,6 @@ STATE = frozenset(
         layout.WAITING,
     }
 )
-_VERSION = "2"
 
 
 class LaneCode:
@@ -61,6 +62,17 @@ class LaneCode:
         address = {name: engine.get_function_address(name) for name in names}
         self.begin, self.act, self.end = (address.get(name, 0) for name in LEARNER_KERNELS)
         self.task_trial = address.get("task_trial", 0)
+
+
+def lanes_for(heads: NDArray[np.int32], mems: NDArray[np.uint16]) -> int:
+    """Return how many runs of a shape are best executed side by side: 16, or 1 where their blocks are large.
+
+    Args:
+        heads: int32[runs, H].
+        mems: uint16[runs, M].
+    """
+    size = LANES * (heads.itemsize * heads.shape[1] + mems.itemsize * mems.shape[1])
+    return LANES if size <= NEAR else 1
 
 
 def compile_lanes(
@@ -147,7 +159,8 @@ def _module_text(source: Source, names: tuple[str, ...], words: dict[Word, int],
         evaluations = (0, 1) if any(name == "evaluate" for name, _ in parameters(function)) else (None,)
         variants = {}
         for evaluate in evaluations:
-            for everybody in (True, False) if lanes > 1 else (True,):
+            # An evaluation is rare: one that asks who takes part serves all.
+            for everybody in (True,) if lanes == 1 else (False,) if evaluate else (True, False):
                 writer = Writer(source, lanes, words, fixed)
                 name = f"{kernel}_{evaluate or 0}_{'all' if everybody else 'some'}"
                 known = {} if evaluate is None else {"evaluate": evaluate}
@@ -173,7 +186,7 @@ def _entry(function: ast.FunctionDef, variants: dict[tuple[int, bool], str], lan
     for evaluate in evaluations:
         lines += [f"e{evaluate}:", f"  br i1 %all, label %e{evaluate}all, label %e{evaluate}some"]
         for everybody, label in ((True, "all"), (False, "some")):
-            name = variants.get((evaluate, everybody), variants[evaluate, True])
+            name = variants.get((evaluate, everybody)) or variants[evaluate, not everybody]
             lines += [f"e{evaluate}{label}:", f"  %r{evaluate}{label} = call i32 @{name}({arguments})"]
             lines += [f"  ret i32 %r{evaluate}{label}"]
     return "\n".join([*lines, "}"])
@@ -182,4 +195,7 @@ def _entry(function: ast.FunctionDef, variants: dict[tuple[int, bool], str], lan
 def _description(source: Source, words: dict[Word, int], lanes: int, names: tuple[str, ...]) -> bytes:
     """Return what the code depends on, beside the processor: the kernels' text and what they are specialised to."""
     functions = [ast.dump(function) for function in source.functions.values()]
-    return repr((_VERSION, functions, source.constants, sorted(words.items()), lanes, names)).encode()
+    own = [
+        path.read_text(encoding="utf-8") for path in resources.files(__package__).iterdir() if path.name.endswith(".py")
+    ]
+    return repr((sorted(own), functions, source.constants, sorted(words.items()), lanes, names)).encode()

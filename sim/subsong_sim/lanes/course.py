@@ -5,7 +5,7 @@ here, on numbers; what it does to weights and signals is not looked at.
 """
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,12 +18,30 @@ Load = Callable[[ast.Subscript, int], int | None]
 
 def stored(nodes: list[ast.stmt]) -> set[str]:
     """Return the names that statements assign to."""
-    return {
-        n.id
-        for top in nodes
-        for n in ast.walk(top)
-        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-    }
+    return {n.id for top in nodes for n in ast.walk(top) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+
+def cycles(body: list[ast.stmt]) -> dict[str, tuple[ast.expr, ast.expr]]:
+    """Return the names that each turn of a loop advances as `v = (v + step) & mask`, with step and mask.
+
+    Such a name is known at any turn without those before; LLVM does not see that by itself.
+    """
+    stores = Counter(
+        n.id for top in body for n in ast.walk(top) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    )
+    found: dict[str, tuple[ast.expr, ast.expr]] = {}
+    for node in body:
+        match node:
+            case ast.Assign(
+                targets=[ast.Name(id=name)],
+                value=ast.BinOp(
+                    left=ast.BinOp(left=ast.Name(id=same), op=ast.Add(), right=ast.Name(id=step) as by),
+                    op=ast.BitAnd(),
+                    right=ast.Constant() as mask,
+                ),
+            ) if same == name and stores[name] == 1 and stores[step] == 0:
+                found[name] = by, mask
+    return found
 
 
 class Course(NamedTuple):
@@ -74,6 +92,8 @@ class Follower:
 
     def __init__(self, constants: dict[str, int], load: Load) -> None:
         self.constants, self.load = constants, load
+        self._facts: dict[int, list[int | None]] = {}
+        self._inside: dict[int, tuple[set[str], list[int]]] = {}
 
     def follow(self, node: ast.For | ast.While, known: dict[str, int], span: range | None) -> Course | None:
         """Return a loop's course; None where it depends on what is not known.
@@ -84,7 +104,7 @@ class Follower:
             span: of a `for`, whose bounds are known.
         """
         changed = stored(node.body)
-        self._facts: dict[int, list[int | None]] = defaultdict(list)
+        self._facts = defaultdict(list)
         known = dict(known)
         heads: list[dict[str, int]] = []
         if isinstance(node, ast.For):
@@ -135,15 +155,22 @@ class Follower:
                 truth = self._truth(node.test, known)
                 self._facts[id(node)].append(None if truth is None else int(truth))
                 if truth is None:
-                    self._forget([*node.body, *node.orelse], known)
+                    self._forget(node, known)
                 else:
                     self._run(node.body if truth else node.orelse, known)
             elif isinstance(node, ast.For | ast.While):
-                self._forget([node], known)
+                self._forget(node, known)
 
-    def _forget(self, body: list[ast.stmt], known: dict[str, int]) -> None:
-        for name in stored(body):
+    def _forget(self, node: ast.If | ast.For | ast.While, known: dict[str, int]) -> None:
+        """Note that what a statement does inside is not known."""
+        if id(node) not in self._inside:
+            inner = [n for n in ast.walk(node) if isinstance(n, ast.Assign | ast.AugAssign | ast.If) and n is not node]
+            self._inside[id(node)] = stored([node]), [id(n) for n in inner]
+        names, statements = self._inside[id(node)]
+        for name in names:
             known.pop(name, None)
+        for statement in statements:
+            self._facts[statement].append(None)
 
     def _value(self, node: ast.expr, known: dict[str, int]) -> int | None:
         if isinstance(node, ast.Constant):

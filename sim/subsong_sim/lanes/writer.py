@@ -9,9 +9,10 @@ mask.
 import ast
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from subsong_sim.errors import EngineError
-from subsong_sim.lanes.course import Course, Follower, stored
+from subsong_sim.lanes.course import Course, Follower, cycles, stored
 from subsong_sim.lanes.emit import WIDTHS, Emitter
 from subsong_sim.lanes.values import ARITHMETIC, COMPARISONS, Condition, Register, Value, int32
 from subsong_sim.loader import Source
@@ -23,7 +24,7 @@ UNROLLED = {True: 8, False: 4}  # turns of a loop that is written turn by turn: 
 SHORT = 6
 
 
-class Thawed(Exception):
+class Thawed(Exception):  # noqa: N818 - no error: the writer begins anew
     """A kernel stores to a word that was taken for constant."""
 
     def __init__(self, word: Word) -> None:
@@ -80,8 +81,8 @@ class Writer(Emitter):
         if self.lanes > 1 and not everybody:
             bits = self.result(f"trunc i32 %active to i{self.lanes}")
             self._base = self.mask = self.result(f"bitcast i{self.lanes} {bits} to {self.type(True, 'i1')}")
-        self.block(function.body[:-1], scope)
-        last = function.body[-1]
+        *body, last = function.body
+        self.block(body, scope)
         assert isinstance(last, ast.Return) and last.value is not None
         self.value(last.value, scope)  # nobody wants it, but it may be a call
         self.emit("ret i32 0")
@@ -259,7 +260,9 @@ class Writer(Emitter):
                 self.known_loop(node, course, scope)
                 return
         if isinstance(node, ast.While):
-            self.repeat(scope, stored(node.body), lambda: self.condition(node.test, scope), lambda: self.block(node.body, scope))
+            self.repeat(
+                scope, stored(node.body), lambda: self.condition(node.test, scope), lambda: self.block(node.body, scope)
+            )
             return
         assert isinstance(node.target, ast.Name)
         variable, counter = node.target.id, self.new("%counter")
@@ -309,14 +312,24 @@ class Writer(Emitter):
         facts: Mapping[int, int],
         scope: _Scope,
     ) -> None:
+        """Write turns that differ only in what goes up by equal steps, or around a circle."""
         counter = self.new("%counter")
         scope.env[counter] = 0
         outer, self.facts = self.facts, {**self.facts, **facts}
+        circles = {}
+        if self.lanes == 1:
+            # Many runs take the turns one after the other, and have no use for it.
+            for name, (by, mask) in cycles(node.body).items():
+                if isinstance(start := scope.env[name], Register):
+                    circles[name] = _Circle(start, self.value(by, scope), self.value(mask, scope))
+                    del scope.env[name]
 
         def turn() -> None:
             t = scope.env[counter]
             for name, (first, step) in lines.items():
                 scope.env[name] = first if step == 0 else self.line(t, first, step)
+            for name, circle in circles.items():
+                scope.env[name] = self.later(circle, t)
             self.block(node.body, scope)
             assert isinstance(t, Register)
             scope.env[counter] = Register(self.result(f"add nuw nsw i32 {t.name}, 1"), varying=False)
@@ -328,6 +341,18 @@ class Writer(Emitter):
         self.repeat(scope, changed, lambda: self.compared(ast.Lt(), scope.env[counter], turns), turn)
         self.facts = outer
         del scope.env[counter]
+        for name, circle in circles.items():
+            scope.env[name] = self.around(circle, turns)
+
+    def around(self, circle: "_Circle", t: Value) -> Value:
+        way = self.operation(ast.Mult(), t, circle.step)
+        return self.operation(ast.BitAnd(), self.operation(ast.Add(), circle.start, way), circle.mask)
+
+    def later(self, circle: "_Circle", t: Value) -> Value:
+        """Return what a name is at the head of turn t: at the first it is what it was, masked or not."""
+        first = self.compare("eq", t, 0)
+        there = self.text(self.around(circle, t), False)
+        return Register(self.result(f"select i1 {first.name}, i32 {circle.start.name}, i32 {there}"), varying=False)
 
     def line(self, t: Value, first: int, step: int) -> Register:
         """Return first + step * t, which does not leave 32 bits."""
@@ -336,9 +361,7 @@ class Writer(Emitter):
             value = self.result(f"mul nsw i32 {value}, {step}")
         return Register(value if first == 0 else self.result(f"add nsw i32 {value}, {first}"), varying=False)
 
-    def repeat(
-        self, scope: _Scope, changed: set[str], test: Callable[[], Condition], turn: Callable[[], None]
-    ) -> None:
+    def repeat(self, scope: _Scope, changed: set[str], test: Callable[[], Condition], turn: Callable[[], None]) -> None:
         """Write a loop: what it changes is a register at its head, for each run its own where a turn makes it so."""
         carried = sorted(changed & scope.env.keys())
         rows = {name: isinstance(v := scope.env[name], Register) and v.varying for name in carried}
@@ -383,7 +406,9 @@ class Writer(Emitter):
             for name in carried:
                 scope.env[name] = self.select(narrowed, scope.env[name], registers[name])
         changed = {word for word, v in left[1].items() if self.memory.get(word) != v} - lost
-        became = [name for name in carried if not rows[name] and isinstance(v := scope.env[name], Register) and v.varying]
+        became = [
+            name for name in carried if not rows[name] and isinstance(v := scope.env[name], Register) and v.varying
+        ]
         if changed or became:
             lost |= changed
             rows.update(dict.fromkeys(became, True))
@@ -478,6 +503,14 @@ class Writer(Emitter):
         self.block(body, inner)
         assert isinstance(last, ast.Return) and last.value is not None
         return self.value(last.value, inner)
+
+
+class _Circle(NamedTuple):
+    """What a name is at the loop's head, by how much it goes on each turn, and what of it is kept."""
+
+    start: Register
+    step: Value
+    mask: Value
 
 
 @dataclass
