@@ -50,7 +50,7 @@ def with_run(experiment: Experiment, **changes: Any) -> Experiment:
 
 BATCHES = {
     **{rule: [xor(rule, seed) for seed in SEEDS] for rule in RULES},
-    **{name: [task(name, seed) for seed in SEEDS] for name in TASKS},
+    **{name: [task(name, seed) for seed in SEEDS[:2]] for name in TASKS},
     "stopping": [stopping(seed) for seed in SEEDS],
     # Of more steps than its cost has room for.
     "clipping": [task("linear_teacher", 1), with_run(task("linear_teacher", 1), trials=4, steps=4)],

@@ -63,7 +63,7 @@ def _probe(a: Any) -> None:
 
 
 def aligned(record: np.dtype[np.void]) -> np.dtype[np.void]:
-    """Return a record of int64 as one whose fields are known to be aligned: a GPU reads others byte by byte."""
+    """Return a record with the same fields, each aligned: a GPU reads others byte by byte."""
     return np.dtype(record.descr, align=True)
 
 
@@ -93,7 +93,7 @@ class CudaBatch:
         tasks: uint16[runs, T].
         ends: how many sensors and actuators there are.
         plan: batch.PLAN[runs].
-        course: batch.COURSE[runs], how far each run is.
+        course: batch.COURSE[runs], aligned: how far each run is.
         totals: int64[runs, evaluations], the sum of the totals of each evaluation's episodes.
 
     Raises:
@@ -114,7 +114,7 @@ class CudaBatch:
         if problem is not None:
             raise EngineError(problem)
         runs, trials = len(self.heads), self.plan["trials"]
-        self.course = np.zeros(runs, COURSE)
+        self.course = np.zeros(runs, aligned(COURSE))
         self.course["alive"], self.course["failed"] = 1, -1
         every = np.where(self.plan["every"] > 0, self.plan["every"], trials)
         self.totals = np.zeros((runs, int((trials // every).max()) + 1), np.int64)
@@ -126,8 +126,8 @@ class CudaBatch:
             self.mems.T,
             self.tasks.T,
             *(np.zeros((n, runs), np.uint16) for n in self.ends),
-            self.plan.view(aligned(PLAN)),
-            self.course.view(aligned(COURSE)),
+            self.plan.astype(aligned(PLAN)),
+            self.course,
             np.zeros(runs, np.int32),
             np.zeros((self._budget, 6, runs), np.int32),
             self.totals.T,
