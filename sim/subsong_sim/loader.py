@@ -25,9 +25,16 @@ from subsong_sim.cache import cache_folder
 from subsong_sim.errors import EngineError
 
 PACKAGE = "subsong_device"
+CUDA_LOOPS = ("task_trial", "summarise")
 LEARNER_KERNELS = ("begin", "act", "end")
 TASK_KERNELS = ("task_begin", "task_sense", "task_cost")
 _HEADER = "# Joined by subsong_sim.loader from the firmware's files; edit those, not this.\n"
+# For each engine that compiles: what the joined module imports, and how it marks a kernel.
+_COMPILED = {
+    # Inlined, a kernel counts no references to its buffers: measured 1.6 to 2.2 times as fast.
+    "numba": ("from numba import int32, njit, uint32\n", "@njit(cache=True, nogil=True, forceinline=True)\n"),
+    "cuda": ("from subsong_sim.cuda_words import cuda, device, int32, kernel, uint32\n", "@device\n"),
+}
 
 
 class Source(NamedTuple):
@@ -169,27 +176,31 @@ def joined_constants(*sources: Source) -> dict[str, int]:
     return constants
 
 
-def join_loops(rule: str) -> str:
-    """Return the text of a learner's kernels, the task's and the trial loops, for Numba."""
+def _learner_and_tasks(rule: str) -> Source:
+    """Return a learner's kernels, the tasks' and the whole layout, as one module."""
     learner = gather(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS)
     tasks = gather(f"{PACKAGE}.tasks", TASK_KERNELS)
     constants = joined_constants(gather(f"{PACKAGE}.layout", ()), learner, tasks)
-    both = Source(constants, {**learner.functions, **tasks.functions}, {})
-    path = resources.files(__package__).joinpath("loops.py")
-    loops = ast.parse(path.read_text(encoding="utf-8"))
+    return Source(constants, {**learner.functions, **tasks.functions}, {})
+
+
+def _functions(file: str) -> list[ast.FunctionDef]:
+    """Return the functions of a file of this package."""
+    text = resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
+    return [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+
+
+def join_loops(rule: str) -> str:
+    """Return the text of a learner's kernels, the task's and the trial loops, for Numba."""
     # Numba does not watch what a cached function calls in other files: the plant's own text is part of the name.
     plant = resources.files(__package__).joinpath("plants", "cartpole.py").read_bytes()
     lines = [
-        render(both, "numba"),
+        render(_learner_and_tasks(rule), "numba"),
         "\n\nimport numpy as np\n",
         f"\n# plant: {hashlib.sha256(plant).hexdigest()}\n",
         "from subsong_sim.plants.cartpole import cartpole_sense, cartpole_step\n",
     ]
-    lines += [
-        f"\n\n@njit(cache=True, nogil=True)\n{ast.unparse(node)}\n"
-        for node in loops.body
-        if isinstance(node, ast.FunctionDef)
-    ]
+    lines += [f"\n\n@njit(cache=True, nogil=True)\n{ast.unparse(node)}\n" for node in _functions("loops.py")]
     return "".join(lines)
 
 
@@ -199,35 +210,39 @@ def load_loops(rule: str) -> ModuleType:
     return import_text(f"{rule}_loops", join_loops(rule))
 
 
+@cache
+def load_cuda(rule: str) -> ModuleType:
+    """Return the GPU's kernel of a rule, `task_runs` (subsong_sim.cuda_loops), with what it calls."""
+    lines = [render(_learner_and_tasks(rule), "cuda")]
+    lines += [f"\n\n@device\n{ast.unparse(node)}\n" for node in _functions("loops.py") if node.name in CUDA_LOOPS]
+    lines += [f"\n\n@kernel\n{ast.unparse(node)}\n" for node in _functions("cuda_loops.py")]
+    return import_text(f"{rule}_cuda", "".join(lines))
+
+
 def _call(name: str, value: ast.expr) -> ast.Call:
     return ast.copy_location(ast.Call(ast.Name(name, ast.Load()), [value], []), value)
 
 
 def render(source: Source, engine: str) -> str:
-    """Return the joined module's text for "cpython" or "numba"."""
-    lines = [_HEADER]
-    if engine == "numba":
-        lines.append("from numba import int32, njit, uint32\n")
+    """Return the joined module's text for "cpython", "numba" or "cuda"."""
+    imports, decorator = _COMPILED.get(engine, ("", ""))
+    compiled = engine in _COMPILED
+    lines = [_HEADER, imports]
     lines += [
-        f"{name} = int32({value})\n" if engine == "numba" else f"{name} = {value}\n"
-        for name, value in source.constants.items()
+        f"{name} = int32({value})\n" if compiled else f"{name} = {value}\n" for name, value in source.constants.items()
     ]
     for function in source.functions.values():
         copy = ast.parse(ast.unparse(function)).body[0]
         assert isinstance(copy, ast.FunctionDef)
-        if engine == "numba" and ast.get_docstring(copy) is not None:
+        if compiled and ast.get_docstring(copy) is not None:
             # Prose is no reason to compile again: the hash of this text names the compilation.
             copy.body = copy.body[1:]
         for p in copy.args.args:
             p.annotation = None
         copy.returns = None
-        if engine == "numba":
+        if compiled:
             copy.body = [_Int32().visit(statement) for statement in copy.body]
-            # Inlined, a kernel counts no references to its buffers: measured 1.6 to 2.2 times as fast.
-            lines.append("\n\n@njit(cache=True, nogil=True, forceinline=True)")
-        else:
-            lines.append("\n")
-        lines.append("\n" + ast.unparse(ast.fix_missing_locations(copy)) + "\n")
+        lines.append(f"\n\n{decorator}" + ast.unparse(ast.fix_missing_locations(copy)) + "\n")
     return "".join(lines)
 
 
