@@ -167,6 +167,15 @@ def test_runs_stop_one_by_one_and_stay_as_they_were() -> None:
     assert all(result.stopped.startswith("an evaluation reached") for result in results)
 
 
+@pytest.mark.usefixtures("single_lanes")
+def test_an_evaluation_at_the_end_stops_nothing_and_evaluations_have_steps_of_their_own() -> None:
+    keys = {"trials": 9, "stop_cost": 1e6, "evaluate_steps": 8}
+    results = assert_same([changed(shortened("xor"), every, evaluate_every=every, **keys) for every in (0, 3, 20)])
+    assert [result.trials for result in results] == [9, 3, 9]
+    assert [result.steps for result in results] == [9 * 4 + 8, 3 * 4 + 8, 9 * 4 + 8]
+    assert results[0].stopped == results[2].stopped == "all trials done"
+
+
 def test_a_lane_that_stopped_is_never_asked_again(single_lanes: list[SingleLanes]) -> None:
     experiments = [changed(shortened("xor"), k, trials=20, evaluate_every=1) for k in range(3)]
     experiments[1] = changed(experiments[1], stop_cost=1e6)
