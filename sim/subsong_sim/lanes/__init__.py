@@ -16,7 +16,8 @@ from subsong_device import layout
 from subsong_sim import loader
 from subsong_sim.errors import EngineError
 from subsong_sim.lanes import native
-from subsong_sim.lanes.writer import Thawed, Word, Writer, parameters, signature
+from subsong_sim.lanes.flow import Word
+from subsong_sim.lanes.writer import Thawed, Writer, parameters, signature
 from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, TASK_KERNELS, Source, gather
 
 LANES = 16
@@ -80,7 +81,7 @@ def compile_lanes(
     heads: NDArray[np.int32],
     mems: NDArray[np.uint16],
     tasks: NDArray[np.uint16] | None,
-    lanes: int = LANES,
+    lanes: int | None = None,
 ) -> LaneCode:
     """Return machine code for runs of one shape.
 
@@ -89,11 +90,12 @@ def compile_lanes(
         heads: int32[runs, H].
         mems: uint16[runs, M].
         tasks: uint16[runs, T], the on-board task's block; None: the plant is elsewhere.
-        lanes: runs side by side: 16, or 1 for scalar code.
+        lanes: runs side by side: 16, or 1 for scalar code; None: what lanes_for says.
 
     Raises:
         EngineError: the runs have not as many layers, or a kernel is outside the dialect.
     """
+    lanes = lanes_for(heads, mems) if lanes is None else lanes
     words = frozen_words(heads, tasks)
     source = joined(rule, with_task=tasks is not None)
     names = ("task_trial",) if tasks is not None else LEARNER_KERNELS
@@ -134,7 +136,7 @@ def joined(rule: str, *, with_task: bool) -> Source:
         return learner
     tasks = gather(f"{PACKAGE}.tasks", TASK_KERNELS)
     constants = loader.joined_constants(learner, tasks, gather(f"{PACKAGE}.layout", ()))
-    path = resources.files(__package__).joinpath("trial.py")
+    path = resources.files(__name__).joinpath("trial.py")
     trial = {n.name: n for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.FunctionDef)}
     files = {**learner.files, **tasks.files, **dict.fromkeys(trial, str(path))}
     return Source(constants, {**learner.functions, **tasks.functions, **trial}, files)
@@ -151,7 +153,9 @@ def module_text(source: Source, names: tuple[str, ...], words: dict[Word, int], 
 
 
 def _module_text(source: Source, names: tuple[str, ...], words: dict[Word, int], lanes: int) -> str:
-    fixed = {"head": rows_end(words["head", layout.N_LAYERS]), "task": layout.TASK_DATA}
+    # Kernels compute no index to a scalar or to a layer's row: arrays lie behind them.
+    layers = words.get(("head", layout.N_LAYERS))
+    fixed = {} if layers is None else {"head": rows_end(layers), "task": layout.TASK_DATA}
     needs: set[str] = set()
     parts = []
     for kernel in names:
@@ -196,6 +200,6 @@ def _description(source: Source, words: dict[Word, int], lanes: int, names: tupl
     """Return what the code depends on, beside the processor: the kernels' text and what they are specialised to."""
     functions = [ast.dump(function) for function in source.functions.values()]
     own = [
-        path.read_text(encoding="utf-8") for path in resources.files(__package__).iterdir() if path.name.endswith(".py")
+        path.read_text(encoding="utf-8") for path in resources.files(__name__).iterdir() if path.name.endswith(".py")
     ]
     return repr((sorted(own), functions, source.constants, sorted(words.items()), lanes, names)).encode()

@@ -121,7 +121,8 @@ class Follower:
                     break
             if len(heads) != len(span):
                 return None
-            known[variable] = span[-1]
+            if span:
+                known[variable] = span[-1]
         else:
             while (going := self._truth(node.test, known)) is True:
                 heads.append({name: known[name] for name in changed if name in known})

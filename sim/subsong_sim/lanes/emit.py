@@ -1,8 +1,9 @@
 """Instructions of LLVM's, written one after another: arithmetic, masks and memory for L runs side by side."""
 
+import ast
 from collections.abc import Iterable
 
-from subsong_sim.lanes.values import Condition, Register, Value
+from subsong_sim.lanes.values import ARITHMETIC, COMPARISONS, Condition, Register, Value, int32
 
 WIDTHS = {"ptr8": 8, "ptr16": 16, "ptr32": 32}
 
@@ -31,30 +32,37 @@ class Emitter:
     # ------------------------------------------------------------------------------------------ blocks
 
     def new(self, prefix: str = "%v") -> str:
+        """Return a name that is not in use."""
         self._count += 1
         return f"{prefix}{self._count}"
 
     def emit(self, line: str) -> None:
+        """Write an instruction without a result."""
         self.lines.append(f"  {line}")
 
     def result(self, instruction: str) -> str:
+        """Write an instruction; return its register."""
         name = self.new()
         self.emit(f"{name} = {instruction}")
         return name
 
     def start(self, label: str) -> None:
+        """Begin a block."""
         self.lines.append(f"{label}:")
         self.label = label
 
     def jump(self, label: str) -> None:
+        """End the block: go on at another."""
         self.emit(f"br label %{label}")
 
     def branch(self, test: str, yes: str, no: str) -> None:
+        """End the block: go on at one of two."""
         self.emit(f"br i1 {test}, label %{yes}, label %{no}")
 
     # ------------------------------------------------------------------------------------------ values
 
     def type(self, varying: bool, element: str = "i32") -> str:
+        """Return the type of one element, or of a row."""
         return f"<{self.lanes} x {element}>" if varying else element
 
     def constant(self, value: int, element: str = "i32") -> str:
@@ -62,6 +70,7 @@ class Emitter:
         return self.row([value] * self.lanes, element)
 
     def row(self, values: Iterable[int], element: str = "i32") -> str:
+        """Return a row of numbers."""
         return "<" + ", ".join(f"{element} {value}" for value in values) + ">"
 
     def text(self, value: Value, varying: bool) -> str:
@@ -77,12 +86,28 @@ class Emitter:
         return self.result(f"shufflevector {row} {first}, {row} poison, {self.type(True)} zeroinitializer")
 
     def binary(self, operation: str, a: Value, b: Value) -> Register:
+        """Write an operation on two operands, one at least a register."""
         varying = any(isinstance(v, Register) and v.varying for v in (a, b))
         left, right = self.text(a, varying), self.text(b, varying)
         return Register(self.result(f"{operation} {self.type(varying)} {left}, {right}"), varying)
 
     def compare(self, predicate: str, a: Value, b: Value) -> Register:
+        """Write a comparison."""
         return self.binary(f"icmp {predicate}", a, b)
+
+    def operation(self, op: ast.operator, a: Value, b: Value) -> Value:
+        """Return a op b: a number where both are, else a register."""
+        name, function = ARITHMETIC[type(op)]
+        if isinstance(a, int) and isinstance(b, int):
+            return int32(function(a, b))
+        return self.binary(name, a, b)
+
+    def compared(self, op: ast.cmpop, a: Value, b: Value) -> Condition:
+        """Return whether a op b: known where both are numbers."""
+        name, function = COMPARISONS[type(op)]
+        if isinstance(a, int) and isinstance(b, int):
+            return function(a, b)
+        return self.compare(name, a, b)
 
     def select(self, mask: str, new: Value, old: Value) -> Value:
         """Return `new` in the runs of a mask, `old` in the others."""
@@ -104,9 +129,19 @@ class Emitter:
         return Register(self.result(f"select {kind} {left}, {kind} {yes}, {kind} {no}"), varying)
 
     def test_text(self, condition: Condition, varying: bool) -> str:
+        """Return a condition as an operand: an i1, or a row of them."""
         if isinstance(condition, bool):
             return self.constant(int(condition), "i1") if varying else str(int(condition))
         return self.spread(condition.name, "i1") if varying and not condition.varying else condition.name
+
+    def number(self, condition: Condition) -> Value:
+        """Return 1 where a condition holds, else 0."""
+        if isinstance(condition, bool):
+            return int(condition)
+        kind = self.type(condition.varying, "i1")
+        return Register(
+            self.result(f"zext {kind} {condition.name} to {self.type(condition.varying)}"), condition.varying
+        )
 
     def narrowed(self, condition: Register) -> str:
         """Return the mask of the runs that take part and meet a condition."""
@@ -116,11 +151,13 @@ class Emitter:
         return self.result(f"select {kind} {self.mask}, {kind} {condition.name}, {kind} zeroinitializer")
 
     def opposite(self, condition: Register) -> Register:
+        """Return the condition that holds where another does not."""
         kind = self.type(condition.varying, "i1")
         ones = self.constant(1, "i1") if condition.varying else "1"
         return Register(self.result(f"xor {kind} {condition.name}, {ones}"), condition.varying)
 
     def bits(self, mask: str) -> str:
+        """Return a mask as an integer, a bit a run."""
         return self.result(f"bitcast {self.type(True, 'i1')} {mask} to i{self.lanes}")
 
     def any(self, mask: str) -> str:

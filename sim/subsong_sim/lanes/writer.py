@@ -7,41 +7,30 @@ mask.
 """
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from functools import partial
 
 from subsong_sim.errors import EngineError
-from subsong_sim.lanes.course import Course, Follower, cycles, stored
-from subsong_sim.lanes.emit import WIDTHS, Emitter
-from subsong_sim.lanes.values import ARITHMETIC, COMPARISONS, Condition, Register, Value, int32
+from subsong_sim.lanes.course import Course, Follower, stored
+from subsong_sim.lanes.emit import WIDTHS
+from subsong_sim.lanes.flow import Scope, Word
+from subsong_sim.lanes.loops import Loops
+from subsong_sim.lanes.values import Condition, Register, Value
 from subsong_sim.loader import Source
 
-Word = tuple[str, int]  # buffer, index
-Memory = dict[Word, Value]
-UNROLLED = {True: 8, False: 4}  # turns of a loop that is written turn by turn: with many runs, with one
 # A branch around a few statements costs more than they do.
 SHORT = 6
 
 
-class Thawed(Exception):  # noqa: N818 - no error: the writer begins anew
-    """A kernel stores to a word that was taken for constant."""
+class Thawed(Exception):
+    """A kernel stores to a word that was taken for constant: no error, the writer begins anew."""
 
     def __init__(self, word: Word) -> None:
         super().__init__(word)
         self.word = word
 
 
-@dataclass
-class _Scope:
-    """A kernel where it is set in: its locals' values, its buffers (parameter of the entry, width)."""
-
-    file: str
-    env: dict[str, Value] = field(default_factory=dict)
-    buffers: dict[str, tuple[str, int]] = field(default_factory=dict)
-
-
-class Writer(Emitter):
+class Writer(Loops):
     """Writes one function.
 
     Args:
@@ -54,8 +43,6 @@ class Writer(Emitter):
     def __init__(self, source: Source, lanes: int, frozen: Mapping[Word, int], fixed: Mapping[str, int]) -> None:
         super().__init__(lanes)
         self.source, self.frozen, self.fixed = source, frozen, fixed
-        self.memory: Memory = {}
-        self.facts: dict[int, int] = {}
         self._base: str | None = None
 
     def function(self, kernel: str, name: str, arguments: Mapping[str, int], *, everybody: bool) -> str:
@@ -72,7 +59,7 @@ class Writer(Emitter):
             EngineError: what the writer cannot write, with file and line.
         """
         function = self.source.functions[kernel]
-        scope = _Scope(self.source.files.get(kernel, kernel))
+        scope = Scope(self.source.files.get(kernel, kernel))
         for parameter, kind in parameters(function):
             if kind == "int":
                 scope.env[parameter] = arguments.get(parameter, Register(f"%{parameter}", varying=False))
@@ -82,53 +69,53 @@ class Writer(Emitter):
             bits = self.result(f"trunc i32 %active to i{self.lanes}")
             self._base = self.mask = self.result(f"bitcast i{self.lanes} {bits} to {self.type(True, 'i1')}")
         *body, last = function.body
-        self.block(body, scope)
+        self._block(body, scope)
         assert isinstance(last, ast.Return) and last.value is not None
-        self.value(last.value, scope)  # nobody wants it, but it may be a call
+        self._value(last.value, scope)  # nobody wants it, but it may be a call
         self.emit("ret i32 0")
         return "\n".join([f"define internal i32 @{name}({signature(function)}) #0 {{", "entry:", *self.lines, "}"])
 
     # ------------------------------------------------------------------------------------------ statements
 
-    def block(self, body: Iterable[ast.stmt], scope: _Scope) -> None:
+    def _block(self, body: Iterable[ast.stmt], scope: Scope) -> None:
         for node in body:
-            self.statement(node, scope)
+            self._statement(node, scope)
 
-    def statement(self, node: ast.stmt, scope: _Scope) -> None:
+    def _statement(self, node: ast.stmt, scope: Scope) -> None:
         if isinstance(node, ast.Assign | ast.AugAssign):
             target = node.targets[0] if isinstance(node, ast.Assign) else node.target
             if isinstance(target, ast.Name):
-                scope.env[target.id] = self.assigned(node, target, scope)
+                scope.env[target.id] = self._assigned(node, target, scope)
             else:
                 assert isinstance(target, ast.Subscript)
-                self.assign_word(node, target, scope)
+                self._assign_word(node, target, scope)
         elif isinstance(node, ast.If):
-            self.choice(node, scope)
+            self._choice(node, scope)
         elif isinstance(node, ast.For | ast.While):
-            self.loop(node, scope)
+            self._loop(node, scope)
         elif isinstance(node, ast.Expr):
             if isinstance(node.value, ast.Call):
-                self.value(node.value, scope)
+                self._value(node.value, scope)
         else:
             raise refuse(node, scope, f"{type(node).__name__} is not in the dialect")
 
-    def assigned(self, node: ast.Assign | ast.AugAssign, target: ast.Name, scope: _Scope) -> Value:
+    def _assigned(self, node: ast.Assign | ast.AugAssign, target: ast.Name, scope: Scope) -> Value:
         fact = self.facts.get(id(node))
         if fact is not None:
             return fact
         if isinstance(node, ast.Assign):
-            return self.value(node.value, scope)
+            return self._value(node.value, scope)
         old = scope.env[target.id]
-        return self.operation(node.op, old, self.value(node.value, scope))
+        return self.operation(node.op, old, self._value(node.value, scope))
 
-    def assign_word(self, node: ast.Assign | ast.AugAssign, target: ast.Subscript, scope: _Scope) -> None:
+    def _assign_word(self, node: ast.Assign | ast.AugAssign, target: ast.Subscript, scope: Scope) -> None:
         if isinstance(node, ast.Assign):
-            value = self.value(node.value, scope)
-            index = self.value(target.slice, scope)
+            value = self._value(node.value, scope)
+            index = self._value(target.slice, scope)
         else:
-            index = self.value(target.slice, scope)
-            old = self.word(target, index, scope)
-            value = self.operation(node.op, old, self.value(node.value, scope))
+            index = self._value(target.slice, scope)
+            old = self._word(target, index, scope)
+            value = self.operation(node.op, old, self._value(node.value, scope))
         assert isinstance(target.value, ast.Name)
         buffer, width = scope.buffers[target.value.id]
         if isinstance(index, int) and (buffer, index) in self.frozen:
@@ -148,310 +135,101 @@ class Writer(Emitter):
             assert self.mask is not None
             self.memory[word] = self.select(self.mask, value, self.memory[word])
 
-    def choice(self, node: ast.If, scope: _Scope) -> None:
+    def _choice(self, node: ast.If, scope: Scope) -> None:
         fact = self.facts.get(id(node))
-        condition = bool(fact) if fact is not None else self.condition(node.test, scope)
+        condition = bool(fact) if fact is not None else self._condition(node.test, scope)
         if isinstance(condition, bool):
-            self.block(node.body if condition else node.orelse, scope)
+            self._block(node.body if condition else node.orelse, scope)
         elif condition.varying:
-            mask = self.narrowed(condition)
-            others = self.narrowed(self.opposite(condition)) if node.orelse else ""
-            self.masked(node.body, mask, scope)
+            sides = [(self.narrowed(condition), node.body)]
             if node.orelse:
-                self.masked(node.orelse, others, scope)
+                sides.append((self.narrowed(self.opposite(condition)), node.orelse))
+            for mask, body in sides:
+                self._masked(mask, stored(body), partial(self._block, body, scope), scope, guarded=is_long(body))
         else:
-            yes, no, end = (self.new(p) for p in ("then", "else", "end"))
-            self.branch(condition.name, yes, no)
-            arms = [
-                self.arm(label, scope, lambda body=body: self.block(body, scope))
-                for label, body in ((yes, node.body), (no, node.orelse))
-            ]
-            self.join(arms, end, scope)
-
-    def masked(self, body: list[ast.stmt], mask: str, scope: _Scope) -> None:
-        """Execute statements in the runs of a mask, and not at all where there are none."""
-        changed = stored(body)
-
-        def run() -> None:
-            old, outer, self.mask = dict(scope.env), self.mask, mask
-            self.block(body, scope)
-            self.mask = outer
-            for name in changed & scope.env.keys():
-                if name in old:
-                    scope.env[name] = self.select(mask, scope.env[name], old[name])
-
-        nodes = [n for top in body for n in ast.walk(top)]
-        if not any(isinstance(n, ast.For | ast.While | ast.Call) for n in nodes) and len(body) <= SHORT:
-            run()
-            return
-        for name in changed - scope.env.keys():
-            # Only runs of this mask will read it.
-            scope.env[name] = 0
-        yes, end = self.new("some"), self.new("end")
-        around = _Arm([], self.label, dict(scope.env), dict(self.memory))
-        self.branch(self.any(mask), yes, end)
-        self.join([self.arm(yes, scope, run), around], end, scope)
-
-    def arm(self, label: str, scope: _Scope, run: Callable[[], None]) -> "_Arm":
-        """Write one side of a branch apart; the state is afterwards what it was before."""
-        lines, env, memory, before = self.lines, dict(scope.env), dict(self.memory), self.label
-        self.lines = []
-        self.start(label)
-        run()
-        written = _Arm(self.lines, self.label, scope.env, self.memory)
-        self.lines, scope.env, self.memory, self.label = lines, env, memory, before
-        return written
-
-    def join(self, arms: list["_Arm"], end: str, scope: _Scope) -> None:
-        """Let two sides of a branch meet: what differs becomes one register.
-
-        A side without lines is the block from which the branch came.
-        """
-        first, second = arms
-        merged: dict[str, tuple[Value, Value]] = {}
-        env = {}
-        for name, a in first.env.items():
-            if name in second.env:
-                b = second.env[name]
-                env[name] = a
-                if a != b:
-                    merged[name] = a, b
-        varying = {name: any(isinstance(v, Register) and v.varying for v in pair) for name, pair in merged.items()}
-        texts = []
-        here = self.lines
-        for n, side in enumerate(arms):
-            # A row made of one register is made at the side's end; the branch is in the way where a side is no block.
-            branch = [] if side.lines else [here.pop()]
-            self.lines = side.lines or here
-            texts.append({name: self.text(pair[n], varying[name]) for name, pair in merged.items()})
-            if side.lines:
-                self.jump(end)
-            here += branch
-        self.lines = here
-        for side in arms:
-            self.lines += side.lines
-        self.start(end)
-        for name in merged:
-            sides = ", ".join(f"[ {t[name]}, %{s.label} ]" for t, s in zip(texts, arms, strict=True))
-            env[name] = Register(self.result(f"phi {self.type(varying[name])} {sides}"), varying[name])
-        scope.env = env
-        self.memory = {word: v for word, v in first.memory.items() if second.memory.get(word) == v}
+            self._choose(
+                condition.name, [partial(self._block, body, scope) for body in (node.body, node.orelse)], scope
+            )
 
     # ------------------------------------------------------------------------------------------ loops
 
-    def loop(self, node: ast.For | ast.While, scope: _Scope) -> None:
-        span, bounds = None, tuple[Value, Value, int]()
-        if isinstance(node, ast.For):
-            bounds = self.bounds(node, scope)
-            if isinstance(bounds[0], int) and isinstance(bounds[1], int):
-                span = range(bounds[0], bounds[1], bounds[2])
-                if not span:
-                    return
-        known = {name: v for name, v in scope.env.items() if isinstance(v, int)}
-        if isinstance(node, ast.While) or span is not None:
-
-            def load(word: ast.Subscript, index: int) -> int | None:
-                assert isinstance(word.value, ast.Name)
-                return self.frozen.get((scope.buffers[word.value.id][0], index))
-
-            constants = {k: v for k, v in self.source.constants.items() if k not in scope.env}
-            course = Follower(constants, load).follow(node, known, span)
-            if course is not None:
-                self.known_loop(node, course, scope)
-                return
-        if isinstance(node, ast.While):
-            self.repeat(
-                scope, stored(node.body), lambda: self.condition(node.test, scope), lambda: self.block(node.body, scope)
+    def _loop(self, node: ast.For | ast.While, scope: Scope) -> None:
+        bounds = self._bounds(node, scope) if isinstance(node, ast.For) else None
+        course = self._course(node, bounds, scope)
+        if course is not None:
+            self._known_loop(node, course, scope)
+        elif isinstance(node, ast.While):
+            condition, body = node.test, node.body
+            self._repeat(
+                scope, stored(body), lambda: self._condition(condition, scope), lambda: self._block(body, scope)
             )
-            return
+        else:
+            assert bounds is not None
+            self._counted(node, bounds, scope)
+
+    def _course(
+        self, node: ast.For | ast.While, bounds: tuple[Value, Value, int] | None, scope: Scope
+    ) -> Course | None:
+        """Return a loop's course, where it is known."""
+        span = None
+        if bounds is not None:
+            start, stop, step = bounds
+            if not (isinstance(start, int) and isinstance(stop, int)):
+                return None
+            span = range(start, stop, step)
+
+        def load(word: ast.Subscript, index: int) -> int | None:
+            assert isinstance(word.value, ast.Name)
+            return self.frozen.get((scope.buffers[word.value.id][0], index))
+
+        known = {name: v for name, v in scope.env.items() if isinstance(v, int)}
+        constants = {k: v for k, v in self.source.constants.items() if k not in scope.env}
+        return Follower(constants, load).follow(node, known, span)
+
+    def _counted(self, node: ast.For, bounds: tuple[Value, Value, int], scope: Scope) -> None:
+        """Write a loop over a range that the runs decide."""
+        start, stop, step = bounds
         assert isinstance(node.target, ast.Name)
         variable, counter = node.target.id, self.new("%counter")
-        scope.env[counter] = bounds[0]
+        scope.env[counter] = start
+        scope.env.setdefault(variable, 0)
 
         def turn() -> None:
             scope.env[variable] = scope.env[counter]
-            self.block(node.body, scope)
-            scope.env[counter] = self.operation(ast.Add(), scope.env[counter], bounds[2])
+            self._block(node.body, scope)
+            scope.env[counter] = self.operation(ast.Add(), scope.env[counter], step)
 
-        changed = stored(node.body) | {counter}
-        scope.env.setdefault(variable, 0)
-        self.repeat(scope, changed | {variable}, lambda: self.compared(ast.Lt(), scope.env[counter], bounds[1]), turn)
+        changed = stored(node.body) | {counter, variable}
+        self._repeat(scope, changed, lambda: self.compared(ast.Lt(), scope.env[counter], stop), turn)
         del scope.env[counter]
 
-    def bounds(self, node: ast.For, scope: _Scope) -> tuple[Value, Value, int]:
+    def _bounds(self, node: ast.For, scope: Scope) -> tuple[Value, Value, int]:
         assert isinstance(node.iter, ast.Call)
-        values = [self.value(a, scope) for a in node.iter.args]
+        values = [self._value(a, scope) for a in node.iter.args]
         if len(values) == 1:
             return 0, values[0], 1
         step = values[2] if len(values) == 3 else 1
         assert isinstance(step, int), "range's step is a literal"
         return values[0], values[1], step
 
-    def known_loop(self, node: ast.For | ast.While, course: Course, scope: _Scope) -> None:
-        """Write a loop whose course is known: turn by turn, or as a loop of steady turns, the last one apart."""
-        turns = course.turns
-        steady = 0
-        if turns > UNROLLED[self.lanes > 1]:
-            lines, facts = course.steady(turns)
-            fewer = course.steady(turns - 1)
-            steady = turns
-            if len(fewer[0]) + len(fewer[1]) > len(lines) + len(facts):
-                steady, (lines, facts) = turns - 1, fewer
-            self.steady_loop(node, steady, lines, facts, scope)
-            scope.env.update(course.heads[steady])
-        for t in range(steady, turns):
-            scope.env.update(course.heads[t])
-            self.block(node.body, scope)
-        scope.env.update(course.heads[turns])
-
-    def steady_loop(
-        self,
-        node: ast.For | ast.While,
-        turns: int,
-        lines: Mapping[str, tuple[int, int]],
-        facts: Mapping[int, int],
-        scope: _Scope,
-    ) -> None:
-        """Write turns that differ only in what goes up by equal steps, or around a circle."""
-        counter = self.new("%counter")
-        scope.env[counter] = 0
-        outer, self.facts = self.facts, {**self.facts, **facts}
-        circles = {}
-        if self.lanes == 1:
-            # Many runs take the turns one after the other, and have no use for it.
-            for name, (by, mask) in cycles(node.body).items():
-                if isinstance(start := scope.env[name], Register):
-                    circles[name] = _Circle(start, self.value(by, scope), self.value(mask, scope))
-                    del scope.env[name]
-
-        def turn() -> None:
-            t = scope.env[counter]
-            for name, (first, step) in lines.items():
-                scope.env[name] = first if step == 0 else self.line(t, first, step)
-            for name, circle in circles.items():
-                scope.env[name] = self.later(circle, t)
-            self.block(node.body, scope)
-            assert isinstance(t, Register)
-            scope.env[counter] = Register(self.result(f"add nuw nsw i32 {t.name}, 1"), varying=False)
-
-        changed = stored(node.body) - lines.keys() | {counter}
-        for name in lines:
-            # At the head of a turn it is what its line says.
-            scope.env.pop(name, None)
-        self.repeat(scope, changed, lambda: self.compared(ast.Lt(), scope.env[counter], turns), turn)
-        self.facts = outer
-        del scope.env[counter]
-        for name, circle in circles.items():
-            scope.env[name] = self.around(circle, turns)
-
-    def around(self, circle: "_Circle", t: Value) -> Value:
-        way = self.operation(ast.Mult(), t, circle.step)
-        return self.operation(ast.BitAnd(), self.operation(ast.Add(), circle.start, way), circle.mask)
-
-    def later(self, circle: "_Circle", t: Value) -> Value:
-        """Return what a name is at the head of turn t: at the first it is what it was, masked or not."""
-        first = self.compare("eq", t, 0)
-        there = self.text(self.around(circle, t), False)
-        return Register(self.result(f"select i1 {first.name}, i32 {circle.start.name}, i32 {there}"), varying=False)
-
-    def line(self, t: Value, first: int, step: int) -> Register:
-        """Return first + step * t, which does not leave 32 bits."""
-        value = self.text(t, False)
-        if step != 1:
-            value = self.result(f"mul nsw i32 {value}, {step}")
-        return Register(value if first == 0 else self.result(f"add nsw i32 {value}, {first}"), varying=False)
-
-    def repeat(self, scope: _Scope, changed: set[str], test: Callable[[], Condition], turn: Callable[[], None]) -> None:
-        """Write a loop: what it changes is a register at its head, for each run its own where a turn makes it so."""
-        carried = sorted(changed & scope.env.keys())
-        rows = {name: isinstance(v := scope.env[name], Register) and v.varying for name in carried}
-        lost: set[Word] = set()
-        length, before, env, memory = len(self.lines), self.label, dict(scope.env), dict(self.memory)
-        while not self._turned(scope, carried, rows, lost, test, turn):
-            del self.lines[length:]
-            self.label, scope.env, self.memory = before, dict(env), dict(memory)
-
-    def _turned(
-        self,
-        scope: _Scope,
-        carried: list[str],
-        rows: dict[str, bool],
-        lost: set[Word],
-        test: Callable[[], Condition],
-        turn: Callable[[], None],
-    ) -> bool:
-        """Write the loop once; False if what it took for uniform, or for unchanged, is not: both are noted."""
-        head, body, end = (self.new(p) for p in ("head", "turn", "end"))
-        texts = {name: [f"[ {self.text(scope.env[name], rows[name])}, %{self.label} ]"] for name in carried}
-        self.jump(head)
-        self.start(head)
-        at = len(self.lines)
-        registers = {name: Register(self.new("%at"), rows[name]) for name in carried}
-        self.lines += [""] * len(carried)
-        scope.env.update(registers)
-        self.memory = {word: v for word, v in self.memory.items() if word not in lost}
-        condition = test()
-        left = dict(scope.env), dict(self.memory)
-        outer, narrowed = self.mask, None
-        if isinstance(condition, Register) and condition.varying:
-            narrowed = self.narrowed(condition)
-            self.branch(self.any(narrowed), body, end)
-            self.mask = narrowed
-        else:
-            self.branch(self.test_text(condition, False), body, end)
-        self.start(body)
-        turn()
-        self.mask = outer
-        if narrowed is not None:
-            for name in carried:
-                scope.env[name] = self.select(narrowed, scope.env[name], registers[name])
-        changed = {word for word, v in left[1].items() if self.memory.get(word) != v} - lost
-        became = [
-            name for name in carried if not rows[name] and isinstance(v := scope.env[name], Register) and v.varying
-        ]
-        if changed or became:
-            lost |= changed
-            rows.update(dict.fromkeys(became, True))
-            return False
-        for name in carried:
-            texts[name].append(f"[ {self.text(scope.env[name], rows[name])}, %{self.label} ]")
-        for n, name in enumerate(carried):
-            self.lines[at + n] = f"  {registers[name].name} = phi {self.type(rows[name])} {', '.join(texts[name])}"
-        self.jump(head)
-        self.start(end)
-        scope.env, self.memory = left
-        return True
-
     # ------------------------------------------------------------------------------------------ values
 
-    def operation(self, op: ast.operator, a: Value, b: Value) -> Value:
-        name, function = ARITHMETIC[type(op)]
-        if isinstance(a, int) and isinstance(b, int):
-            return int32(function(a, b))
-        return self.binary(name, a, b)
-
-    def compared(self, op: ast.cmpop, a: Value, b: Value) -> Condition:
-        name, function = COMPARISONS[type(op)]
-        if isinstance(a, int) and isinstance(b, int):
-            return function(a, b)
-        return self.compare(name, a, b)
-
-    def value(self, node: ast.expr, scope: _Scope) -> Value:
+    def _value(self, node: ast.expr, scope: Scope) -> Value:
         if isinstance(node, ast.Constant):
             assert isinstance(node.value, int)
             return node.value
         if isinstance(node, ast.Name):
             return scope.env[node.id] if node.id in scope.env else self.source.constants[node.id]
         if isinstance(node, ast.BinOp):
-            left = self.value(node.left, scope)
-            return self.operation(node.op, left, self.value(node.right, scope))
+            left = self._value(node.left, scope)
+            return self.operation(node.op, left, self._value(node.right, scope))
         if isinstance(node, ast.Subscript):
-            return self.word(node, self.value(node.slice, scope), scope)
+            return self._word(node, self._value(node.slice, scope), scope)
         if isinstance(node, ast.Call):
-            return self.call(node, scope)
+            return self._call(node, scope)
         raise refuse(node, scope, f"{type(node).__name__} is not in the dialect")
 
-    def word(self, node: ast.Subscript, index: Value, scope: _Scope) -> Value:
+    def _word(self, node: ast.Subscript, index: Value, scope: Scope) -> Value:
         assert isinstance(node.value, ast.Name)
         buffer, width = scope.buffers[node.value.id]
         if isinstance(index, int):
@@ -463,10 +241,10 @@ class Writer(Emitter):
             return self.memory[word]
         return self.load(buffer, width, index)
 
-    def condition(self, node: ast.expr, scope: _Scope) -> Condition:
+    def _condition(self, node: ast.expr, scope: Scope) -> Condition:
         if isinstance(node, ast.Compare):
-            left = self.value(node.left, scope)
-            return self.compared(node.ops[0], left, self.value(node.comparators[0], scope))
+            left = self._value(node.left, scope)
+            return self.compared(node.ops[0], left, self._value(node.comparators[0], scope))
         if not isinstance(node, ast.BoolOp):
             raise refuse(node, scope, f"{type(node).__name__} is not in the dialect")
         both = isinstance(node.op, ast.And)
@@ -475,52 +253,53 @@ class Writer(Emitter):
             if isinstance(whole, bool):
                 if whole is not both:
                     return whole
-                whole = self.condition(part, scope)
+                whole = self._condition(part, scope)
                 continue
-            for n in ast.walk(part):
-                if isinstance(n, ast.Call) or (
-                    isinstance(n, ast.Subscript) and not isinstance(self.value(n.slice, scope), int)
-                ):
-                    raise refuse(part, scope, "a batch cannot ask this behind `and` or `or`; nest two `if`s")
-            second = self.condition(part, scope)
+            second = self._second(whole, part, both, scope)
             if not isinstance(second, bool):
                 whole = self.joined(whole, second, both)
             elif second is not both:
                 whole = second
         return whole
 
-    def call(self, node: ast.Call, scope: _Scope) -> Value:
+    def _second(self, first: Register, part: ast.expr, both: bool, scope: Scope) -> Condition:
+        """Return what is asked behind `and` or `or`: not asked where the first half decides, if asking could harm."""
+        plain = (isinstance(n.slice, ast.Constant | ast.Name) for n in ast.walk(part) if isinstance(n, ast.Subscript))
+        if all(plain) and not any(isinstance(n, ast.Call) for n in ast.walk(part)):
+            return self._condition(part, scope)
+        answer = self.new("%asked")
+        scope.env[answer] = 1 - both
+
+        def ask() -> None:
+            scope.env[answer] = self.number(self._condition(part, scope))
+
+        open_ = first if both else self.opposite(first)
+        if open_.varying:
+            self._masked(self.narrowed(open_), {answer}, ask, scope, guarded=True)
+        else:
+            self._choose(open_.name, [ask, lambda: None], scope)
+        return self.compared(ast.NotEq(), scope.env.pop(answer), 0)
+
+    def _call(self, node: ast.Call, scope: Scope) -> Value:
         assert isinstance(node.func, ast.Name)
         function = self.source.functions[node.func.id]
-        inner = _Scope(self.source.files.get(node.func.id, node.func.id))
+        inner = Scope(self.source.files.get(node.func.id, node.func.id))
         for (name, kind), argument in zip(parameters(function), node.args, strict=True):
             if kind == "int":
-                inner.env[name] = self.value(argument, scope)
+                inner.env[name] = self._value(argument, scope)
             else:
                 assert isinstance(argument, ast.Name)
                 inner.buffers[name] = scope.buffers[argument.id]
         *body, last = function.body
-        self.block(body, inner)
+        self._block(body, inner)
         assert isinstance(last, ast.Return) and last.value is not None
-        return self.value(last.value, inner)
+        return self._value(last.value, inner)
 
 
-class _Circle(NamedTuple):
-    """What a name is at the loop's head, by how much it goes on each turn, and what of it is kept."""
-
-    start: Register
-    step: Value
-    mask: Value
-
-
-@dataclass
-class _Arm:
-    """One side of a branch: its lines, the block it ends in, and the state there."""
-
-    lines: list[str]
-    label: str
-    env: dict[str, Value]
-    memory: Memory
+def is_long(body: list[ast.stmt]) -> bool:
+    """Return whether statements are worth a branch around them."""
+    nodes = (n for top in body for n in ast.walk(top))
+    return len(body) > SHORT or any(isinstance(n, ast.For | ast.While | ast.Call) for n in nodes)
 
 
 def parameters(function: ast.FunctionDef) -> list[tuple[str, str]]:
@@ -535,6 +314,6 @@ def signature(function: ast.FunctionDef) -> str:
     return ", ".join([*own, "i32 %active"])
 
 
-def refuse(node: ast.AST, scope: _Scope, problem: str) -> EngineError:
+def refuse(node: ast.AST, scope: Scope, problem: str) -> EngineError:
     """Return the error that names a place in the source."""
     return EngineError(f"{scope.file}:{getattr(node, 'lineno', 0)}: {problem}")
