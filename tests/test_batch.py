@@ -1,5 +1,6 @@
 """Batches against single runs: run k of a batch has the single run's numbers and bytes, whoever runs beside it."""
 
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -135,6 +136,16 @@ def test_every_task_runs_in_batches(task: str) -> None:
     assert_same(varied(parse_experiment(with_learner(example_text(task), FIRST[1]), task), 18))
 
 
+def test_runs_may_differ_in_what_their_kernels_branch_on() -> None:
+    xor = shortened("xor", trials=12)
+    codes = itertools.product(("random", "walsh_hadamard", "one_at_a_time"), ("stochastic", "nearest"), (2, 3))
+    mixed = [
+        changed(xor, k, {"code": code, "rounding": rounding, "tau": tau, "momentum_shift": k % 3})
+        for k, (code, rounding, tau) in enumerate(codes)
+    ]
+    assert_same([*mixed, changed(xor, 1, {"estimator": "running_baseline"})])
+
+
 # The schedule alone: the kernels are the single engine's.
 @pytest.mark.parametrize("make", [lambda: varied(shortened("xor", RULES[1]), 18), lambda: cartpoles(RULES[1])])
 def test_the_schedule_is_the_single_runs_whoever_executes_the_kernels(
@@ -154,6 +165,15 @@ def test_runs_stop_one_by_one_and_stay_as_they_were() -> None:
     results = assert_same(experiments)
     assert len({result.trials for result in results}) > 4
     assert all(result.stopped.startswith("an evaluation reached") for result in results)
+
+
+@pytest.mark.usefixtures("single_lanes")
+def test_an_evaluation_at_the_end_stops_nothing_and_evaluations_have_steps_of_their_own() -> None:
+    keys = {"trials": 9, "stop_cost": 1e6, "evaluate_steps": 8}
+    results = assert_same([changed(shortened("xor"), every, evaluate_every=every, **keys) for every in (0, 3, 20)])
+    assert [result.trials for result in results] == [9, 3, 9]
+    assert [result.steps for result in results] == [9 * 4 + 8, 3 * 4 + 8, 9 * 4 + 8]
+    assert results[0].stopped == results[2].stopped == "all trials done"
 
 
 def test_a_lane_that_stopped_is_never_asked_again(single_lanes: list[SingleLanes]) -> None:
@@ -223,6 +243,29 @@ def test_what_cannot_run_is_said_before_anything_runs() -> None:
         simulate_many([good, wrong])
     with pytest.raises(ExperimentError, match=r'^run 0: plant\.kind: "board"'):
         simulate_many([shortened("rc")])
+
+
+class Told(SilentProgress):
+    """Progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, int | None]] = []
+        self.done = 0
+
+    def start(self, label: str, total: int | None = None) -> None:
+        self.stages.append((label, total))
+
+    def advance(self, n: int = 1) -> None:
+        self.done += n
+
+
+@pytest.mark.usefixtures("single_lanes")
+def test_progress_counts_the_learning_trials_of_all_runs() -> None:
+    told = Told()
+    pendulum = changed(parse_experiment(PENDULUM, "test"), trials=2)
+    simulate_many([shortened("xor"), pendulum, changed(shortened("xor"), stop_cost=1e6)], progress=told)
+    assert told.stages[-1] == ("learning", 18)
+    assert told.done == 8 + 2 + 4
 
 
 @pytest.mark.usefixtures("single_lanes")
