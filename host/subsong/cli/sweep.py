@@ -40,8 +40,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--vary",
     multiple=True,
     metavar="KEY=VALUES",
-    help="A key of the experiment file and its values: 4:9 (both included), 4:16:4, 0.1:0.5:0.1, or A,B,C. Give it again "
-    "for more keys: every combination is run.",
+    help="A key of the experiment file and its values: 4:9 (both included), 4:16:4, 0.1:0.5:0.1, or A,B,C. "
+    "Give it again for more keys: every combination is run.",
 )
 @click.option(
     "--seeds",
@@ -81,8 +81,9 @@ def sweep(
 ) -> None:
     """Learn in the simulator under many settings, each under many seeds, and keep every run in one table.
 
-    What the table has is not computed again: a sweep that was stopped, or is to have more seeds or values, goes on from
-    there. docs/sweep.md explains table, figure and search. EXPERIMENT is a file, or the name of an example: xor, cartpole.
+    What the table has is not computed again: a sweep that was stopped, or is to have more seeds or values, goes on
+    from there. docs/sweep.md explains table, figure and search. EXPERIMENT is a file, or the name of an example: xor,
+    cartpole.
     """
     if jobs and dask:
         raise click.UsageError("--jobs and --dask exclude each other: a cluster has the workers that it has")

@@ -155,7 +155,9 @@ class _Course:
 
         with workers(jobs, scheduler) as who:
             tried = search(varied, self.seeds, tries, self.table, score_of, self.progress)
-        self._enter([setting_of(self.plan.tables, self.plan.where, values) for values, _ in tried])
+        settings = [setting_of(self.plan.tables, self.plan.where, values) for values, _ in tried]
+        self._enter(settings)
+        self.settings = {each.digest: each for each in settings}  # in the order of the tries, whichever are new
         self.scores = [value for _, value in tried]
 
     def _enter(self, settings: Sequence[Setting]) -> list[tuple[Setting, list[int]]]:
@@ -179,7 +181,7 @@ class _Course:
         try:
             yield
         except BaseException:
-            if kept := self.present + self.computed:
+            if kept := len(self.table):
                 self.progress.finish()
                 self.progress.note(f"{kept:,} runs are in {self.table.path}; the same command goes on from there")
             raise

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from subsong.compare.figures import Scale, scale
+from subsong.compare.figures import scale
 from subsong.compare.markup import Markup, join, number, pretty, tag
 from subsong.experiment_text import toml_value
 from subsong.sweep import Outcome
@@ -26,8 +26,16 @@ class Measure(NamedTuple):
     """What is drawn of every setting."""
 
     name: str
+    brief: str
     of: Callable[[Summary], Spread]
     more_is_better: bool
+
+
+class Axis(NamedTuple):
+    """An upright axis: where a value stands, 0 at the low end and 1 at the high end; and the values to label."""
+
+    share: Callable[[float], float]
+    ticks: Sequence[float]
 
 
 @dataclass
@@ -61,12 +69,22 @@ def draw(outcome: Outcome, title: str) -> str:
 
 
 def measures(summaries: Sequence[Summary]) -> list[Measure]:
-    """Return what there is to draw: of runs with a goal how many reach it, and how soon; of others how good they end."""
+    """Return what there is to draw: of runs with a goal, how many reach it and how soon; of others, how they end."""
     if any(each.share is None for each in summaries):
-        return [Measure("final cost: median and quartiles", lambda each: each.final_cost, False)]
+        return [Measure("final cost: median and quartiles", "median final cost", lambda each: each.final_cost, False)]
     return [
-        Measure("share of runs that reach stop_cost, with its 95 % interval", lambda each: _known(each.share), True),
-        Measure("trials until then: median and quartiles", lambda each: _known(each.trials), False),
+        Measure(
+            "share of runs that reach stop_cost, 95 % interval",
+            "share of runs that reach stop_cost",
+            lambda each: _known(each.share),
+            True,
+        ),
+        Measure(
+            "trials until then: median and quartiles",
+            "median trials until then",
+            lambda each: _known(each.trials),
+            False,
+        ),
     ]
 
 
@@ -89,11 +107,11 @@ def _curve(outcome: Outcome, measure: Measure) -> Panel:
     """Draw a measure over the values of the one key."""
     key = outcome.varied[0].key
     spreads = [measure.of(each) for each in outcome.summaries]
-    up = _scale([value for spread in spreads for value in spread], measure)
+    up = _unit() if measure.more_is_better else _axis([value for spread in spreads for value in spread])
     places = [_place(i, len(spreads)) for i in range(len(spreads))]
 
     def y(value: float) -> float:
-        return _HEAD + _CURVE * (1 - min(1.0, up.share(value)))
+        return _HEAD + _CURVE * (1 - (up.share(value) if math.isfinite(value) else 1.0))
 
     whiskers = [
         tag("path", d=f"M{x:.1f} {y(spread.low):.1f}V{y(spread.high):.1f}", stroke=BLUE, stroke_width=5, opacity=0.3)
@@ -127,9 +145,10 @@ def _map(outcome: Outcome, measure: Measure) -> Panel:
     }
     finite = [value for value in cells.values() if math.isfinite(value)]
     low, high = min(finite, default=0.0), max(finite, default=1.0)
-    best = max(finite, default=0.0) if measure.more_is_better else min(finite, default=0.0)
+    best = high if measure.more_is_better else low
+    outlined = finite.count(best) == 1
     width, height = (WIDTH - _LEFT - _RIGHT) / len(columns), min(_CELL, 480 / len(rows))
-    parts: list[Any] = [_heading(f"{measure.name.partition(':')[0].partition(',')[0]}; the best outlined")]
+    parts: list[Any] = [_heading(measure.brief + (", the best outlined" if outlined else ""))]
     for (row, column), value in cells.items():
         x, y = _LEFT + columns.index(column) * width, _HEAD + rows.index(row) * height
         share = (value - low) / (high - low) if high > low and math.isfinite(value) else 0.0
@@ -137,7 +156,7 @@ def _map(outcome: Outcome, measure: Measure) -> Panel:
         fill = _shade(goodness) if math.isfinite(value) else "#eeeeee"
         said = number(value, 3) if math.isfinite(value) else "-"
         hover = tag("title", f"{down} = {row}, {across} = {column}: {said}")
-        edge = {"stroke": RED, "stroke_width": 2.5} if value == best else {"stroke": "white"}
+        edge = {"stroke": RED, "stroke_width": 2.5} if outlined and value == best else {"stroke": "white"}
         parts.append(
             tag(
                 "rect",
@@ -165,7 +184,7 @@ def _map(outcome: Outcome, measure: Measure) -> Panel:
 
 def _history(scores: Sequence[float]) -> Panel:
     """Draw every try's score, and the best until then."""
-    up = _scale(scores, Measure("", lambda each: each.final_cost, False))
+    up = _axis(scores)
     places = [_place(i, len(scores)) for i in range(len(scores))]
     heights = [_HEAD + _CURVE * (1 - up.share(value)) for value in scores]
     best = [max(heights[: i + 1]) for i in range(len(heights))]  # downwards on the page: less is better
@@ -210,9 +229,25 @@ def _spread(spread: Spread) -> str:
     return middle if low == high else f"{middle} ({low} to {high})"
 
 
-def _scale(values: Sequence[float], measure: Measure) -> Scale:
+def _unit() -> Axis:
+    share = scale(0.0, 1.0)
+    return Axis(share.share, share.ticks)
+
+
+def _axis(values: Sequence[float]) -> Axis:
+    """Return an axis for the finite ones: logarithmic where they are positive and span more than a decade."""
     finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
-    return scale(0.0, 1.0) if measure.more_is_better else scale(min(finite), max(finite))
+    low, high = min(finite), max(finite)
+    if not 0 < 10 * low < high:
+        linear = scale(low, high)
+        return Axis(linear.share, linear.ticks)
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    steps = (1, 2, 5) if last - first <= 3 else (1,)
+    ticks = [step * 10.0**k for k in range(first, last + 1) for step in steps]
+    bottom = max((tick for tick in ticks if tick <= low), default=low)
+    top = min(tick for tick in ticks if tick >= high)
+    span = math.log10(top / bottom)
+    return Axis(lambda value: math.log10(value / bottom) / span, [tick for tick in ticks if bottom <= tick <= top])
 
 
 def _place(i: int, n: int) -> float:
@@ -227,7 +262,7 @@ def _heading(text: str) -> Markup:
     return _text(_LEFT, 22, text, weight="bold")
 
 
-def _grid(up: Scale) -> list[Markup]:
+def _grid(up: Axis) -> list[Markup]:
     parts = []
     for tick in up.ticks:
         y = _HEAD + _CURVE * (1 - up.share(tick))

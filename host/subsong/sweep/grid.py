@@ -178,7 +178,7 @@ def grid(tables: Mapping[str, Any], where: str, varied: Sequence[Vary]) -> list[
     for vary in varied:
         if not vary.values:
             raise ExperimentError(
-                f"--vary {vary.key}={vary.text}: has no end of values: give a step ({vary.text}:0.1), or --search"
+                f"--vary {vary.key}={vary.text}: has no end of values; give a step, as in 0.1:0.5:0.1, or --search"
             )
     combinations = itertools.product(*(vary.values for vary in varied))
     keys = [vary.key for vary in varied]

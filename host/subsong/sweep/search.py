@@ -132,11 +132,13 @@ def _distribution(vary: Vary) -> "BaseDistribution":
 
 
 def _values(varied: Sequence[Vary], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a try's values: Optuna knows listed ones by their text, and decimals only nearly."""
+    """Return a try's values: Optuna knows listed ones by text, decimals nearly, and reals too finely."""
     return {vary.key: _value(vary, parameters[vary.key]) for vary in varied}
 
 
 def _value(vary: Vary, parameter: Any) -> Any:
     if vary.range is None:
         return next(value for value in vary.values if toml_value(value) == parameter)
-    return min(vary.values, key=lambda value: abs(value - parameter)) if vary.values else parameter
+    if vary.values:
+        return min(vary.values, key=lambda value: abs(value - parameter))
+    return min(max(float(f"{parameter:.4g}"), float(vary.range.low)), float(vary.range.high))

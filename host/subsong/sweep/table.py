@@ -35,8 +35,8 @@ CREATE TABLE settings (
 );
 CREATE TABLE runs (
     digest TEXT PRIMARY KEY, setting INTEGER NOT NULL REFERENCES settings, seed INTEGER NOT NULL, rule TEXT NOT NULL,
-    trials INTEGER NOT NULL, steps INTEGER NOT NULL, final_cost REAL NOT NULL, reached_at INTEGER, stopped TEXT NOT NULL,
-    evaluations TEXT NOT NULL, chunk_runs INTEGER NOT NULL, chunk_seconds REAL NOT NULL,
+    trials INTEGER NOT NULL, steps INTEGER NOT NULL, final_cost REAL NOT NULL, reached_at INTEGER,
+    stopped TEXT NOT NULL, evaluations TEXT NOT NULL, chunk_runs INTEGER NOT NULL, chunk_seconds REAL NOT NULL,
     subsong TEXT NOT NULL, numba TEXT NOT NULL
 );
 CREATE INDEX runs_of_setting ON runs (setting, seed);
@@ -112,6 +112,10 @@ class Table:
             if there.get(key) != own[key]:
                 raise TableError(f"{self.path}: holds a sweep {what}; choose another table with -o")
 
+    def __len__(self) -> int:
+        """Return how many runs there are."""
+        return len(self._known)
+
     def vary(self, keys: Sequence[str]) -> None:
         """Give the view a column for each of these keys, beside those that it has."""
         with self._telling(), self._transaction():
@@ -173,10 +177,10 @@ class Table:
         where = "setting = (SELECT setting FROM settings WHERE digest = ?) AND seed BETWEEN ? AND ? ORDER BY seed"
         with self._telling():
             found = self._db.execute(
-                f"SELECT {_RUN} FROM runs WHERE {where}",
-                (setting.digest, seeds[0], seeds[-1]),  # noqa: S608 - constants
+                f"SELECT {_RUN} FROM runs WHERE {where}",  # noqa: S608 - constants
+                (setting.digest, seeds[0], seeds[-1]),
             ).fetchall()
-        return [Run(*row[:-1], tuple((trials, cost) for trials, cost in json.loads(row[-1]))) for row in found]
+        return [Run._make([*row[:-1], tuple(map(tuple, json.loads(row[-1])))]) for row in found]
 
     def searched(self, search: str) -> list[tuple[dict[str, Any], float]]:
         """Return what a search has tried: parameters and score, in order."""

@@ -13,8 +13,8 @@ from subsong.sweep.grid import Setting, under
 from subsong_device.layout import ARITHMETIC_VERSION
 
 GROUP = 16  # runs that the simulator takes side by side: chunks are made of whole groups
-MOST_GROUPS = 16  # of a chunk: what is computed when a sweep is killed is computed again
-CHUNKS_EACH = 8  # for every worker, about: so that none waits long for the last
+MOST_GROUPS = 8  # of a chunk: what is computed when a sweep is killed is computed again
+CHUNKS_EACH = 16  # for every worker, about: so that none waits long for the last
 # A Dask worker may have several threads; not every threading layer of Numba bears being entered by two of them.
 _ONE_AT_A_TIME = threading.Lock()
 

@@ -5,19 +5,25 @@ computed elsewhere; on one machine the sweep ends, and its table goes on from wh
 """
 
 import logging
+import os
 import signal
+import threading
+import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, contextmanager
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from subsong.errors import SubsongError
 from subsong.sweep.work import Chunk, Done, checked, compute
 
 CONNECT_S = 10
+WATCH_S = 0.5  # between a worker's looks whether its parent is there
 
 
-class Workers(NamedTuple):
+@dataclass(frozen=True)
+class Workers:
     """How many there are, and what makes them compute."""
 
     count: int
@@ -50,22 +56,32 @@ def _local(jobs: int | None) -> Iterator[Workers]:
         from joblib.externals.loky.process_executor import TerminatedWorkerError
 
         # Each process one thread: so many processes as cores have nothing to gain from more.
-        with joblib.parallel_config("loky", n_jobs=count, inner_max_num_threads=1, initializer=_leave_interrupts):
-            parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
+        with joblib.parallel_config(
+            "loky", n_jobs=count, inner_max_num_threads=1, initializer=_begin, initargs=(os.getpid(),)
+        ):
+            parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1, max_nbytes=None)
             results = parallel(joblib.delayed(compute)(chunk) for chunk in chunks)
         try:
             yield from results
         except TerminatedWorkerError:
             raise SubsongError("a worker process was killed, perhaps for want of memory (-j 1 needs least)") from None
         finally:
-            results.close()
+            with warnings.catch_warnings(action="ignore"):  # that chunks were given up: whoever gave them up knows
+                results.close()
 
     yield Workers(count, spread)
 
 
-def _leave_interrupts() -> None:
-    """Ctrl-C is the first process's to answer, though the terminal sends it to all."""
+def _begin(parent: int) -> None:
+    """Prepare a worker process: Ctrl-C, which a terminal sends to all, is its parent's to answer; it dies with that."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(WATCH_S)
+    os._exit(1)  # nobody is left to be told
 
 
 @contextmanager
@@ -80,8 +96,8 @@ def _cluster(address: str) -> Iterator[Workers]:
         client = distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise SubsongError(
-            f"--dask {address}: no scheduler answers there ({error or type(error).__name__}); `dask scheduler` starts one, "
-            f"`dask worker {address}` its workers"
+            f"--dask {address}: no scheduler answers there ({str(error) or 'nothing came'}); "
+            f"`dask scheduler` starts one, `dask worker {address}` its workers"
         ) from None
 
     def spread(chunks: Sequence[Chunk]) -> Iterator[Done]:
