@@ -19,7 +19,7 @@ from subsong.cli.app import BAD_FILE, OK, USAGE
 from subsong.console import SilentProgress
 from subsong.errors import ExperimentError, SubsongError, TableError
 from subsong.experiment import load_experiment
-from subsong.experiment_text import example_text, parse_toml, toml_value
+from subsong.experiment_text import example_text, parse_toml, to_toml, toml_value
 from subsong.session import simulate
 from subsong.sweep import Outcome, Plan, open_study, sweep
 from subsong.sweep.figure import draw
@@ -274,11 +274,11 @@ from pathlib import Path
 import test_sweep
 from subsong.sweep import sweep
 
-left = int(sys.argv[2])
+words, left = sys.argv[2], int(sys.argv[3])
 
 def count(statement):
     global left
-    left -= 1
+    left -= words in statement
     if not left:
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -296,23 +296,21 @@ sweep(test_sweep.plan(test_sweep.RATES, seeds=20), Path(sys.argv[1]), jobs=1)
 
 @pytest.mark.slow
 def test_a_kill_at_any_statement_leaves_whole_chunks_and_the_sweep_goes_on(tmp_path: Path) -> None:
-    """Of the statements that make the table and fill it, chunk by chunk: killed before some, then before later ones."""
+    """While the table is made; at a row of the second chunk, of four; going on, at a row of the third, of sixteen."""
     whole = tmp_path / "whole.db"
     sweep(plan(RATES, seeds=20), whole, jobs=1)
     path, kept = tmp_path / "sweep.db", []
-    for statement in (4, 40, 60):
-        done = subprocess.run(
-            [sys.executable, "-c", DRIVER, str(path), str(statement)], check=False, env=_environment()
-        )
+    for words, count in (("TABLE searched", 1), ("INTO runs", 16 + 2), ("INTO runs", 4 + 9)):
+        command = [sys.executable, "-c", DRIVER, str(path), words, str(count)]
+        done = subprocess.run(command, check=False, env=_environment())
         assert done.returncode == -signal.SIGKILL
         with sqlite3.connect(path) as database:
             assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             made = database.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'runs'").fetchone()[0]
-        kept.append(len(rows(path)) if made else 0)
-    assert kept[0] == 0
-    assert 0 < kept[1] < kept[2] < 60, "the second goes on from the first"
+        kept.append(len(rows(path)) if made else None)
+    assert kept == [None, 16, 20]
     last = sweep(plan(RATES, seeds=20), path, jobs=1)
-    assert (last.present, last.computed) == (kept[2], 60 - kept[2])
+    assert (last.present, last.computed) == (20, 40)
     assert rows(path) == rows(whole)
 
 
@@ -324,8 +322,10 @@ def _environment() -> dict[str, str]:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_processes_end_with_the_sweep_that_started_them(tmp_path: Path, how: signal.Signals) -> None:
     """Ctrl-C, which a terminal sends to all of them, and a kill of the first: none is left, and the table is whole."""
-    command = [sys.executable, "-m", "subsong", "sweep", "xor", "--vary", "learner.rate_shift=9", "--seeds", "5000"]
-    path = tmp_path / "sweep.db"
+    path, file = tmp_path / "sweep.db", tmp_path / "long.toml"
+    file.write_text(to_toml(short(8000)))
+    # So small a rate never reaches the goal; so few seeds come in chunks of one group.
+    command = [sys.executable, "-m", "subsong", "sweep", str(file), "--vary", "learner.rate_shift=29", "--seeds", "480"]
     process = subprocess.Popen(
         [*command, "-j", "2", "-o", str(path)], start_new_session=True, stderr=subprocess.PIPE, text=True
     )
@@ -346,7 +346,7 @@ def test_processes_end_with_the_sweep_that_started_them(tmp_path: Path, how: sig
     else:
         assert process.returncode == -signal.SIGKILL
     for seed, trials, steps in rows(path, "seed, trials, steps")[:2]:
-        (setting,) = grid(XOR, "xor", parse_varied(["learner.rate_shift=9"]))
+        (setting,) = grid(short(8000), "xor", parse_varied(["learner.rate_shift=29"]))
         single = simulate(setting.experiment.with_seed(seed), out=None)
         assert (trials, steps) == (single.trials, single.steps)
 

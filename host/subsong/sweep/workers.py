@@ -103,7 +103,7 @@ def _cluster(address: str) -> Iterator[Workers]:
     def spread(chunks: Sequence[Chunk]) -> Iterator[Done]:
         futures = client.map(compute, chunks, pure=False)
         try:
-            for future in distributed.as_completed(futures):
+            for future in distributed.as_completed(futures, loop=client.loop):
                 yield future.result()
                 future.release()
         except distributed.KilledWorker:
