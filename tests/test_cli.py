@@ -72,7 +72,8 @@ def complaints(stderr: str) -> list[str]:
 def test_help_shows_every_verb_and_every_exit_code() -> None:
     result = invoke("--help")
     assert result.exit_code == 0
-    for verb in ["sim", "run", "deploy", "replay", "compare", "draw", "recover", "boards", "new", "export", "demo"]:
+    verbs = "sim run sweep deploy replay compare draw recover boards new export demo"
+    for verb in verbs.split():
         assert f"  {verb} " in result.output
     for code in EXIT_CODES:
         assert f"\n  {code} " in result.output

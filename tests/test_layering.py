@@ -35,7 +35,9 @@ LIGHT_SIM_MODULES = {
     "subsong_sim.loader",
     "subsong_sim.plants.spec",
 }
-HEAVY_MODULES = {"gymnasium", "llvmlite", "matplotlib", "numba", "numpy", "scipy", "subsong_hil"}
+HEAVY_MODULES = {
+    "distributed", "gymnasium", "joblib", "llvmlite", "matplotlib", "numba", "numpy", "optuna", "scipy", "subsong_hil",
+}  # fmt: skip
 
 
 def sources(package: str) -> list[Path]:

@@ -11,6 +11,7 @@
     |   |-- LinkLost          the board fell silent
     |   `-- SchemaMismatch    the board speaks another schema: redeploy
     |-- LogError              a run log cannot be written or read
+    |-- TableError            a sweep's table cannot be written or read, or holds another sweep
     |-- ReplayError           a run log cannot be replayed: another arithmetic
     |-- CompileError          a kernel that the compiler or its target cannot take; the message begins with FILE:LINE
     |-- PlantError            the plant (subsong_sim)
@@ -37,6 +38,7 @@ __all__ = [
     "ReplayError",
     "SchemaMismatch",
     "SubsongError",
+    "TableError",
 ]
 
 
@@ -86,6 +88,10 @@ class SchemaMismatch(LinkError):
 
 class LogError(SubsongError):
     """A run log cannot be written, read or recovered."""
+
+
+class TableError(SubsongError):
+    """A sweep's table cannot be written or read, or holds the sweep of another experiment."""
 
 
 class ReplayError(SubsongError):

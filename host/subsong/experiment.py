@@ -260,7 +260,7 @@ class Experiment(Table):
         Raises:
             ExperimentError: the seed is outside 0..2**32-1.
         """
-        return _validate({**self.model_dump(exclude_none=True), "seed": seed}, "")
+        return from_tables({**self.model_dump(exclude_none=True), "seed": seed}, "")
 
     def steps(self, evaluate: bool) -> int:
         """Return the steps of a trial, at most, or of an evaluation."""
@@ -302,12 +302,13 @@ def parse_experiment(text: str, where: str) -> Experiment:
     Raises:
         ExperimentError: one line for each error, `where: key.path: what is wrong (allowed: ...)`.
     """
-    return _validate(parse_toml(text, where), where)
+    return from_tables(parse_toml(text, where), where)
 
 
-def _validate(data: Mapping[str, Any], where: str) -> Experiment:
+def from_tables(tables: Mapping[str, Any], where: str) -> Experiment:
+    """Validate an experiment that is parsed already; `where` and errors as in `parse_experiment`."""
     try:
-        return Experiment.model_validate(data)
+        return Experiment.model_validate(tables)
     except ValidationError as error:
         problems = [Problem(**each["ctx"]) for each in error.errors(include_url=False)]
         raise ExperimentError("\n".join(problem.line(where) for problem in problems)) from None

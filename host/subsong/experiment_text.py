@@ -112,7 +112,7 @@ def _table_lines(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[st
         yield f"\n[{'.'.join(map(_key, path))}]"
     for key, value in table.items():
         if key not in inner and value is not None:
-            yield f"{_key(key)} = {_value(value)}"
+            yield f"{_key(key)} = {toml_value(value)}"
     for key, value in inner.items():
         yield from _table_lines(value, (*path, key))
 
@@ -126,7 +126,8 @@ def _string(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """Write a number, a text, a truth value, an array or an inline table as TOML has it."""
     if isinstance(value, str):
         return _string(value)
     if isinstance(value, bool):
@@ -134,8 +135,8 @@ def _value(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items()) + "}"
-    return "[" + ", ".join(_value(item) for item in value) + "]"
+        return "{" + ", ".join(f"{_key(key)} = {toml_value(item)}" for key, item in value.items()) + "}"
+    return "[" + ", ".join(toml_value(item) for item in value) + "]"
 
 
 def example_text(name: str) -> str:

@@ -18,6 +18,7 @@ from subsong.cli.key import key
 from subsong.cli.learn import run, sim
 from subsong.cli.logs import compare, draw, export, recover, replay
 from subsong.cli.rules import rules
+from subsong.cli.sweep import sweep
 
 __all__ = ["main", "subsong"]
 
@@ -30,7 +31,7 @@ One experiment file serves the simulator, the emulated boards and real hardware,
 cartpole`, then `subsong run cartpole --port unix`: nothing has to be plugged in.""",
     sections={
         "Begin": [new, demo],
-        "Learn": [sim, run, rules, check],
+        "Learn": [sim, run, sweep, rules, check],
         "Boards": [boards, deploy, key, compile_verb, hil],
         "Run logs": [replay, compare, draw, recover, export],
     },

@@ -42,6 +42,7 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (errors.BoardError, NO_BOARD),
     (errors.LinkError, NO_BOARD),
     (errors.LogError, BAD_FILE),
+    (errors.TableError, BAD_FILE),
     (errors.ReplayError, BAD_FILE),
     (errors.SubsongError, USAGE),
     (OSError, BAD_FILE),

@@ -44,14 +44,13 @@ def experiment_options(function: _F) -> _F:
     return function
 
 
-def load(experiment: str, seed: int | None) -> tuple["Experiment", str]:
-    """Load an experiment file, or the example that ships under this name where there is no such file.
+def find(experiment: str) -> tuple[str, str, str]:
+    """Read an experiment file, or the example that ships under this name where there is no such file.
 
     Returns:
-        The experiment and a short name for its logs.
+        Its text, what to call it in messages, and a short name for what is made of it.
     """
-    from subsong.experiment import load_experiment, parse_experiment
-    from subsong.experiment_text import example_named
+    from subsong.experiment_text import example_named, read_text
 
     path = Path(experiment)
     example = example_named(experiment)
@@ -59,10 +58,21 @@ def load(experiment: str, seed: int | None) -> tuple["Experiment", str]:
         kind, text = example
         which = "of that name" if kind == experiment else kind
         complain(f"no file {experiment} here: using the example {which} (`subsong new {experiment}` copies it)")
-        loaded = parse_experiment(text, kind)
-    else:
-        loaded = load_experiment(path)
-    return loaded if seed is None else loaded.with_seed(seed), path.stem
+        return text, kind, path.stem
+    return read_text(path), str(path), path.stem
+
+
+def load(experiment: str, seed: int | None) -> tuple["Experiment", str]:
+    """Load an experiment file, or an example, as `find` finds it.
+
+    Returns:
+        The experiment and a short name for its logs.
+    """
+    from subsong.experiment import parse_experiment
+
+    text, where, name = find(experiment)
+    loaded = parse_experiment(text, where)
+    return loaded if seed is None else loaded.with_seed(seed), name
 
 
 def log_path(name: str, source: str) -> Path:

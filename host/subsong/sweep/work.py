@@ -1,0 +1,162 @@
+"""The unit of work: one setting under a few seeds, run wherever there is a worker; and what comes back of it."""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from subsong.errors import SubsongError
+from subsong.experiment import Experiment, parse_experiment
+from subsong.session import RunResult
+from subsong.sweep.grid import Setting, under
+from subsong_device.layout import ARITHMETIC_VERSION
+
+GROUP = 16  # runs that the simulator takes side by side: chunks are made of whole groups
+MOST_GROUPS = 8  # of a chunk: what is computed when a sweep is killed is computed again
+CHUNKS_EACH = 16  # for every worker, about: so that none waits long for the last
+# A Dask worker may have several threads; not every threading layer of Numba bears being entered by two of them.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One setting under some seeds; plain values, for another process or machine.
+
+    Attributes:
+        setting: its digest.
+        label: what to call it in messages.
+        toml: its experiment, whose seed does not matter.
+        seeds: to run it under.
+        mismatch: learn on the plant that a board would meet.
+    """
+
+    setting: str
+    label: str
+    toml: str
+    seeds: tuple[int, ...]
+    mismatch: bool
+
+
+class Run(NamedTuple):
+    """One run, as the table has it.
+
+    Attributes:
+        digest: of the experiment under its seed.
+        seed: the seed.
+        rule: the learner's.
+        trials: learning trials.
+        steps: act() calls, evaluations included.
+        final_cost: mean physical cost of the last evaluation.
+        reached_at: learning trials before the first evaluation at or below run.stop_cost; None: none was.
+        stopped: why it ended.
+        evaluations: (learning trials before it, mean physical cost) of every evaluation.
+    """
+
+    digest: str
+    seed: int
+    rule: str
+    trials: int
+    steps: int
+    final_cost: float
+    reached_at: int | None
+    stopped: str
+    evaluations: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a chunk came to: its runs, the seconds that they took together, and what computed them."""
+
+    chunk: Chunk
+    runs: tuple[Run, ...]
+    seconds: float
+    arithmetic: int
+    subsong: str
+    numba: str
+
+
+def chunks(pending: Iterable[tuple[Setting, Sequence[int]]], workers: int, mismatch: bool) -> list[Chunk]:
+    """Cut what is to do into units of work.
+
+    Args:
+        pending: settings, and the seeds that each lacks.
+        workers: how many will share them.
+        mismatch: as in Chunk.
+    """
+    pending = list(pending)
+    groups = sum(len(seeds) for _, seeds in pending) // (CHUNKS_EACH * GROUP * workers)
+    size = GROUP * max(1, min(MOST_GROUPS, groups))
+    return [
+        Chunk(setting.digest, setting.label, setting.experiment.to_toml(), tuple(seeds[i : i + size]), mismatch)
+        for setting, seeds in pending
+        for i in range(0, len(seeds), size)
+    ]
+
+
+def compute(chunk: Chunk) -> Done:
+    """Run a chunk in this process, on one thread.
+
+    Raises:
+        SubsongError: the plant, the engine or the experiment does not allow it; a note names the setting.
+    """
+    import numba
+
+    from subsong.batch import simulate_many
+
+    experiment = parse_experiment(chunk.toml, chunk.label)
+    experiments = [under(experiment, seed) for seed in chunk.seeds]
+    try:
+        with _ONE_AT_A_TIME:
+            began = time.monotonic()
+            results = simulate_many(experiments, mismatch=chunk.mismatch, threads=1)
+            seconds = time.monotonic() - began
+    except SubsongError as error:
+        if chunk.label:
+            error.add_note(f"at {chunk.label}")
+        raise
+    runs = tuple(_run(*pair) for pair in zip(experiments, results, strict=True))
+    return Done(chunk, runs, seconds, ARITHMETIC_VERSION, version(), numba.__version__)
+
+
+def _run(experiment: Experiment, result: RunResult) -> Run:
+    assert result.final is not None, "the simulator's last look is never lost"
+    stop = experiment.run.stop_cost
+    reached = (trials for trials, cost in result.evaluations if stop is not None and cost <= stop)
+    return Run(
+        digest=experiment.digest,
+        seed=experiment.seed,
+        rule=experiment.learner.rule,
+        trials=result.trials,
+        steps=result.steps,
+        final_cost=result.final,
+        reached_at=next(reached, None),
+        stopped=result.stopped,
+        evaluations=tuple(result.evaluations),
+    )
+
+
+def version() -> str:
+    """Return Subsong's version, "" where it is not installed."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        return installed("subsong")
+    except PackageNotFoundError:
+        return ""
+
+
+def checked(results: Iterable[Done]) -> Iterator[Done]:
+    """Pass results on; refuse those of another arithmetic.
+
+    Raises:
+        SubsongError: a worker has another Subsong.
+    """
+    for done in results:
+        if done.arithmetic != ARITHMETIC_VERSION:
+            raise SubsongError(
+                f"a worker has arithmetic version {done.arithmetic} (Subsong {done.subsong}), here it is "
+                f"{ARITHMETIC_VERSION} (Subsong {version()}): install the same Subsong on every machine"
+            )
+        yield done

@@ -1,0 +1,623 @@
+"""Sweeps: what varies and what is refused; runs that arrive once, whoever computes and whoever is killed; searches."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from click.testing import CliRunner
+
+from subsong.cli import subsong
+from subsong.cli.app import BAD_FILE, OK, USAGE
+from subsong.console import SilentProgress
+from subsong.errors import ExperimentError, SubsongError, TableError
+from subsong.experiment import load_experiment
+from subsong.experiment_text import example_text, parse_toml, to_toml, toml_value
+from subsong.session import simulate
+from subsong.sweep import Outcome, Plan, open_study, sweep
+from subsong.sweep.figure import draw
+from subsong.sweep.grid import grid, parse_varied, parse_vary
+from subsong.sweep.summary import quartiles, wilson
+from subsong.sweep.work import GROUP, chunks, compute
+
+XOR = parse_toml(example_text("xor"), "xor")
+CARTPOLE = parse_toml(example_text("cartpole"), "cartpole")
+RATES = "learner.rate_shift=11:13"
+
+
+def short(trials: int = 200) -> dict[str, Any]:
+    """XOR, cut to so many trials: some seeds reach its goal by then, some do not."""
+    return XOR | {"run": XOR["run"] | {"trials": trials}}
+
+
+def plan(*vary: str, seeds: int = 3, trials: int = 200, tries: int | None = None) -> Plan:
+    return Plan(short(trials), "xor.toml", vary, seeds, tries=tries)
+
+
+def rows(path: Path, of: str = "*") -> list[tuple[Any, ...]]:
+    """What the table says of every run, but for the time that it took."""
+    columns = "toml, digest, seed, rule, trials, steps, final_cost, reached_at, stopped, evaluations"
+    with sqlite3.connect(path) as database:
+        query = f"SELECT {columns if of == '*' else of} FROM (SELECT * FROM runs JOIN "
+        query += "(SELECT setting, toml FROM settings) USING (setting)) ORDER BY toml, seed"
+        return database.execute(query).fetchall()
+
+
+class At(SilentProgress):
+    """Does something once, when so many units are done."""
+
+    def __init__(self, count: int, act: Callable[[], object]) -> None:
+        self.left, self.act, self.notes = count, act, list[str]()
+
+    def advance(self, n: int = 1) -> None:
+        """Count, and act."""
+        before, self.left = self.left, self.left - n
+        if before > 0 >= self.left:
+            self.act()
+
+    def note(self, text: str) -> None:
+        """Keep it."""
+        self.notes.append(text)
+
+
+# ---------------------------------------------------------------------------------------------------- what varies
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("4:9", [4, 5, 6, 7, 8, 9]),
+        ("-1:1", [-1, 0, 1]),
+        ("4:4", [4]),
+        ("4:16:5", [4, 9, 14]),
+        ("0.1:0.5:0.1", [0.1, 0.2, 0.3, 0.4, 0.5]),
+        ("1:2:0.5", [1.0, 1.5, 2.0]),
+        ("1e-3:3e-3:1e-3", [0.001, 0.002, 0.003]),
+        ("0.01:0.5", []),
+        ("0,0.1", [0, 0.1]),
+        ("7", [7]),
+        ("true, false", [True, False]),
+        ("tanh,logistic", ["tanh", "logistic"]),
+        ('"a,b",c', ['"a', 'b"', "c"]),
+        ('"a,b","c"', ["a,b", "c"]),
+        ("[2,4,1],[2,8,1]", [[2, 4, 1], [2, 8, 1]]),
+        ("CartPole-v1,x:Y-v0", ["CartPole-v1", "x:Y-v0"]),
+    ],
+)
+def test_values_are_ranges_lists_and_names(text: str, values: list[Any]) -> None:
+    found = parse_vary(f"table.key={text}")
+    assert found.key == "table.key"
+    assert [(type(value), value) for value in found.values] == [(type(value), value) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("vary", "said"),
+    [
+        (["learner.rate_shift"], "--vary learner.rate_shift: is no KEY=VALUES, such as"),
+        (["=4"], "is no KEY=VALUES"),
+        (["learner.=4"], "is no KEY=VALUES"),
+        (["learner.rate="], "is no KEY=VALUES"),
+        (["learner.rate=1,,2"], "has an empty value"),
+        (["learner.rate_shift=9:4"], "a range goes up; write 4:9"),
+        (["learner.rate_shift=4:9:0"], "its step is 0 (allowed: above 0)"),
+        (["learner.rate=1:1000000000"], "makes 1,000,000,000 values (allowed: at most 10,000)"),
+        (["learner.amplitude=0.1:0.2"], "has no end of values; give a step, as in 0.1:0.5:0.1, or --search"),
+        (["seed=1:9"], "seeds are not varied but counted: --seeds"),
+        (["learner.rate=1", "learner.rate=2"], "--vary learner.rate: comes twice"),
+        (
+            ["learner.rate_shift=28:30"],
+            "xor.toml with --vary learner.rate_shift=30: learner.rate_shift: got 30 (allowed: a whole number, 0 to 29)",
+        ),
+        (
+            ["learner.rate_shft=4"],
+            "--vary learner.rate_shft=4: learner.rate_shft: unknown key; did you mean rate_shift?",
+        ),
+        (["lerner.rate=4"], "--vary lerner.rate=4: lerner: unknown key; did you mean learner?"),
+        (["learner=4"], "--vary learner=4: learner: got 4"),
+        (["learner.rule.x=4"], "--vary learner.rule.x=4: learner.rule: is no table, so it has no key x"),
+        (["learner.rule=magic"], "learner.rule: got the text 'magic' (allowed: "),
+        (["network.layers=[2,4,4,1]"], "network.activations: names 2 for the 3 layers after the input"),
+        (["plant.mismatch.sensor_bits=8"], "the simulator leaves [plant.mismatch] out without --mismatch"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_before_anything_is_made(tmp_path: Path, vary: list[str], said: str) -> None:
+    with pytest.raises(ExperimentError) as caught:
+        sweep(plan(*vary), tmp_path / "sweep.db", jobs=1)
+    assert said in str(caught.value)
+    assert "--vary" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_grid_has_every_combination_once() -> None:
+    settings = grid(XOR, "xor", parse_varied(["learner.rate_shift=11:12", "learner.amplitude=0.1,0.2,0.10"]))
+    assert [list(each.values.values()) for each in settings] == [[11, 0.1], [11, 0.2], [12, 0.1], [12, 0.2]]
+    assert [each.experiment.learner.amplitude for each in settings] == [0.1, 0.2, 0.1, 0.2]
+    assert settings[0].label == "learner.rate_shift = 11, learner.amplitude = 0.1"
+
+
+def test_a_varied_key_is_as_if_the_file_said_it() -> None:
+    """A rule's own default estimator, a table that the file has not, another network."""
+    text = example_text("xor").replace('estimator = "two_sided"', "#")
+    varied = parse_varied(["learner.rule=weight_perturbation,node_perturbation", "learner.tau=2"])
+    found = grid(parse_toml(text, "xor"), "xor", varied)
+    assert [(each.experiment.learner.rule, each.experiment.learner.tau) for each in found] == [
+        ("weight_perturbation", 2),
+        ("node_perturbation", 2),
+    ]
+    (plant,) = grid(CARTPOLE, "cartpole", parse_varied(["plant.parameters.friction_cart=0.1"]))
+    assert plant.experiment.plant_spec().parameters == {"friction_cart": 0.1}
+
+
+def test_chunks_hold_every_seed_once_in_whole_groups() -> None:
+    settings = grid(XOR, "xor", parse_varied([RATES]))
+    for seeds, workers in ((1, 1), (200, 2), (5000, 2), (40, 64)):
+        made = chunks([(each, range(1, 1 + seeds)) for each in settings], workers, mismatch=False)
+        for each in settings:
+            mine = [chunk.seeds for chunk in made if chunk.setting == each.digest]
+            assert [seed for part in mine for seed in part] == list(range(1, 1 + seeds))
+            assert all(len(part) % GROUP == 0 for part in mine[:-1])
+
+
+# ---------------------------------------------------------------------------------------------------- the table
+
+
+def test_every_run_is_the_single_run(tmp_path: Path) -> None:
+    outcome = sweep(plan(RATES), tmp_path / "sweep.db", jobs=1)
+    assert (outcome.computed, outcome.present) == (9, 0)
+    found = iter(rows(tmp_path / "sweep.db"))
+    for shift in (11, 12, 13):
+        for seed in (1, 2, 3):
+            (setting,) = grid(short(), "xor", parse_varied([f"learner.rate_shift={shift}"]))
+            single = simulate(setting.experiment.with_seed(seed), out=None)
+            reached = [trials for trials, cost in single.evaluations if cost <= 0.04]
+            assert next(found)[1:] == (
+                setting.experiment.with_seed(seed).digest, seed, "weight_perturbation", single.trials, single.steps,
+                single.final, min(reached, default=None), single.stopped, json.dumps(single.evaluations),
+            )  # fmt: skip
+    assert next(found, None) is None
+
+
+def test_a_sweep_computes_only_what_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.db"
+    first = sweep(plan(RATES), path, jobs=1)
+    before = rows(path)
+    again = sweep(plan(RATES), path, jobs=1)
+    assert (again.computed, again.present) == (0, 9)
+    assert [each.to_json() for each in again.summaries] == [each.to_json() for each in first.summaries]
+    assert rows(path) == before
+    more = sweep(plan("learner.rate_shift=12:14", seeds=4), path, jobs=1)
+    assert (more.computed, more.present) == (1 + 1 + 4, 6)
+    assert [each.runs for each in more.summaries] == [4, 4, 4]
+    assert set(before) <= set(rows(path))
+
+
+def test_a_chunk_that_comes_twice_changes_nothing(tmp_path: Path) -> None:
+    from subsong.sweep.table import Table
+
+    settings = grid(short(), "xor", parse_varied([RATES]))
+    with Table(tmp_path / "sweep.db", settings[0].experiment, mismatch=False) as table:
+        table.add_settings(settings)
+        (chunk,) = chunks([(settings[0], [1, 2])], 1, mismatch=False)
+        done = compute(chunk)
+        assert table.add(done) == 2
+        before = rows(table.path, "rowid, digest, chunk_seconds")
+        assert table.add(compute(chunk)) == 0
+        assert rows(table.path, "rowid, digest, chunk_seconds") == before
+        assert table.missing(settings[0], [1, 2, 3]) == [3]
+        assert table.runs(settings[0], [1, 2]) == list(done.runs)
+
+
+def test_the_view_has_a_column_for_every_key_that_was_ever_varied(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.db"
+    sweep(plan("learner.rate_shift=11,12", seeds=1), path, jobs=1)
+    sweep(plan("learner.amplitude=0.2", seeds=1), path, jobs=1)
+    with sqlite3.connect(path) as database:
+        found = database.execute('SELECT "learner.rate_shift", "learner.amplitude", trials > 0 FROM results').fetchall()
+    assert found == [(11, 0.1, 1), (12, 0.1, 1), (12, 0.2, 1)]
+
+
+def test_a_table_of_something_else_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.db"
+    sweep(plan(RATES, seeds=1), path, jobs=1)
+    before = path.read_bytes()
+    with pytest.raises(TableError, match="holds a sweep of another experiment, or of this one before it was changed"):
+        sweep(plan(RATES, seeds=1, trials=100), path, jobs=1)
+    with pytest.raises(TableError, match="holds a sweep without --mismatch"):
+        sweep(Plan(short(), "xor.toml", [RATES], 1, mismatch=True), path, jobs=1)
+    assert path.read_bytes() == before
+    text, other = tmp_path / "text.db", tmp_path / "other.db"
+    text.write_text("no database at all, and long enough to be looked at\n" * 100)
+    with sqlite3.connect(other) as database:
+        database.execute("CREATE TABLE mine (x)")
+    for wrong, said in (
+        (text, "file is not a database"),
+        (other, "is no table of a sweep"),
+        (tmp_path, "unable to open"),
+    ):
+        with pytest.raises(TableError, match=said):
+            sweep(plan(RATES, seeds=1), wrong, jobs=1)
+    assert rows(path, "seed") == [(1,)] * 3
+
+
+def test_seeds_begin_with_the_experiments_and_end_in_32_bits(tmp_path: Path) -> None:
+    last = Plan(short() | {"seed": 2**32 - 2}, "xor.toml", [], 2)
+    sweep(last, tmp_path / "sweep.db", jobs=1)
+    assert rows(tmp_path / "sweep.db", "seed") == [(2**32 - 2,), (2**32 - 1,)]
+    with pytest.raises(ExperimentError, match="3 seeds from 4294967294 on go beyond"):
+        sweep(Plan(last.tables, "xor.toml", [], 3), tmp_path / "sweep.db", jobs=1)
+
+
+def test_an_error_amid_a_sweep_names_the_setting_and_keeps_the_rest(tmp_path: Path) -> None:
+    tables = CARTPOLE | {"run": CARTPOLE["run"] | {"trials": 2, "steps": 5}}
+    varied = "plant.id=CartPole-v1,Acrobot-v1"
+    progress = At(10, lambda: None)
+    with pytest.raises(SubsongError) as caught:
+        sweep(Plan(tables, "cartpole.toml", [varied], 2), tmp_path / "sweep.db", jobs=1, progress=progress)
+    assert caught.value.__notes__ == ['at plant.id = "Acrobot-v1"']
+    assert rows(tmp_path / "sweep.db", "seed") == [(1,), (2,)]
+    assert progress.notes == [f"2 runs are in {tmp_path / 'sweep.db'}; the same command goes on from there"]
+
+
+# ---------------------------------------------------------------------------------------------------- kills
+
+DRIVER = """
+import os, signal, sqlite3, sys
+from pathlib import Path
+import test_sweep
+from subsong.sweep import sweep
+
+words, left = sys.argv[2], int(sys.argv[3])
+
+def count(statement):
+    global left
+    left -= words in statement
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+connect = sqlite3.connect
+
+def traced(*args, **options):
+    database = connect(*args, **options)
+    database.set_trace_callback(count)
+    return database
+
+sqlite3.connect = traced
+sweep(test_sweep.plan(test_sweep.RATES, seeds=20), Path(sys.argv[1]), jobs=1)
+"""
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_statement_leaves_whole_chunks_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    """While the table is made; at a row of the second chunk, of four; going on, at a row of the third, of sixteen."""
+    whole = tmp_path / "whole.db"
+    sweep(plan(RATES, seeds=20), whole, jobs=1)
+    path, kept = tmp_path / "sweep.db", []
+    for words, count in (("TABLE searched", 1), ("INTO runs", 16 + 2), ("INTO runs", 4 + 9)):
+        command = [sys.executable, "-c", DRIVER, str(path), words, str(count)]
+        done = subprocess.run(command, check=False, env=_environment())
+        assert done.returncode == -signal.SIGKILL
+        with sqlite3.connect(path) as database:
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            made = database.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'runs'").fetchone()[0]
+        kept.append(len(rows(path)) if made else None)
+    assert kept == [None, 16, 20]
+    last = sweep(plan(RATES, seeds=20), path, jobs=1)
+    assert (last.present, last.computed) == (20, 40)
+    assert rows(path) == rows(whole)
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_processes_end_with_the_sweep_that_started_them(tmp_path: Path, how: signal.Signals) -> None:
+    """Ctrl-C, which a terminal sends to all of them, and a kill of the first: none is left, and the table is whole."""
+    path, file = tmp_path / "sweep.db", tmp_path / "long.toml"
+    file.write_text(to_toml(short(8000)))
+    # So small a rate never reaches the goal; so few seeds come in chunks of one group.
+    command = [sys.executable, "-m", "subsong", "sweep", str(file), "--vary", "learner.rate_shift=29", "--seeds", "480"]
+    process = subprocess.Popen(
+        [*command, "-j", "2", "-o", str(path)], start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    with process:
+        while not _count(path):
+            assert process.poll() is None
+        (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)
+        said = process.stderr.read()  # to its end: which comes when the last of them has gone
+    if how == signal.SIGINT:
+        lines = [line for line in said.splitlines() if line]
+        assert process.returncode == 130
+        assert all(line.startswith("subsong: ") for line in lines), said
+        assert lines[-2:] == [
+            f"subsong: {_count(path)} runs are in {path}; the same command goes on from there",
+            "subsong: interrupted",
+        ]
+    else:
+        assert process.returncode == -signal.SIGKILL
+    for seed, trials, steps in rows(path, "seed, trials, steps")[:2]:
+        (setting,) = grid(short(8000), "xor", parse_varied(["learner.rate_shift=29"]))
+        single = simulate(setting.experiment.with_seed(seed), out=None)
+        assert (trials, steps) == (single.trials, single.steps)
+
+
+def _count(path: Path) -> int:
+    """How many runs a table has; 0 while it is being made."""
+    if not path.exists():
+        return 0
+    database = sqlite3.connect(path)
+    try:
+        made = database.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'runs'").fetchone()[0]
+        return int(database.execute("SELECT count(*) FROM runs").fetchone()[0]) if made else 0
+    finally:
+        database.close()
+
+
+# ---------------------------------------------------------------------------------------------------- who computes
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[tuple[str, dict[str, subprocess.Popen[bytes]]]]:
+    """A Dask scheduler and two workers, processes of their own: the address, and the workers by name."""
+    pytest.importorskip("distributed", reason="needs distributed: pip install -e '.[dev]'")
+    where, environment = tmp_path / "scheduler.json", _environment()
+    dask, quiet = [sys.executable, "-m", "dask"], {"stderr": subprocess.DEVNULL, "env": environment, "cwd": tmp_path}
+    options = ["--scheduler-file", str(where)]
+    started = [
+        subprocess.Popen(
+            [*dask, "scheduler", *options, "--host", "127.0.0.1", "--port", "0", "--no-dashboard"], **quiet
+        )
+    ]
+    try:
+        worker = [*dask, "worker", *options, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--name"]
+        workers = {name: subprocess.Popen([*worker, name], **quiet) for name in ("one", "two")}
+        started += workers.values()
+        import distributed
+
+        with distributed.Client(scheduler_file=str(where), set_as_default=False) as client:
+            client.wait_for_workers(2)
+        yield json.loads(where.read_text())["address"], workers
+    finally:
+        for each in started:
+            each.kill()
+            each.wait()
+
+
+@pytest.mark.slow
+def test_every_executor_makes_the_same_rows_and_a_killed_worker_loses_none(
+    tmp_path: Path, cluster: tuple[str, dict[str, subprocess.Popen[bytes]]]
+) -> None:
+    import distributed
+
+    address, workers = cluster
+    wanted = plan(RATES, "learner.amplitude=0.05,0.1", seeds=20)
+    tables = [tmp_path / f"{name}.db" for name in ("here", "joblib", "dask")]
+    sweep(wanted, tables[0], jobs=1)
+    sweep(wanted, tables[1], jobs=2)
+    busy: list[Any] = []
+
+    def kill() -> None:
+        with distributed.Client(address, set_as_default=False) as client:
+            victim = next(at for at, worker in client.scheduler_info()["workers"].items() if worker["name"] == "one")
+            # A worker that is stopped keeps what it was given: it dies amid it.
+            workers["one"].send_signal(signal.SIGSTOP)
+            busy.extend(client.processing()[victim])
+        workers["one"].kill()
+
+    progress = At(1, kill)
+    outcome = sweep(wanted, tables[2], scheduler=address, progress=progress)
+    assert workers["one"].wait() == -signal.SIGKILL
+    assert busy, "it had something to do"
+    assert (outcome.computed, outcome.present) == (120, 0)
+    assert workers["two"].poll() is None
+    assert rows(tables[0]) == rows(tables[1]) == rows(tables[2])
+    assert len(rows(tables[2])) == 120
+
+
+def test_a_scheduler_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="needs distributed: pip install -e '.[dev]'")
+    with pytest.raises(
+        SubsongError, match=r"--dask ftp://nowhere: no scheduler answers there \(.+\); `dask scheduler`"
+    ):
+        sweep(plan(RATES), tmp_path / "sweep.db", scheduler="ftp://nowhere")
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "said"),
+    [
+        ("distributed", {"scheduler": "tcp://127.0.0.1:1"}, "--dask needs distributed: pip install 'subsong[cluster]'"),
+        ("optuna", {"tries": 2}, "--search needs optuna: pip install 'subsong[search]'"),
+    ],
+)
+def test_what_is_not_installed_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, options: Mapping[str, Any], said: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SubsongError) as caught:
+        sweep(plan(RATES, tries=options.get("tries")), tmp_path / "sweep.db", scheduler=options.get("scheduler"))
+    assert str(caught.value) == said
+
+
+# ---------------------------------------------------------------------------------------------------- searches
+
+SPACE = ("learner.rate_shift=9:15:2", "learner.amplitude=0.02:0.4", "network.layers=[2,4,1],[2,6,1]", "run.steps=4")
+
+
+def test_a_search_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="needs optuna: pip install -e '.[dev]'")
+    whole, cut = tmp_path / "whole.db", tmp_path / "cut.db"
+    first = sweep(plan(*SPACE, seeds=2, tries=14), whole, jobs=1)
+
+    def stop() -> NoReturn:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(plan(*SPACE, seeds=2, tries=14), cut, jobs=1, progress=At(5, stop))
+    second = sweep(plan(*SPACE, seeds=2, tries=12), cut, jobs=1)
+    assert second.scores == first.scores[:12]
+    assert second.computed < len(second.summaries) * 2, "five tries were there"
+    third = sweep(plan(*SPACE, seeds=2, tries=14), cut, jobs=1)
+    assert third.scores == first.scores
+    assert [each.to_json() for each in third.summaries] == [each.to_json() for each in first.summaries]
+    assert rows(cut) == rows(whole)
+    for summary in first.summaries:
+        values = summary.setting.values
+        assert values["learner.rate_shift"] in (9, 11, 13, 15)
+        assert 0.02 <= values["learner.amplitude"] <= 0.4
+        assert len(toml_value(values["learner.amplitude"])) <= 7
+        assert values["network.layers"] in ([2, 4, 1], [2, 6, 1])
+
+
+def test_a_search_is_a_study_of_optunas(tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="needs optuna: pip install -e '.[dev]'")
+    path = tmp_path / "sweep.db"
+    outcome = sweep(plan(RATES, seeds=2, tries=4), path, jobs=1)
+    study = open_study(path)
+    assert [trial.value for trial in study.trials] == outcome.scores
+    assert study.best_value == min(outcome.scores)
+    assert study.best_params.keys() == {"learner.rate_shift"}
+    sweep(plan(RATES, seeds=1), tmp_path / "grid.db", jobs=1)
+    with pytest.raises(TableError, match="has no search"):
+        open_study(tmp_path / "grid.db")
+    with pytest.raises(TableError, match="cannot be read as a sweep's table"):
+        open_study(tmp_path / "none.db")
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_a_search_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match="--search: there is nothing to search"):
+        sweep(plan(tries=3), tmp_path / "sweep.db", jobs=1)
+
+
+# ---------------------------------------------------------------------------------------------------- what it came to
+
+
+def test_quartiles_are_values_and_never_is_one_of_them() -> None:
+    never = float("inf")
+    assert quartiles([3.0]) == (3.0, 3.0, 3.0)
+    assert quartiles([4.0, 1.0, 3.0, 2.0]) == (1.0, 2.0, 3.0)
+    assert quartiles([never, 1.0, never, 2.0]) == (1.0, 2.0, never)
+
+
+def test_intervals_of_shares_are_wilsons() -> None:
+    """The figures are those of Newcombe, Statistics in Medicine 17 (1998), table I, method 3."""
+    for hits, n, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
+        found = wilson(hits, n)
+        assert (round(found.low, 4), found.middle, round(found.high, 4)) == (low, hits / n, high)
+
+
+def shapes(picture: str, tag: str) -> int:
+    """Check that a picture is XML and ends within its box; return how many elements of a kind it has."""
+    root = ET.fromstring(picture)
+    ns = "{http://www.w3.org/2000/svg}"
+    assert root.tag == f"{ns}svg"
+    assert all(each.tag.startswith(ns) for each in root.iter())
+    width = float(root.attrib["width"])
+    assert all(0 <= float(each.attrib["x"]) <= width for each in root.iter(f"{ns}text"))
+    assert "nan" not in picture and "inf" not in picture
+    return len(root.findall(f".//{ns}{tag}"))
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Sweeps of one key, of two, of three; and one key of an experiment without a goal."""
+    folder = tmp_path_factory.mktemp("figures")
+    keys = ["learner.rate_shift=9,11,12", "learner.amplitude=0.1,0.2", "learner.rounding=stochastic,nearest"]
+    made = {f"{n}": sweep(plan(*keys[:n], seeds=2), folder / f"{n}.db", jobs=1) for n in (1, 2, 3)}
+    tables = short() | {"run": {key: value for key, value in short()["run"].items() if key != "stop_cost"}}
+    return made | {"no goal": sweep(Plan(tables, "xor", keys[:1], 2), folder / "no.db", jobs=1)}
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "count"),
+    [("1", "circle", None), ("2", "rect", 1 + 2 * 6), ("3", "text", None), ("no goal", "circle", 3)],
+)
+def test_pictures_show_every_setting(outcomes: dict[str, Outcome], name: str, tag: str, count: int | None) -> None:
+    outcome = outcomes[name]
+    if name == "1":  # the share of every setting, and the trials of those of which half got there
+        count = 3 + sum(each.trials is not None and each.trials.middle < float("inf") for each in outcome.summaries)
+    if name == "3":  # title, heading, headers, rows
+        count = 2 + (3 + 3) + 12 * (3 + 3)
+    picture = draw(outcome, "a <title> & more")
+    assert shapes(picture, tag) == count
+    assert "a &lt;title&gt; &amp; more" in picture
+
+
+# ---------------------------------------------------------------------------------------------------- the verb
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder with a short experiment in it."""
+    monkeypatch.chdir(tmp_path)
+    text = example_text("xor").replace("trials = 20000", "trials = 100")
+    (tmp_path / "mine.toml").write_text(text)
+    return tmp_path
+
+
+def invoke(*args: str) -> Any:
+    return CliRunner().invoke(subsong, ["sweep", *args, "-j", "1"])
+
+
+def test_the_verb_makes_table_picture_and_the_best_experiment(here: Path) -> None:
+    args = ("mine.toml", "--vary", RATES, "--seeds", "2", "--seed", "7", "--best", "best.toml")
+    result = invoke(*args)
+    assert result.exit_code == OK, result.output
+    assert "mine: 3 settings\n  runs    6 computed, 0 from the table" in result.stdout
+    assert "next: subsong sim best.toml" in result.stdout
+    assert shapes((here / "runs" / "mine-sweep.svg").read_text(), "circle") >= 3
+    assert sorted({seed for (seed,) in rows(here / "runs" / "mine-sweep.db", "seed")}) == [7, 8]
+    again = json.loads(invoke(*args, "--json").stdout)
+    assert (again["computed"], again["present"], again["table"]) == (0, 6, "runs/mine-sweep.db")
+    best = min(again["settings"], key=lambda each: each["score"])
+    chosen = load_experiment(here / "best.toml")
+    assert (chosen.learner.rate_shift, chosen.seed) == (best["setting"]["learner.rate_shift"], 7)
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (
+            ["mine.toml", "--vary", "learner.rate_shift=30"],
+            USAGE,
+            "mine.toml with --vary learner.rate_shift=30: learner.r",
+        ),
+        (["none.toml"], USAGE, "none.toml: there is no such file"),
+        (["mine.toml", "--dask", "tcp://x:1"], USAGE, "--jobs and --dask exclude each other"),
+        (["mine.toml", "--vary", RATES, "--figure", "x.png"], USAGE, "pictures of sweeps are SVG files"),
+        (["mine.toml", "--figure", "x.svg"], USAGE, "nothing varies that could be drawn"),
+        (["mine.toml", "--best", "mine.toml"], USAGE, "is the experiment itself"),
+        (
+            ["mine.toml", "-o", "mine.toml"],
+            BAD_FILE,
+            "mine.toml: cannot be used as a sweep's table: file is not a data",
+        ),
+        (["mine.toml", "-o", "mine.toml/x.db"], BAD_FILE, "cannot make the folder mine.toml"),
+        (
+            ["mine.toml", "--seeds", "1", "--best", "no/x.toml"],
+            BAD_FILE,
+            "no/x.toml.partial: No such file or directory",
+        ),
+        (["rc"], USAGE, '"board" has no model to simulate'),
+    ],
+)
+def test_the_verb_says_what_is_wrong(here: Path, args: list[str], code: int, said: str) -> None:
+    before = (here / "mine.toml").read_text()
+    result = CliRunner().invoke(subsong, ["sweep", *args, "-j", "1"], catch_exceptions=False)
+    assert (result.exit_code, said in result.stderr) == (code, True), result.output
+    assert (here / "mine.toml").read_text() == before
