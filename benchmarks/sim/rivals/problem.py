@@ -134,7 +134,7 @@ def _learn(problem: Problem, run: Run, seeds: int) -> tuple[float, float, float]
         steps, trials = steps + s, trials + t
         if problem.cartpole:
             last = -s / max(t, 1)
-            first = first or last
+            first, n = first or last, 2500
     return first, last if problem.cartpole else run.cost(), steps / trials * problem.trials
 
 
