@@ -1,13 +1,18 @@
-"""Against what a user would pick instead: NumPy, PyTorch and JAX learn the same tasks in float32, on the same cores."""
+"""Against what a user would pick instead: NumPy, PyTorch and JAX learn the same tasks in float32, on the same cores.
+
+`make bench-rivals` installs them in an environment of their own; QUICK=1 for less.
+"""
 
 import json
-
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +21,37 @@ import numpy as np
 from figures import example
 
 from subsong.block import build_block
+from subsong.errors import SubsongError
 from subsong.experiment import Experiment, parse_experiment
 from subsong.experiment_text import example_text
 from subsong_device import layout
 from subsong_sim import loader
-from subsong_sim.engines import LocalLearner, make_buffer
+from subsong_sim.engines import make_buffer
 
 HERE = Path(__file__).parent / "rivals"
 ROOT = Path(__file__).parents[2]
 # The environment that `make bench-rivals` makes; the project's own stays small.
 PYTHON = ROOT / ".venv-rivals" / "bin" / "python"
-RIVALS = ("numpy_rival", "torch_rival", "jax_rival", "jax_batched_rival")
+RIVALS = {
+    "numpy_rival": "NumPy",
+    "torch_rival": "PyTorch",
+    "jax_rival": "JAX, vmap",
+    "jax_batched_rival": "JAX, by hand",
+}
+QUICK = os.environ.get("QUICK", "0") not in ("", "0")
+# A network up to so many weights is small: of those, a core takes many seeds at once.
+SMALL = 1000
+
+ABOUT = """\
+Learning steps a second of many seeds side by side, on all cores, compile time left out. A step shows one pattern or
+moves one cart; both trials of a pair count. Each program tries several numbers of seeds, and its best stretch counts;
+Subsong, the batch behind simulate_many, is timed before and after its rivals. "JAX, vmap" is one seed's program under
+jit and vmap, with jax.random. "JAX, by hand" has the seeds on the last axis, layers written out as sums, xorshift words
+for random numbers, and carts that wait for no other."""
+
+
+class RivalError(SubsongError):
+    """A rival's program failed."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +79,7 @@ class Task:
     def weights(self) -> int:
         """Weights, biases included."""
         layers = self.experiment.network.layers
-        return sum((n + 1) * m for n, m in zip(layers[:-1], layers[1:], strict=True))
+        return sum((n + 1) * m for n, m in pairwise(layers))
 
     def problem(self) -> dict[str, Any]:
         """Return the task in real units, as rivals/problem.py has it, without its patterns."""
@@ -81,19 +106,21 @@ def _example(name: str, rule: str) -> Experiment:
     return example(name, rule, 1)
 
 
-def _xor(rule: str, trials: int) -> Task:
+def xor(rule: str, trials: int) -> Task:
+    """Return exclusive-or, as the example has it."""
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     return Task("XOR", _example("xor", rule), trials, x, x.sum(1, keepdims=True) % 2, b"", 2.0**-24)
 
 
-def _cartpole(rule: str, trials: int) -> Task:
+def cartpole(rule: str, trials: int) -> Task:
+    """Return CartPole, as the example has it."""
     return Task("CartPole", _example("cartpole", rule), trials, np.empty((0, 4)), np.empty((0, 1)), b"", 1.0)
 
 
-def _letters(rule: str, trials: int) -> Task:
-    experiment = parse_experiment(_with(example_text("letters"), LETTERS[rule]), "letters")
-    block = build_block(experiment)
-    task = make_buffer(block.task, "H", "cpython")
+@cache
+def _images() -> np.ndarray:
+    """Return the pixels of all letters, 0 or 1, as the board draws them."""
+    task = make_buffer(build_block(parse_experiment(example_text("letters"), "letters")).task, "H", "cpython")
     sense = loader.load("subsong_device.kernels.tasks.letters", ("letters_sense",), "cpython").letters_sense
     words = [0] * 49
     images = []
@@ -101,8 +128,13 @@ def _letters(rule: str, trials: int) -> Task:
         task[layout.TASK_NEXT] = image
         sense(task, words)
         images.append([word > 0 for word in words])
+    return np.array(images)
+
+
+def _letters(rule: str, trials: int) -> Task:
+    experiment = parse_experiment(_with(example_text("letters"), LETTERS[rule]), "letters")
     letters = np.repeat(np.eye(4), layout.LETTERS_IMAGES // 4, axis=0)
-    return Task("letters", experiment, trials, np.array(images), letters, b"", 2.0**-20)
+    return Task("letters", experiment, trials, _images(), letters, b"", 2.0**-20)
 
 
 # Settings of the letters for a rule that the shipped example has none for.
@@ -164,10 +196,10 @@ steps = {PATTERNS}
 def tasks() -> list[Task]:
     """Return what is learned; so many trials that costs have fallen well."""
     return [
-        _xor("weight_perturbation", 4000),
-        _xor("node_perturbation", 4000),
-        _cartpole("weight_perturbation", 200),
-        _cartpole("node_perturbation", 1000),
+        xor("weight_perturbation", 4000),
+        xor("node_perturbation", 4000),
+        cartpole("weight_perturbation", 200),
+        cartpole("node_perturbation", 1000),
         _letters("weight_perturbation", 20000),
         _letters("node_perturbation", 20000),
         _large("weight_perturbation", 1000),
@@ -218,7 +250,7 @@ def ask(rival: str, task: Task, seeds: Sequence[int], learn: int, seconds: float
             [python, HERE / f"{rival}.py"], input=json.dumps(question), capture_output=True, text=True, check=False
         )
     if done.returncode:
-        raise RuntimeError(f"{rival}, {task.name}: {done.stderr.strip().splitlines()[-1]}")
+        raise RivalError(f"{rival}, {task.name}: {done.stderr.strip() or 'it ended without a word'}")
     answer = json.loads(done.stdout)
     return Answer(**{key: answer[key] for key in Answer.__dataclass_fields__})
 
@@ -284,3 +316,87 @@ def ours(task: Task, seeds: Sequence[int], learn: int, seconds: float) -> Answer
             best = max(best, (done / spent, n))
     speed, n = best
     return Answer(n, speed, speed / task_steps, before, after, f"Numba {numba.__version__}")
+
+
+def measure(task: Task) -> dict[str, Answer | None]:
+    """Return how fast Subsong and each of its rivals learn a task."""
+    small = task.weights <= SMALL
+    seconds = 0.5 if QUICK else 3.0
+    mine, theirs = ((256, 2048), (256, 2048, 16384)) if small else ((32, 64), (1, 4, 16))
+    if QUICK:
+        mine, theirs = mine[1:], theirs[1:2]
+    learn = 64 if small else 16
+    answers: dict[str, Answer | None] = {"Subsong": ours(task, mine, learn, seconds)}
+    for rival, name in RIVALS.items():
+        answers[name] = ask(rival, task, theirs, learn, seconds)
+    again = ours(task, mine, learn, seconds)
+    answers["Subsong"] = max((answers["Subsong"] or again, again), key=lambda answer: answer.steps_per_s)
+    return answers
+
+
+def learns(answer: Answer, reference: Answer) -> bool:
+    """Return whether the cost has fallen by at least half of what the reference's has."""
+    return answer.before - answer.after >= (reference.before - reference.after) / 2
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def section() -> Iterator[str]:
+    """Yield the lines of the tables: speed, then the costs that say that all of them learn."""
+    yield ABOUT
+    names = list(RIVALS.values())
+    headers = [
+        "task, rule",
+        "weights",
+        "Subsong",
+        *names,
+        "Subsong, seeds/s",
+        "best rival's",
+        "ratio to it",
+        "to JAX, vmap",
+    ]
+    costs = [f"| {' | '.join(['task, rule', 'trials', 'at first', 'Subsong', *names])} |"]
+    costs.append("|---" * (4 + len(names)) + "|")
+    versions: dict[str, str] = {}
+    yield ""
+    yield f"| {' | '.join(headers)} |"
+    yield "|---" * len(headers) + "|"
+    for task in tasks()[:: 4 if QUICK else 1]:
+        answers = measure(task)
+        reference = answers["Subsong"]
+        assert reference is not None
+        rivals = {name: answer for name, answer in answers.items() if answer and name != "Subsong"}
+        versions |= {answer.versions: "" for answer in rivals.values()}
+        valid = [answer for answer in rivals.values() if learns(answer, reference)]
+        title = f"{task.name}, {task.experiment.learner.rule.replace('_', ' ')}"
+        cells = [title, str(task.weights), _number(reference.steps_per_s)]
+        for name in names:
+            answer = answers[name]
+            if answer is None:
+                cells.append("not installed: make bench-rivals")
+            else:
+                cells.append(_number(answer.steps_per_s) if answer in valid else "does not learn")
+        best = max(valid, key=lambda answer: answer.steps_per_s, default=None)
+        cells += [_number(reference.seeds_per_s), _number(best.seeds_per_s) if best else "-"]
+        plain = answers["JAX, vmap"]
+        cells += [_number(reference.steps_per_s / each.steps_per_s) if each else "-" for each in (best, plain)]
+        yield f"| {' | '.join(cells)} |"
+        after = [f"{answer.after:.4g}" if answer else "-" for answer in (answers[name] for name in names)]
+        first = f"{reference.before:.4g}"
+        costs.append(f"| {' | '.join([title, str(task.trials), first, f'{reference.after:.4g}', *after])} |")
+    yield ""
+    yield "Mean cost of an output after the whole task (of CartPole: minus the length of trials), mean of all seeds:"
+    yield ""
+    yield from costs
+    yield ""
+    yield f"{', '.join(versions)}; Numba {numba.__version__}; {os.cpu_count()} cores"
+
+
+if __name__ == "__main__":
+    try:
+        for line in section():
+            print(line, flush=True)
+    except SubsongError as e:
+        sys.exit(f"rivals: {e}")

@@ -1,15 +1,14 @@
 """Subsong's learners in JAX by someone who wants speed on a processor above all.
 
-In place of vmap the seeds are the last axis of every array, small layers are written out as sums so that XLA fuses them,
-random signs are bits of xorshift words, many a seed, and carts that have fallen begin again without waiting for others.
+In place of vmap the seeds are the last axis of every array, small layers are written out as sums so that XLA fuses
+them, random signs are bits of xorshift words, and carts that have fallen begin again without waiting for others.
 """
 
 from typing import Any
 
-from problem import EPISODE, FORCE, GRAVITY, LENGTH, MASS, MASS_POLE, START, TAU, THETA_LIMIT, X_LIMIT, Problem, serve
-
 import jax
 import jax.numpy as jnp
+from problem import EPISODE, FORCE, GRAVITY, LENGTH, MASS, MASS_POLE, START, TAU, THETA_LIMIT, X_LIMIT, Problem, serve
 
 ACTIVATIONS = {"identity": lambda g: g, "tanh": jnp.tanh, "logistic": lambda g: 0.5 + 0.5 * jnp.tanh(0.5 * g)}
 # Up to so many inputs a layer is written out.

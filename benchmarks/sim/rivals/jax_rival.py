@@ -3,10 +3,9 @@
 from functools import partial
 from typing import Any
 
-from problem import EPISODE, FORCE, GRAVITY, LENGTH, MASS, MASS_POLE, START, TAU, THETA_LIMIT, X_LIMIT, Problem, serve
-
 import jax
 import jax.numpy as jnp
+from problem import EPISODE, FORCE, GRAVITY, LENGTH, MASS, MASS_POLE, START, TAU, THETA_LIMIT, X_LIMIT, Problem, serve
 
 ACTIVATIONS = {"identity": lambda g: g, "tanh": jnp.tanh, "logistic": jax.nn.sigmoid}
 Params = list[jax.Array]
@@ -132,7 +131,11 @@ class Patterns:
         x, y = self.problem.sample()
 
         def of(w: Params) -> jax.Array:
-            out = reinforce(self.problem, w, x, None)[0] if self.problem.rule == "reinforce" else outputs(self.problem, w, x)
+            out = (
+                reinforce(self.problem, w, x, None)[0]
+                if self.problem.rule == "reinforce"
+                else outputs(self.problem, w, x)
+            )
             return jnp.mean((out - y) ** 2)
 
         return float(jax.vmap(of)(self.state[0]).mean())

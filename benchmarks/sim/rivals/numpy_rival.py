@@ -7,9 +7,22 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-from problem import EPISODE, FORCE, GRAVITY, LENGTH, MASS, MASS_POLE, START, TAU, THETA_LIMIT, X_LIMIT, Floats, Problem, serve
-
 import numpy as np
+from problem import (
+    EPISODE,
+    FORCE,
+    GRAVITY,
+    LENGTH,
+    MASS,
+    MASS_POLE,
+    START,
+    TAU,
+    THETA_LIMIT,
+    X_LIMIT,
+    Floats,
+    Problem,
+    serve,
+)
 
 
 def signs(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
@@ -36,7 +49,7 @@ def activate(name: str, g: Floats) -> Floats:
 
 
 def drive(w: Floats, x: Floats) -> Floats:
-    """Return float32[patterns, units, seeds] of weights [inputs + 1, units, seeds] and inputs, the seeds' own or not."""
+    """Return [patterns, units, seeds] of weights [inputs + 1, units, seeds] and inputs, the seeds' own or not."""
     units, seeds = w.shape[1:]
     if x.ndim == 2:
         g = (x @ w[:-1].reshape(-1, units * seeds)).reshape(-1, units, seeds)
@@ -97,6 +110,12 @@ class Patterns:
         delta *= self.problem.eta
         return delta
 
+    def move(self, step: Floats, eligibilities: list[Floats]) -> None:
+        """Move the weights."""
+        for k, e in enumerate(eligibilities):
+            e *= step
+            self.w[k] -= e
+
     def weight_perturbation(self, x: Floats, target: Floats) -> None:
         """Perturb all weights, this way and that."""
         a = self.problem.amplitude
@@ -104,9 +123,7 @@ class Patterns:
         up = self.error(self.outputs([w + a * xi for w, xi in zip(self.w, xis, strict=True)], x), target)
         down = self.error(self.outputs([w - a * xi for w, xi in zip(self.w, xis, strict=True)], x), target)
         step = self.problem.eta / 2 * (up - down)
-        for w, xi in zip(self.w, xis, strict=True):
-            xi *= step
-            w -= xi
+        self.move(step, xis)
 
     def perturbed(self, x: Floats, target: Floats, xis: list[Floats], amplitude: float) -> tuple[Floats, list[Floats]]:
         """Return the cost with every drive perturbed, and the eligibilities."""
@@ -125,14 +142,11 @@ class Patterns:
         cost, eligibilities = self.perturbed(x, target, xis, a)
         if self.problem.pair == 2:
             other, others = self.perturbed(x, target, xis, -a)
-            for e, f in zip(eligibilities, others, strict=True):
-                e += f
+            eligibilities = [np.add(e, f, out=e) for e, f in zip(eligibilities, others, strict=True)]
             step = self.problem.eta / 4 * (cost - other)
         else:
             step = self.surprise(cost)
-        for w, e in zip(self.w, eligibilities, strict=True):
-            e *= step
-            w -= e
+        self.move(step, eligibilities)
 
     def reinforce(self, x: Floats, target: Floats) -> None:
         """Let every unit draw its state."""
@@ -143,9 +157,7 @@ class Patterns:
             eligibilities.append(outer(state - p, x))
             x = 2 * state - 1 if name == "tanh" else state
         step = self.surprise(self.error(x, target))
-        for w, e in zip(self.w, eligibilities, strict=True):
-            e *= step
-            w -= e
+        self.move(step, eligibilities)
 
     def advance(self, n: int) -> tuple[int, int]:
         """Learn on by n updates."""

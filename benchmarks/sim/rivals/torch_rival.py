@@ -1,8 +1,10 @@
-"""Subsong's learners as a PyTorch user writes them: tensors over seeds, the seeds last, no gradients, in-place operations.
+"""Subsong's learners as a PyTorch user writes them: tensors over seeds, the seeds last, in place, without gradients.
 
-torch.compile is left out: on a processor it takes half a minute a program, and the steps are not faster.
+torch.compile is left out: on a processor it takes half a minute a program, and the steps are not faster. Signs are bits
+of random words: bernoulli_() takes several times as long.
 """
 
+import math
 import os
 from itertools import pairwise
 
@@ -13,9 +15,16 @@ from torch import Tensor
 ACTIVATIONS = {"identity": lambda g: g, "tanh": torch.tanh_, "logistic": torch.sigmoid_}
 
 
+PLACES = torch.arange(32, dtype=torch.int32)
+# Up to so many inputs, a layer is a sum of products.
+FEW = 16
+
+
 def signs(*shape: int) -> Tensor:
     """Return random signs."""
-    return torch.empty(shape).bernoulli_().mul_(2).sub_(1)
+    n = math.prod(shape)
+    words = torch.randint(-(2**31), 2**31, (-(-n // 32),), dtype=torch.int32)
+    return ((words >> PLACES[:, None]) & 1).view(-1)[:n].view(shape).float().mul_(2).sub_(1)
 
 
 def uniform(limit: float, *shape: int) -> Tensor:
@@ -27,12 +36,19 @@ def drive(w: Tensor, x: Tensor) -> Tensor:
     """Return [patterns, units, seeds] of weights [inputs + 1, units, seeds] and inputs, the seeds' own or not."""
     if x.dim() == 2:
         return (x @ w[:-1].flatten(1)).unflatten(1, w.shape[1:]).add_(w[-1])
+    if x.shape[1] <= FEW:
+        return (x[:, :, None] * w[:-1]).sum(1).add_(w[-1])
     return torch.einsum("pjs,jis->pis", x, w[:-1]).add_(w[-1])
 
 
 def outer(e: Tensor, x: Tensor) -> Tensor:
     """Return the sum over patterns of a factor of every unit times every input and 1."""
-    body = (x.T @ e.flatten(1)).unflatten(1, e.shape[1:]) if x.dim() == 2 else torch.einsum("pis,pjs->jis", e, x)
+    if x.dim() == 2:
+        body = (x.T @ e.flatten(1)).unflatten(1, e.shape[1:])
+    elif x.shape[1] <= FEW:
+        body = (x[:, :, None] * e[:, None]).sum(0)
+    else:
+        body = torch.einsum("pis,pjs->jis", e, x)
     return torch.cat([body, e.sum(0, keepdim=True)])
 
 
