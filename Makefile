@@ -17,8 +17,9 @@ PARALLEL := -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 VENV := .venv/.made
 RUN := .venv/.installed
 DEV := .venv/.installed-dev
+RIVALS := .venv-rivals/.installed
 
-.PHONY: help demo test quick lint bench figures clean
+.PHONY: help demo test quick lint bench bench-rivals figures clean
 
 help: ## say this
 	@sed -n 's/^\([a-z%-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -49,11 +50,14 @@ figures: $(DEV) ## every benchmark, its output written into docs/figures.md
 	  echo; echo "## make bench-$$name"; echo; echo '```'; $(BIN)/python "benchmarks/bench_$$name.py" | sed "s|$$PWD/||g"; echo '```'; \
 	done; } > docs/figures.md.new; mv docs/figures.md.new docs/figures.md
 
+bench-rivals: $(DEV) $(RIVALS) ## the simulator against NumPy, PyTorch and JAX, which get an environment of their own: 6 GB
+	PYTHONPATH=benchmarks $(BIN)/python -m sim.frameworks
+
 bench-%: $(DEV) ## one benchmark: benchmarks/bench_NAME.py
 	$(BIN)/python benchmarks/bench_$(subst -,_,$*).py
 
-clean: ## remove .venv and what tools left; run logs stay
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks
+clean: ## remove .venv, .venv-rivals and what tools left; run logs stay
+	rm -rf .venv .venv-rivals build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV):
@@ -77,3 +81,10 @@ $(RUN): pyproject.toml $(VENV)
 $(DEV): pyproject.toml $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $(RUN) $@
+
+# pip 25.1 or newer knows groups.
+$(RIVALS): pyproject.toml $(VENV)
+	$(BIN)/python -m venv --clear .venv-rivals
+	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check --group rivals
+	@touch $@
