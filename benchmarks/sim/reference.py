@@ -65,6 +65,7 @@ def header(head: np.ndarray) -> str:
     layers = head[layout.LAYERS_AT :][: head[layout.N_LAYERS] * layout.LAYER_WORDS].reshape(-1, layout.LAYER_WORDS)
     names.append(f"#define BLOCK_N_SENSORS {layers[0, layout.N_IN] - layers[0, layout.RECURRENT]}")
     names.append(f"#define BLOCK_N_ACTUATORS {layers[-1, layout.N_OUT]}")
+    names.append(f"#define BLOCK_MOST_INPUTS {layers[:, layout.N_IN].max()}")
     rows = ", ".join("{" + ", ".join(map(str, row)) + "}" for row in layers)
     return "\n".join([*names, f"#define LAYERS {rows}", ""])
 

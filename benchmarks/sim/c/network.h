@@ -7,6 +7,8 @@
 #include "../../arithmetic.h"
 
 #define INLINE static inline __attribute__((always_inline))
+// Unrolled before it is vectorised, a loop of sixteen is not vectorised.
+#define KEEP_LOOP _Pragma("GCC unroll 1")
 #define EACH_LAYER(k) _Pragma("GCC unroll 8") for (int32_t k = 0; k < BLOCK_N_LAYERS; k++)
 
 static const layer_t LAYER[] = {LAYERS};
@@ -16,7 +18,7 @@ static const layer_t LAYER[] = {LAYERS};
 INLINE uint32_t fold_words(uint32_t c, const uint16_t *words, int32_t n) {
     for (; n >= 16; n -= 16, words += 16) {
         uint32_t sum = 0;
-        for (uint32_t k = 0; k < 16; k++)
+        KEEP_LOOP for (uint32_t k = 0; k < 16; k++)
             sum += (k + 1) * words[k];
         c = fold(c, sum);
     }

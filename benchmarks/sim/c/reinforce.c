@@ -43,7 +43,7 @@ INLINE void accumulate(int32_t *head, const uint16_t *mem, int32_t shift) {
     const int16_t *signal = (const int16_t *)mem + BLOCK_SIGNALS_AT;
     EACH_LAYER(k) {
         layer_t l = LAYER[k];
-        int16_t x[l.n_in];
+        int16_t x[BLOCK_MOST_INPUTS];
         for (int32_t j = 0; j < l.n_in; j++)
             x[j] = (signal[j] + half) >> shift;
         for (int32_t i = 0; i < l.n_out; i++, e += l.n_in + 1) {

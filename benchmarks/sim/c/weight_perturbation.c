@@ -3,7 +3,7 @@
 // Sixteen weights, or fewer, by the signs of one word.
 INLINE int32_t move_block(int16_t *w, uint32_t bits, int32_t n, int32_t amount, int32_t limit) {
     int32_t saturated = 0;
-    for (int32_t k = 0; k < n; k++) {
+    KEEP_LOOP for (int32_t k = 0; k < n; k++) {
         int32_t v = w[k] + (bits >> k & 1 ? amount : -amount), clipped = clip(v, -limit, limit);
         saturated += clipped != v;
         w[k] = clipped;
@@ -24,7 +24,7 @@ INLINE void move_along_signs(int32_t *head, uint16_t *mem, int32_t amount, int32
 }
 
 INLINE void perturb_block(uint16_t *w, uint32_t bits, int32_t n, uint16_t amount) {
-    for (int32_t k = 0; k < n; k++)
+    KEEP_LOOP for (int32_t k = 0; k < n; k++)
         w[k] += bits >> k & 1 ? amount : -amount;
 }
 
