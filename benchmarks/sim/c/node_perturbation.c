@@ -21,10 +21,10 @@ INLINE void accumulate(int32_t *head, const uint16_t *mem) {
     EACH_LAYER(k) {
         layer_t l = LAYER[k];
         for (int32_t i = 0; i < l.n_out; i++, e += l.n_in + 1) {
-            int32_t xi = sign[i >> 4] >> (i & 15) & 1 ? 1 : -1;
+            int32_t m = (sign[i >> 4] >> (i & 15) & 1) - 1;  // of sign -: ~x + 1
             for (int32_t j = 0; j < l.n_in; j++)
-                e[j] += xi * signal[j];
-            e[l.n_in] += xi * (1 << l.input_frac);
+                e[j] += (signal[j] ^ m) - m;
+            e[l.n_in] += ((1 << l.input_frac) ^ m) - m;
         }
         sign += (l.n_out + 15) >> 4;
         signal += l.n_in;
