@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from sim.cases import Runs
 
+from sim.cases import Runs
 from subsong.errors import SubsongError
 from subsong_device import layout
 
