@@ -107,10 +107,9 @@ class Runs:
     xs: np.ndarray
     us: np.ndarray
 
-    @property
-    def state(self) -> tuple[bytes, ...]:
-        """Everything that a run leaves behind."""
-        return tuple(a.tobytes() for a in (self.heads, self.mems, self.tasks, self.xs, self.us))
+    def copy(self) -> "Runs":
+        """Return the same words elsewhere."""
+        return Runs(*(a.copy() for a in (self.heads, self.mems, self.tasks, self.xs, self.us)))
 
 
 def runs_of(case: Case, runs: int) -> Runs:

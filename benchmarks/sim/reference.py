@@ -70,11 +70,28 @@ def header(head: np.ndarray) -> str:
     return "\n".join([*names, f"#define LAYERS {rows}", ""])
 
 
+def library(source: str, block: str = "") -> ctypes.CDLL:
+    """Compile a file of benchmarks/sim/c and load it.
+
+    Args:
+        source: its name, without its suffix.
+        block: block.h, where it includes that.
+
+    Raises:
+        BenchError: no compiler.
+    """
+    with tempfile.TemporaryDirectory(prefix="subsong-sim-") as folder:
+        Path(folder, "block.h").write_text(block, encoding="utf-8")
+        path = Path(folder, f"{source}.so")
+        _run(compiler(), *FLAGS, "-shared", "-fPIC", f"-I{folder}", "-o", str(path), str(HERE / f"{source}.c"))
+        return ctypes.CDLL(str(path))
+
+
 class Reference:
     """A rule in C, for blocks of one structure.
 
     Args:
-        rule: name of the file in benchmarks/sim/c, without its suffix.
+        rule: name of its file in benchmarks/sim/c, without its suffix.
         head: int32 words of such a block.
 
     Raises:
@@ -82,12 +99,7 @@ class Reference:
     """
 
     def __init__(self, rule: str, head: np.ndarray) -> None:
-        with tempfile.TemporaryDirectory(prefix="subsong-sim-") as folder:
-            Path(folder, "block.h").write_text(header(head), encoding="utf-8")
-            library = Path(folder, "reference.so")
-            sharing = ("-shared", "-fPIC", f"-I{folder}", "-o", str(library))
-            _run(compiler(), *FLAGS, *sharing, str(HERE / f"{rule}.c"))
-            self._stretch = ctypes.CDLL(str(library)).stretch
+        self._stretch = library(rule, header(head)).stretch
 
     def stretch(self, runs: Runs, run: int, trials: int, steps: int, *, evaluate: bool = False) -> None:
         """Run trials of one run. Other threads go on meanwhile."""
