@@ -2,12 +2,12 @@
 
 import sys
 
-from sim import speed
-from sim.report import machine
+from sim import boards, speed, startup
+from sim.report import QUICK, machine
 
 from subsong.errors import SubsongError
 
-SECTIONS = (speed.section,)
+SECTIONS = (speed.section, *(() if QUICK else (boards.section,)), startup.section)
 
 
 def main() -> None:
