@@ -143,7 +143,7 @@ def _require_cuda(experiments: Sequence[Experiment]) -> None:
 
 def _batch(jobs: list[_Job], threads: int | None, device: str) -> "Batch | CudaBatch":
     """Compile kernels for a group of runs, and lay its memory out."""
-    from subsong_sim.batch import LANES, PLAN, Batch
+    from subsong_sim.batch import PLAN, Batch
     from subsong_sim.lanes import compile_lanes
 
     blocks = [job.block for job in jobs]
@@ -156,8 +156,9 @@ def _batch(jobs: list[_Job], threads: int | None, device: str) -> "Batch | CudaB
         from subsong_sim.cuda import CudaBatch
 
         return CudaBatch(blocks[0].rule, heads, mems, cast("Any", tasks), ends, plan)
-    code = compile_lanes(blocks[0].rule, heads, mems, tasks, LANES)
-    return Batch(code, heads, mems, tasks, ends, plan, None if tasks is not None else _cartpoles(jobs), threads)
+    code = compile_lanes(blocks[0].rule, heads, mems, tasks)
+    plants = None if tasks is not None else _cartpoles(jobs)
+    return Batch(code, heads, mems, tasks, ends, plan, plants, threads, code.lanes)
 
 
 def _rows(words: list[bytes], file: str, memory: type[np.integer[Any]]) -> Any:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from subsong_sim import loader
 from subsong_sim.errors import EngineError
+from subsong_sim.lanes import LANES
 
-LANES = 16
 ALIGNED = 64  # bytes
 NEVER = -(2**63)  # PLAN's stop of a run that nothing stops
 
