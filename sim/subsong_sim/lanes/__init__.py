@@ -17,6 +17,7 @@ from subsong_sim import loader
 from subsong_sim.errors import EngineError
 from subsong_sim.lanes import native
 from subsong_sim.lanes.flow import Word
+from subsong_sim.lanes.loops import TooLong
 from subsong_sim.lanes.writer import Thawed, Writer, parameters, signature
 from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, TASK_KERNELS, Source, gather
 
@@ -144,15 +145,17 @@ def joined(rule: str, *, with_task: bool) -> Source:
 
 def module_text(source: Source, names: tuple[str, ...], words: dict[Word, int], lanes: int) -> str:
     """Return the IR of kernels for L runs side by side."""
-    words = dict(words)
+    words, unroll = dict(words), True
     while True:
         try:
-            return _module_text(source, names, words, lanes)
+            return _module_text(source, names, words, lanes, unroll=unroll)
         except Thawed as e:
             del words[e.word]
+        except TooLong:
+            unroll = False
 
 
-def _module_text(source: Source, names: tuple[str, ...], words: dict[Word, int], lanes: int) -> str:
+def _module_text(source: Source, names: tuple[str, ...], words: dict[Word, int], lanes: int, *, unroll: bool) -> str:
     # Kernels compute no index to a scalar or to a layer's row: arrays lie behind them.
     layers = words.get(("head", layout.N_LAYERS))
     fixed = {} if layers is None else {"head": rows_end(layers), "task": layout.TASK_DATA}
@@ -165,7 +168,7 @@ def _module_text(source: Source, names: tuple[str, ...], words: dict[Word, int],
         for evaluate in evaluations:
             # An evaluation is rare: one that asks who takes part serves all.
             for everybody in (True,) if lanes == 1 else (False,) if evaluate else (True, False):
-                writer = Writer(source, lanes, words, fixed)
+                writer = Writer(source, lanes, words, fixed, unroll=unroll)
                 name = f"{kernel}_{evaluate or 0}_{'all' if everybody else 'some'}"
                 known = {} if evaluate is None else {"evaluate": evaluate}
                 parts.append(writer.function(kernel, name, known, everybody=everybody))

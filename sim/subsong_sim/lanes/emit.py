@@ -18,6 +18,7 @@ class Emitter:
         lanes: L; with 1 every value is uniform, and nothing is masked.
         lines: what is written; `label` is the block that the next instruction belongs to.
         mask: an <L x i1> of the runs that take part, or None: all do.
+        count: of names handed out.
         needs: the intrinsics that the module has to declare.
     """
 
@@ -27,14 +28,14 @@ class Emitter:
         self.label = "entry"
         self.mask: str | None = None
         self.needs: set[str] = set()
-        self._count = 0
+        self.count = 0
 
     # ------------------------------------------------------------------------------------------ blocks
 
     def new(self, prefix: str = "%v") -> str:
         """Return a name that is not in use."""
-        self._count += 1
-        return f"{prefix}{self._count}"
+        self.count += 1
+        return f"{prefix}{self.count}"
 
     def emit(self, line: str) -> None:
         """Write an instruction without a result."""

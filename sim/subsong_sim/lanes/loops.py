@@ -10,6 +10,7 @@ from subsong_sim.lanes.flow import Flow, Scope
 from subsong_sim.lanes.values import Register, Value
 
 UNROLLED = {True: 8, False: 4}  # turns of a loop that is written turn by turn: with many runs, with one
+LONGEST = 200_000  # instructions of a function, those that were written anew included
 
 
 class Circle(NamedTuple):
@@ -20,16 +21,25 @@ class Circle(NamedTuple):
     mask: Value
 
 
+class TooLong(Exception):
+    """Loops within loops, written turn by turn, fill the memory: the writer begins anew and leaves them loops."""
+
+
 class Loops(Flow):
     """Writes loops of a known course.
+
+    Args:
+        lanes: runs side by side.
+        unroll: short loops are written turn by turn.
 
     Attributes:
         facts: what statements of the loops around have as their value in every turn, by the statement's id.
     """
 
-    def __init__(self, lanes: int) -> None:
+    def __init__(self, lanes: int, *, unroll: bool) -> None:
         super().__init__(lanes)
         self.facts: dict[int, int] = {}
+        self.unrolled = UNROLLED[lanes > 1] if unroll else 1
 
     @abstractmethod
     def _block(self, body: Iterable[ast.stmt], scope: Scope) -> None:
@@ -43,7 +53,7 @@ class Loops(Flow):
         """Write a loop whose course is known: turn by turn, or as a loop of steady turns, the last one apart."""
         turns = course.turns
         steady = 0
-        if turns > UNROLLED[self.lanes > 1]:
+        if turns > self.unrolled:
             lines, facts = course.steady(turns)
             fewer = course.steady(turns - 1)
             steady = turns
@@ -52,6 +62,8 @@ class Loops(Flow):
             self._steady_loop(node, steady, lines, facts, scope)
             scope.env.update(course.heads[steady])
         for t in range(steady, turns):
+            if self.count > LONGEST and self.unrolled > 1:
+                raise TooLong
             scope.env.update(course.heads[t])
             self._block(node.body, scope)
         scope.env.update(course.heads[turns])

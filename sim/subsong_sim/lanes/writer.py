@@ -38,10 +38,13 @@ class Writer(Loops):
         lanes: runs side by side.
         frozen: words that no kernel changes, and are the same in all runs.
         fixed: for each buffer, the index from which on a store to an index that is not known may go.
+        unroll: short loops are written turn by turn.
     """
 
-    def __init__(self, source: Source, lanes: int, frozen: Mapping[Word, int], fixed: Mapping[str, int]) -> None:
-        super().__init__(lanes)
+    def __init__(
+        self, source: Source, lanes: int, frozen: Mapping[Word, int], fixed: Mapping[str, int], *, unroll: bool = True
+    ) -> None:
+        super().__init__(lanes, unroll=unroll)
         self.source, self.frozen, self.fixed = source, frozen, fixed
         self._base: str | None = None
 
@@ -56,6 +59,7 @@ class Writer(Loops):
 
         Raises:
             Thawed: the kernel stores to a frozen word.
+            TooLong: with its loops unrolled, it is.
             EngineError: what the writer cannot write, with file and line.
         """
         function = self.source.functions[kernel]
