@@ -123,14 +123,14 @@ def _job(run: int, experiment: Experiment, mismatch: bool) -> _Job:
 
 def _batch(jobs: list[_Job], threads: int | None) -> "Batch":
     """Compile kernels for a group of runs, and lay its memory out."""
-    from subsong_sim.batch import LANES, PLAN, Batch
+    from subsong_sim.batch import PLAN, Batch
     from subsong_sim.lanes import compile_lanes
 
     blocks = [job.block for job in jobs]
     heads = _rows([block.head for block in blocks], "<i4", np.int32)
     mems = _rows([block.mem for block in blocks], "<u2", np.uint16)
     tasks = _rows([block.task for block in blocks], "<u2", np.uint16) if blocks[0].task else None
-    code = compile_lanes(blocks[0].rule, heads, mems, tasks, LANES)
+    code = compile_lanes(blocks[0].rule, heads, mems, tasks)
     plan = np.array([_plan(job) for job in jobs], PLAN)
     ends = blocks[0].n_sensors, blocks[0].n_actuators
     return Batch(code, heads, mems, tasks, ends, plan, None if tasks is not None else _cartpoles(jobs), threads)
