@@ -29,7 +29,7 @@ class SingleLanes:
         masks: of the active lanes, one a call of act and task_trial.
     """
 
-    def __init__(self, rule: str, heads: Words, mems: Words, tasks: Words | None, lanes: int) -> None:
+    def __init__(self, rule: str, heads: Words, mems: Words, tasks: Words | None, lanes: int = 16) -> None:
         self.lanes = lanes
         self.masks: list[int] = []
         first = heads[0]

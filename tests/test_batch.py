@@ -146,6 +146,11 @@ def test_runs_may_differ_in_what_their_kernels_branch_on() -> None:
     assert_same([*mixed, changed(xor, 1, {"estimator": "running_baseline"})])
 
 
+def test_large_blocks_are_executed_one_at_a_time_with_the_same_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subsong_sim.lanes.NEAR", 0)
+    assert_same([*varied(shortened("xor"), 5), *cartpoles(RULES[0])[:5]])
+
+
 # The schedule alone: the kernels are the single engine's.
 @pytest.mark.parametrize("make", [lambda: varied(shortened("xor", RULES[1]), 18), lambda: cartpoles(RULES[1])])
 def test_the_schedule_is_the_single_runs_whoever_executes_the_kernels(

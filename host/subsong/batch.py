@@ -18,7 +18,7 @@ from subsong.errors import EngineError, ExperimentError, SubsongError
 from subsong.experiment import Experiment
 from subsong.experiment_tasks import TaskPlant
 from subsong.rules import PAIRS
-from subsong.session import RunResult, check_cost, check_shape, evaluation_seeds, physical, require_model, simulate
+from subsong.session import RunResult, check_cost, evaluation_seeds, local_plant, physical, require_model, simulate
 from subsong_device import layout
 
 if TYPE_CHECKING:
@@ -111,15 +111,12 @@ def _named(run: int) -> Iterator[None]:
 
 def _job(run: int, experiment: Experiment, mismatch: bool) -> _Job:
     """Build a run's block and plant."""
-    from subsong_sim.plants import make_plant
-
     with _named(run):
         require_model(experiment)
         block = build_block(experiment)
         if isinstance(experiment.plant, TaskPlant):
             return _Job(run, experiment, block, None)
-        plant = make_plant(experiment.plant_spec(), experiment.mismatch() if mismatch else None, compiled=True)
-        check_shape(experiment, plant)
+        plant = local_plant(experiment, mismatch, compiled=True)
         if hasattr(plant, "params"):
             return _Job(run, experiment, block, plant)
         plant.close()

@@ -323,7 +323,6 @@ def local_trials(
     """
     require_model(experiment)
     from subsong_sim.engines import LocalLearner
-    from subsong_sim.plants import make_plant
     from subsong_sim.trials import CompiledCartPoleTrials, PlantTrials, TaskTrials
 
     learner = LocalLearner(block.rule, block.head, block.mem, engine)
@@ -331,11 +330,24 @@ def local_trials(
     if isinstance(experiment.plant, TaskPlant):
         trials = TaskTrials(learner, block.task, steps, engine, block.rule, hook, experiment.run.evaluate_steps)
         return trials, experiment.plant.title
-    plant = make_plant(experiment.plant_spec(), experiment.mismatch() if mismatch else None, compiled=engine == "numba")
-    check_shape(experiment, plant)
+    plant = local_plant(experiment, mismatch, compiled=engine == "numba")
     if hasattr(plant, "params"):
         return CompiledCartPoleTrials(learner, plant, steps, block.rule, hook), plant.description
     return PlantTrials(learner, plant, steps, hook), plant.description
+
+
+def local_plant(experiment: Experiment, mismatch: bool, *, compiled: bool) -> Any:
+    """Return the plant that the host plays; a compiled one, where there is one and it is asked for, has `params`.
+
+    Raises:
+        PlantError: it cannot be made.
+        ExperimentError: the network does not fit it.
+    """
+    from subsong_sim.plants import make_plant
+
+    plant = make_plant(experiment.plant_spec(), experiment.mismatch() if mismatch else None, compiled=compiled)
+    check_shape(experiment, plant)
+    return plant
 
 
 def require_model(experiment: Experiment) -> None:

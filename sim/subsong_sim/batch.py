@@ -1,6 +1,6 @@
 """Many runs in one compiled call: whole schedules side by side, in lanes of one register and on all cores.
 
-Blocks of one rule and shape are interleaved in groups of LANES runs, word i of all lanes side by side and 64-byte
+Blocks of one rule and shape are interleaved in groups of a few runs, word i of all lanes side by side and 64-byte
 aligned; subsong_sim.lanes compiles the kernels for such groups, and batch_loops has the schedule. Run k of a batch has
 the words of the single run.
 """
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from subsong_sim import loader
 from subsong_sim.errors import EngineError
-from subsong_sim.lanes import LANES
 
 ALIGNED = 64  # bytes
 NEVER = -(2**63)  # PLAN's stop of a run that nothing stops
@@ -57,15 +56,16 @@ its cost; -1 where none was. sum: of the totals of the evaluation that is under 
 
 
 class Code(Protocol):
-    """Compiled kernels, as subsong_sim.lanes.compile_lanes returns them: addresses of C functions."""
+    """Compiled kernels, as subsong_sim.lanes.compile_lanes returns them: lanes, and addresses of C functions."""
 
+    lanes: int
     begin: int
     act: int
     end: int
     task_trial: int
 
 
-def interleave(rows: NDArray[Any], lanes: int = LANES) -> NDArray[Any]:
+def interleave(rows: NDArray[Any], lanes: int) -> NDArray[Any]:
     """Return runs' words in groups of lanes.
 
     Args:
@@ -127,7 +127,7 @@ class Batch:
     """Runs of one rule and shape.
 
     Attributes:
-        code: the kernels, for `lanes` lanes.
+        code: the kernels.
         heads: int32[runs, H].
         mems: uint16[runs, M].
         tasks: uint16[runs, T], or None where there are `cartpoles`.
@@ -135,7 +135,6 @@ class Batch:
         plan: PLAN[runs].
         cartpoles: the plants, where there is no task.
         threads: at most; None: as many as Numba has.
-        lanes: what `code` was compiled for.
         course: COURSE[runs], how far each run is.
         totals: int64[runs, evaluations], the sum of the totals of each evaluation's episodes.
     """
@@ -148,23 +147,22 @@ class Batch:
     plan: NDArray[Any]
     cartpoles: CartPoles | None = None
     threads: int | None = None
-    lanes: int = LANES
     course: NDArray[Any] = field(init=False)
     totals: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
         tasks = np.zeros((self.runs, 0), np.uint16) if self.tasks is None else self.tasks
-        self._blocks = [interleave(rows, self.lanes) for rows in (self.heads, self.mems, tasks)]
+        self._blocks = [interleave(rows, self.code.lanes) for rows in (self.heads, self.mems, tasks)]
         groups = len(self._blocks[0])
-        self._blocks += [_aligned(groups, n, self.lanes, np.uint16) for n in self.ends]
-        self._blocks.append(_aligned(groups, 1, self.lanes, np.int32))
-        self._course = np.zeros(groups * self.lanes, COURSE)
+        self._blocks += [_aligned(groups, n, self.code.lanes, np.uint16) for n in self.ends]
+        self._blocks.append(_aligned(groups, 1, self.code.lanes, np.int32))
+        self._course = np.zeros(groups * self.code.lanes, COURSE)
         self._course["failed"] = -1
         self._course["alive"][: self.runs] = 1
         self._cartpoles = np.zeros((len(self._course), 4)), np.zeros((len(self._course), 4), np.uint16)
-        self._plan = _filled(self.plan, groups * self.lanes)
+        self._plan = _filled(self.plan, groups * self.code.lanes)
         every = np.where(self.plan["every"] > 0, self.plan["every"], self.plan["trials"])
-        self._totals = np.zeros((groups * self.lanes, int((self.plan["trials"] // every).max()) + 1), np.int64)
+        self._totals = np.zeros((groups * self.code.lanes, int((self.plan["trials"] // every).max()) + 1), np.int64)
         self.course, self.totals = self._course[: self.runs], self._totals[: self.runs]
 
     @property

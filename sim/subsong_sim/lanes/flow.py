@@ -1,5 +1,6 @@
 """Branches and loops of vector code: what is known on either side of them, and what becomes a register."""
 
+import ast
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -39,6 +40,9 @@ class Flow(Emitter):
     def __init__(self, lanes: int) -> None:
         super().__init__(lanes)
         self.memory: Memory = {}
+        # Where the writer is: the calls it is in. What a loop there turned out to change is not found out again.
+        self._calls: list[int] = []
+        self._found: dict[tuple[int, ...], tuple[set[str], set[Word]]] = {}
 
     def _choose(self, test: str, sides: list[Callable[[], None]], scope: Scope) -> None:
         """Write a branch that all runs take alike."""
@@ -121,13 +125,22 @@ class Flow(Emitter):
         scope.env = env
         self.memory = {word: v for word, v in first.memory.items() if second.memory.get(word) == v}
 
-    def _repeat(self, scope: Scope, changed: set[str], test: Callable[[], Condition], turn: Callable[[], None]) -> None:
-        """Write a loop: what it changes is a register at its head, for each run its own where a turn makes it so."""
+    def _repeat(
+        self, site: ast.stmt, scope: Scope, changed: set[str], test: Callable[[], Condition], turn: Callable[[], None]
+    ) -> None:
+        """Write a loop: what it changes is a register at its head, for each run its own where a turn makes it so.
+
+        Args:
+            site: the loop.
+            scope: of the names.
+            changed: the names that it assigns to.
+            test: writes its condition.
+            turn: writes a turn.
+        """
         carried = sorted(changed & scope.env.keys())
-        rows = {name: isinstance(v := scope.env[name], Register) and v.varying for name in carried}
-        lost: set[Word] = set()
+        varying, lost = self._found.setdefault((*self._calls, id(site)), (set(), set()))
         length, before, env, memory = len(self.lines), self.label, dict(scope.env), dict(self.memory)
-        while not self._turned(scope, carried, rows, lost, test, turn):
+        while not self._turned(scope, carried, varying, lost, test, turn):
             del self.lines[length:]
             self.label, scope.env, self.memory = before, dict(env), dict(memory)
 
@@ -135,12 +148,13 @@ class Flow(Emitter):
         self,
         scope: Scope,
         carried: list[str],
-        rows: dict[str, bool],
+        varying: set[str],
         lost: set[Word],
         test: Callable[[], Condition],
         turn: Callable[[], None],
     ) -> bool:
         """Write the loop once; False if what it took for uniform, or for unchanged, is not: both are noted."""
+        rows = {n: n in varying or (isinstance(v := scope.env[n], Register) and v.varying) for n in carried}
         head, body, end = (self.new(p) for p in ("head", "turn", "end"))
         texts = {name: [f"[ {self.text(scope.env[name], rows[name])}, %{self.label} ]"] for name in carried}
         self.jump(head)
@@ -171,7 +185,7 @@ class Flow(Emitter):
         ]
         if changed or became:
             lost |= changed
-            rows.update(dict.fromkeys(became, True))
+            varying.update(became)
             return False
         for name in carried:
             texts[name].append(f"[ {self.text(scope.env[name], rows[name])}, %{self.label} ]")

@@ -10,7 +10,7 @@ from subsong_sim.lanes.flow import Flow, Scope
 from subsong_sim.lanes.values import Register, Value
 
 UNROLLED = {True: 8, False: 4}  # turns of a loop that is written turn by turn: with many runs, with one
-LONGEST = 200_000  # instructions of a function, those that were written anew included
+LONGEST = 30_000  # instructions of a function, those that were written anew included
 
 
 class Circle(NamedTuple):
@@ -39,7 +39,8 @@ class Loops(Flow):
     def __init__(self, lanes: int, *, unroll: bool) -> None:
         super().__init__(lanes)
         self.facts: dict[int, int] = {}
-        self.unrolled = UNROLLED[lanes > 1] if unroll else 1
+        self._unroll = unroll
+        self._unrolled = UNROLLED[lanes > 1] if unroll else 2  # steady turns are at least two
 
     @abstractmethod
     def _block(self, body: Iterable[ast.stmt], scope: Scope) -> None:
@@ -53,7 +54,7 @@ class Loops(Flow):
         """Write a loop whose course is known: turn by turn, or as a loop of steady turns, the last one apart."""
         turns = course.turns
         steady = 0
-        if turns > self.unrolled:
+        if turns > self._unrolled:
             lines, facts = course.steady(turns)
             fewer = course.steady(turns - 1)
             steady = turns
@@ -62,7 +63,7 @@ class Loops(Flow):
             self._steady_loop(node, steady, lines, facts, scope)
             scope.env.update(course.heads[steady])
         for t in range(steady, turns):
-            if self.count > LONGEST and self.unrolled > 1:
+            if self._unroll and self.count > LONGEST:
                 raise TooLong
             scope.env.update(course.heads[t])
             self._block(node.body, scope)
@@ -102,7 +103,7 @@ class Loops(Flow):
         for name in lines:
             # At the head of a turn it is what its line says.
             scope.env.pop(name, None)
-        self._repeat(scope, changed, lambda: self.compared(ast.Lt(), scope.env[counter], turns), turn)
+        self._repeat(node, scope, changed, lambda: self.compared(ast.Lt(), scope.env[counter], turns), turn)
         self.facts = outer
         del scope.env[counter]
         for name, circle in circles.items():

@@ -165,7 +165,7 @@ class Writer(Loops):
         elif isinstance(node, ast.While):
             condition, body = node.test, node.body
             self._repeat(
-                scope, stored(body), lambda: self._condition(condition, scope), lambda: self._block(body, scope)
+                node, scope, stored(body), lambda: self._condition(condition, scope), lambda: self._block(body, scope)
             )
         else:
             assert bounds is not None
@@ -204,7 +204,7 @@ class Writer(Loops):
             scope.env[counter] = self.operation(ast.Add(), scope.env[counter], step)
 
         changed = stored(node.body) | {counter, variable}
-        self._repeat(scope, changed, lambda: self.compared(ast.Lt(), scope.env[counter], stop), turn)
+        self._repeat(node, scope, changed, lambda: self.compared(ast.Lt(), scope.env[counter], stop), turn)
         del scope.env[counter]
 
     def _bounds(self, node: ast.For, scope: Scope) -> tuple[Value, Value, int]:
@@ -295,9 +295,12 @@ class Writer(Loops):
                 assert isinstance(argument, ast.Name)
                 inner.buffers[name] = scope.buffers[argument.id]
         *body, last = function.body
-        self._block(body, inner)
         assert isinstance(last, ast.Return) and last.value is not None
-        return self._value(last.value, inner)
+        self._calls.append(id(node))
+        self._block(body, inner)
+        result = self._value(last.value, inner)
+        self._calls.pop()
+        return result
 
 
 def is_long(body: list[ast.stmt]) -> bool:

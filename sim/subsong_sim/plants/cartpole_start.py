@@ -4,8 +4,6 @@ NumPy's own names and constants: SeedSequence of one 32-bit word, PCG64 (XSL-RR,
 compiled elsewhere links `cartpole_start` in; `cartpole_reset_states` is the same by NumPy itself, and tests compare.
 """
 
-
-
 import numpy as np
 from numba import njit, uint32, uint64
 
