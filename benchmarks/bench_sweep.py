@@ -23,7 +23,7 @@ from subsong.sweep.workers import workers
 
 QUICK = os.environ.get("QUICK", "0") not in ("", "0")
 ROUNDS = 3 if QUICK else 7
-TRIALS = 500 if QUICK else 4000
+TRIALS = 20_000 if QUICK else 100_000
 XOR = parse_toml(example_text("xor"), "xor")
 
 
@@ -97,10 +97,11 @@ def growth(title: str, unit: str, sizes: Sequence[tuple[str, float, Chunk]]) -> 
     found = best({name: lambda chunk=chunk: compute(chunk) for name, _, chunk in sizes})
     first = found[sizes[0][0]] / sizes[0][1]
     print(f"\n{title}")
-    print(f"{'':>16}{unit:>14}{'times':>9}{'cost, times':>13}{'cost a unit':>13}")
+    print(f"{'':>16}{unit:>14}{'ms':>9}{'times':>9}{'cost, times':>13}{'cost a unit':>13}")
     for name, size, _ in sizes:
         times, cost = size / sizes[0][1], found[name] / found[sizes[0][0]]
-        print(f"{name:>16}{size:>14,.0f}{times:>9.1f}{cost:>13.1f}{found[name] / size / first:>13.2f}")
+        unit_cost = found[name] / size / first
+        print(f"{name:>16}{size:>14,.0f}{1e3 * found[name]:>9.1f}{times:>9.1f}{cost:>13.1f}{unit_cost:>13.2f}")
 
 
 def weights(hidden: int) -> int:

@@ -368,27 +368,23 @@ def _count(path: Path) -> int:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[tuple[str, dict[str, subprocess.Popen[bytes]]]]:
-    """A Dask scheduler and two workers, processes of their own: the address, and the workers by name."""
-    pytest.importorskip("distributed", reason="needs distributed: pip install -e '.[dev]'")
-    where, environment = tmp_path / "scheduler.json", _environment()
-    dask, quiet = [sys.executable, "-m", "dask"], {"stderr": subprocess.DEVNULL, "env": environment, "cwd": tmp_path}
-    options = ["--scheduler-file", str(where)]
-    started = [
-        subprocess.Popen(
-            [*dask, "scheduler", *options, "--host", "127.0.0.1", "--port", "0", "--no-dashboard"], **quiet
-        )
-    ]
-    try:
-        worker = [*dask, "worker", *options, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--name"]
-        workers = {name: subprocess.Popen([*worker, name], **quiet) for name in ("one", "two")}
-        started += workers.values()
-        import distributed
+    """A Dask scheduler and two workers: the scheduler's address, and the three processes by name."""
+    distributed = pytest.importorskip("distributed", reason="needs distributed: pip install -e '.[dev]'")
+    where, processes = tmp_path / "scheduler.json", dict[str, subprocess.Popen[bytes]]()
 
+    def start(name: str, *options: str) -> None:
+        command = [sys.executable, "-m", "dask", *options, "--scheduler-file", str(where), "--no-dashboard"]
+        processes[name] = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=_environment(), cwd=tmp_path)
+
+    try:
+        start("scheduler", "scheduler", "--host", "127.0.0.1", "--port", "0")
+        for name in ("one", "two"):
+            start(name, "worker", "--name", name, "--nthreads", "1", "--no-nanny")
         with distributed.Client(scheduler_file=str(where), set_as_default=False) as client:
             client.wait_for_workers(2)
-        yield json.loads(where.read_text())["address"], workers
+        yield json.loads(where.read_text())["address"], processes
     finally:
-        for each in started:
+        for each in processes.values():
             each.kill()
             each.wait()
 
@@ -399,29 +395,40 @@ def test_every_executor_makes_the_same_rows_and_a_killed_worker_loses_none(
 ) -> None:
     import distributed
 
-    address, workers = cluster
-    wanted = plan(RATES, "learner.amplitude=0.05,0.1", seeds=20)
+    address, processes = cluster
+    varied = ("learner.rate_shift=14:16", "learner.amplitude=0.05,0.1")
+    wanted = plan(*varied, seeds=20, trials=1000)
     tables = [tmp_path / f"{name}.db" for name in ("here", "joblib", "dask")]
     sweep(wanted, tables[0], jobs=1)
     sweep(wanted, tables[1], jobs=2)
     busy: list[Any] = []
 
-    def kill() -> None:
+    def kill_a_worker() -> None:
+        # A worker that is stopped keeps what it was given: it dies amid it.
+        processes["one"].send_signal(signal.SIGSTOP)
         with distributed.Client(address, set_as_default=False) as client:
             victim = next(at for at, worker in client.scheduler_info()["workers"].items() if worker["name"] == "one")
-            # A worker that is stopped keeps what it was given: it dies amid it.
-            workers["one"].send_signal(signal.SIGSTOP)
             busy.extend(client.processing()[victim])
-        workers["one"].kill()
+        processes["one"].kill()
 
-    progress = At(1, kill)
-    outcome = sweep(wanted, tables[2], scheduler=address, progress=progress)
-    assert workers["one"].wait() == -signal.SIGKILL
+    outcome = sweep(wanted, tables[2], scheduler=address, progress=At(1, kill_a_worker))
+    assert processes["one"].wait() == -signal.SIGKILL
     assert busy, "it had something to do"
+    assert processes["two"].poll() is None
     assert (outcome.computed, outcome.present) == (120, 0)
-    assert workers["two"].poll() is None
     assert rows(tables[0]) == rows(tables[1]) == rows(tables[2])
     assert len(rows(tables[2])) == 120
+
+    more = plan(*varied, seeds=60, trials=1000)
+    progress = At(121, processes["scheduler"].kill)
+    with pytest.raises(SubsongError, match=f"--dask {address}: the scheduler was lost"):
+        sweep(more, tables[2], scheduler=address, progress=progress)
+    kept = len(rows(tables[2]))
+    assert 120 < kept < 360
+    assert progress.notes[-1] == f"{kept} runs are in {tables[2]}; the same command goes on from there"
+    sweep(more, tables[0], jobs=1)
+    sweep(more, tables[2], jobs=1)
+    assert rows(tables[0]) == rows(tables[2])
 
 
 def test_a_scheduler_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:

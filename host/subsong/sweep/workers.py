@@ -91,7 +91,8 @@ def _cluster(address: str) -> Iterator[Workers]:
     except ImportError:
         raise SubsongError("--dask needs distributed: pip install 'subsong[cluster]'") from None
     # Lost connections are this module's to tell of, in one line.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):  # each has a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         client = distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
