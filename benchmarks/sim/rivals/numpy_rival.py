@@ -3,8 +3,7 @@
 All seeds see the same patterns, so that the first layer of them all is one product of matrices.
 """
 
-import os
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,8 @@ from problem import (
     X_LIMIT,
     Floats,
     Problem,
+    Processes,
+    Run,
     serve,
 )
 
@@ -112,9 +113,8 @@ class Patterns:
 
     def move(self, step: Floats, eligibilities: list[Floats]) -> None:
         """Move the weights."""
-        for k, e in enumerate(eligibilities):
-            e *= step
-            self.w[k] -= e
+        for w, e in zip(self.w, eligibilities, strict=True):
+            np.subtract(w, np.multiply(e, step, out=e), out=w)
 
     def weight_perturbation(self, x: Floats, target: Floats) -> None:
         """Perturb all weights, this way and that."""
@@ -276,41 +276,10 @@ class CartPoles:
         return 0.0
 
 
-_runs: dict[int, Any] = {}
-
-
-def _begin(problem: Problem, seeds: int, seed: int) -> None:
-    _runs[0] = (CartPoles if problem.cartpole else Patterns)(problem, seeds, seed)
-
-
-def _advance(n: int) -> tuple[int, int]:
-    done: tuple[int, int] = _runs[0].advance(n)
-    return done
-
-
-def _cost(_n: int) -> float:
-    return float(_runs[0].cost())
-
-
-class Processes:
-    """The seeds, shared out to a process a core."""
-
-    def __init__(self, problem: Problem, seeds: int) -> None:
-        # A pool of one process each: each keeps its seeds.
-        share = max(1, seeds // (os.cpu_count() or 1))
-        self.pools = [ProcessPoolExecutor(1) for _ in range(seeds // share)]
-        for future in [pool.submit(_begin, problem, share, k) for k, pool in enumerate(self.pools)]:
-            future.result()
-
-    def advance(self, n: int) -> tuple[int, int]:
-        """Learn on in every process."""
-        done = [future.result() for future in [pool.submit(_advance, n) for pool in self.pools]]
-        return sum(steps for steps, _ in done), sum(trials for _, trials in done)
-
-    def cost(self) -> float:
-        """Return the mean of the processes."""
-        return float(np.mean([pool.submit(_cost, 0).result() for pool in self.pools]))
+def begin(problem: Problem, seeds: int, seed: int) -> Run:
+    """Begin a run."""
+    return (CartPoles if problem.cartpole else Patterns)(problem, seeds, seed)
 
 
 if __name__ == "__main__":
-    serve(Processes, f"NumPy {np.__version__}")
+    serve(partial(Processes, begin), f"NumPy {np.__version__}")

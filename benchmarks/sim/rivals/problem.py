@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -97,6 +98,47 @@ class Run(Protocol):
 
 
 Make = Callable[[Problem, int], Run]
+
+
+_runs: list[Run] = []
+
+
+def _begin(make: Callable[[Problem, int, int], Run], problem: Problem, seeds: int, seed: int) -> None:
+    _runs.append(make(problem, seeds, seed))
+
+
+def _advance(n: int) -> tuple[int, int]:
+    return _runs[0].advance(n)
+
+
+def _cost() -> float:
+    return _runs[0].cost()
+
+
+class Processes:
+    """The seeds of a run, shared out to a process a core: for what computes small arrays in one thread.
+
+    Args:
+        make: begins a run of so many seeds from a seed of its generator.
+        problem: what to learn.
+        seeds: of all processes.
+    """
+
+    def __init__(self, make: Callable[[Problem, int, int], Run], problem: Problem, seeds: int) -> None:
+        share = max(1, seeds // (os.cpu_count() or 1))
+        # Pools of one process each: a process keeps its seeds.
+        self.pools = [ProcessPoolExecutor(1) for _ in range(seeds // share)]
+        for future in [pool.submit(_begin, make, problem, share, k) for k, pool in enumerate(self.pools)]:
+            future.result()
+
+    def advance(self, n: int) -> tuple[int, int]:
+        """Learn on in every process."""
+        done = [future.result() for future in [pool.submit(_advance, n) for pool in self.pools]]
+        return sum(steps for steps, _ in done), sum(trials for _, trials in done)
+
+    def cost(self) -> float:
+        """Return the mean of the processes."""
+        return float(np.mean([pool.submit(_cost).result() for pool in self.pools]))
 
 
 def _speed(run: Run, seconds: float) -> float:

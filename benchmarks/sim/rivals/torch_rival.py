@@ -1,15 +1,31 @@
 """Subsong's learners as a PyTorch user writes them: tensors over seeds, the seeds last, in place, without gradients.
 
-torch.compile is left out: on a processor it takes half a minute a program, and the steps are not faster. Signs are bits
-of random words: bernoulli_() takes several times as long.
+One process a core with one thread each: the tensors are too small to be shared out. torch.compile is left out: on a
+processor it takes half a minute a program, and the steps are not faster. Signs are bits of random words: bernoulli_()
+takes several times as long.
 """
 
 import math
-import os
+from functools import partial
 from itertools import pairwise
 
 import torch
-from problem import EPISODE, FORCE, GRAVITY, LENGTH, MASS, MASS_POLE, START, TAU, THETA_LIMIT, X_LIMIT, Problem, serve
+from problem import (
+    EPISODE,
+    FORCE,
+    GRAVITY,
+    LENGTH,
+    MASS,
+    MASS_POLE,
+    START,
+    TAU,
+    THETA_LIMIT,
+    X_LIMIT,
+    Problem,
+    Processes,
+    Run,
+    serve,
+)
 from torch import Tensor
 
 ACTIVATIONS = {"identity": lambda g: g, "tanh": torch.tanh_, "logistic": torch.sigmoid_}
@@ -231,7 +247,12 @@ class CartPoles:
         return 0.0
 
 
+def begin(problem: Problem, seeds: int, seed: int) -> Run:
+    """Begin a run, in one thread."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    return (CartPoles if problem.cartpole else Patterns)(problem, seeds)
+
+
 if __name__ == "__main__":
-    torch.set_num_threads(os.cpu_count() or 1)
-    torch.manual_seed(1)
-    serve(lambda p, seeds: (CartPoles if p.cartpole else Patterns)(p, seeds), f"PyTorch {torch.__version__}")
+    serve(partial(Processes, begin), f"PyTorch {torch.__version__}")
