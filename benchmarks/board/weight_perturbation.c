@@ -38,18 +38,6 @@ static void perturb_along_signs(int32_t *head, uint16_t *mem, int32_t amount) {
     }
 }
 
-static int32_t rounded_step(int32_t *head, int32_t shift, int32_t r) {
-    int32_t e = magnitude_shift(magnitude(head[DELTA]), 1 << 15);
-    int32_t p = to_zero(head[DELTA], e) * head[RATE];
-    int32_t n = shift - e;
-    if (n > 29) {
-        p = to_zero(p, n - 29);
-        n = 29;
-    }
-    p = round_by(p, n, r);
-    return p > 65535 ? 65535 : p < -65535 ? -65535 : p;
-}
-
 int32_t begin(int32_t *head, uint16_t *mem) {
     int32_t sign = open_trial(head);
     rest(head, mem);
