@@ -3,6 +3,7 @@
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -193,6 +194,7 @@ def fix_pools(mem: "np.typing.NDArray[np.uint16]", network: Network) -> None:
         at += row * n_out
 
 
-def tanh_table() -> list[int]:
+@cache
+def tanh_table() -> tuple[int, ...]:
     """Return the 257 words of tanh at (i - 128) / 16, offset by 32768."""
-    return [round(32767 * math.tanh((i - 128) / 16)) + 32768 for i in range(layout.TABLE_WORDS)]
+    return tuple(round(32767 * math.tanh((i - 128) / 16)) + 32768 for i in range(layout.TABLE_WORDS))

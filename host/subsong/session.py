@@ -26,7 +26,7 @@ from subsong.rules import PAIRS
 from subsong.runlog import Recorder, RunHeader, Step
 from subsong.runlog.recorder import require_room
 from subsong_device.layout import ARITHMETIC_VERSION, COST_LIMIT
-from subsong_sim.learner import Ended, StepHook, TrialSummary
+from subsong_sim.learner import Ended, StepHook
 
 MAX_STRETCH = 100  # trials asked for at a time: how far progress and Ctrl-C may lag behind
 
@@ -51,6 +51,7 @@ class RunResult:
         counters: what was counted on the way: retries, dropped frames, saturations.
         tier: what executed the kernels on a board; "" in the simulator.
         failed: of a board, which better tiers failed its known answers, a line each.
+        state: the learner's head and mem at the end, of a simulation without a log; its log has them otherwise.
     """
 
     path: Path | None
@@ -66,6 +67,7 @@ class RunResult:
     counters: dict[str, int] = field(default_factory=dict)
     tier: str = ""
     failed: tuple[str, ...] = ()
+    state: tuple[bytes, bytes] = (b"", b"")
 
 
 class Place(Protocol):
@@ -97,6 +99,13 @@ def physical(experiment: Experiment, total: int, evaluate: bool = False) -> floa
     if not isinstance(experiment.plant, TaskPlant):
         return total * experiment.plant.cost_lsb
     return experiment.plant.cost(total, experiment.steps(evaluate), experiment.network.layers[-1])
+
+
+def evaluation_seeds(experiment: Experiment) -> list[int]:
+    """Return the reset seed of each episode of an evaluation: of one where all are alike."""
+    varied = not isinstance(experiment.plant, TaskPlant) or experiment.plant.varied
+    episodes = experiment.run.evaluate_episodes if varied else 1
+    return [stream_seed(experiment.seed, "evaluation", k) for k in range(episodes)]
 
 
 def learn(
@@ -179,9 +188,7 @@ class _Course:
         self.experiment, self.trials, self.result, self.on_end = experiment, trials, result, on_end
         self.number = 0
         self._began = time.monotonic() - result.seconds
-        varied = not isinstance(experiment.plant, TaskPlant) or experiment.plant.varied
-        episodes = experiment.run.evaluate_episodes if varied else 1
-        self._episodes = [stream_seed(experiment.seed, "evaluation", k) for k in range(episodes)]
+        self._episodes = evaluation_seeds(experiment)
 
     def run(self, seeds: Sequence[int], evaluate: bool) -> Iterator[Ended | None]:
         """Run a trial for each seed."""
@@ -191,7 +198,7 @@ class _Course:
             self.number += 1
             result.seconds = time.monotonic() - self._began
             if ended is not None:
-                _check_cost(self.experiment, ended.summary)
+                check_cost(self.experiment, ended.summary.trial, ended.summary.total)
                 result.steps += ended.summary.steps
                 result.counters["saturated_words"] = result.counters.get("saturated_words", 0) + ended.summary.saturated
                 if self.on_end is not None:
@@ -209,12 +216,12 @@ class _Course:
         return result.final
 
 
-def _check_cost(experiment: Experiment, summary: TrialSummary) -> None:
-    """Raise PlantError where a trial's cost was clipped: learning could not tell better from worse."""
-    if abs(summary.total) >= COST_LIMIT:
+def check_cost(experiment: Experiment, trial: int, total: int) -> None:
+    """Raise PlantError where a trial's total cost was clipped: learning could not tell better from worse."""
+    if abs(total) >= COST_LIMIT:
         board = isinstance(experiment.plant, BoardPlant)
         raise PlantError(
-            f"trial {summary.trial}: its cost does not fit the 28 bits of a cost; "
+            f"trial {trial}: its cost does not fit the 28 bits of a cost; "
             f"{'let cost() in plant.py count coarser' if board else 'raise plant.cost_lsb'} or lower run.steps"
         )
 
@@ -257,6 +264,7 @@ def simulate(
     try:
         if out is None:
             learn(experiment, trials, result, progress)
+            result.state = trials.state()
             return result
         with recording(out, run_header(experiment, block, "sim", mismatch, plant, _engine(engine), {})) as recorder:
             recorder.state("initial", block.head, block.mem)
@@ -311,12 +319,9 @@ def local_trials(
     """Return what runs the trials on this computer, and the plant's description.
 
     Raises:
-        ExperimentError: the plant is on the board, and nowhere else.
+        ExperimentError: the plant is on the board, or the network does not fit it.
     """
-    if isinstance(experiment.plant, BoardPlant):
-        raise ExperimentError(
-            'plant.kind: "board" has no model to simulate, which is the point of it; learn on it: subsong run'
-        )
+    require_model(experiment)
     from subsong_sim.engines import LocalLearner
     from subsong_sim.plants import make_plant
     from subsong_sim.trials import CompiledCartPoleTrials, PlantTrials, TaskTrials
@@ -331,6 +336,14 @@ def local_trials(
     if hasattr(plant, "params"):
         return CompiledCartPoleTrials(learner, plant, steps, block.rule, hook), plant.description
     return PlantTrials(learner, plant, steps, hook), plant.description
+
+
+def require_model(experiment: Experiment) -> None:
+    """Raise ExperimentError where the plant is on the board, and nowhere else."""
+    if isinstance(experiment.plant, BoardPlant):
+        raise ExperimentError(
+            'plant.kind: "board" has no model to simulate, which is the point of it; learn on it: subsong run'
+        )
 
 
 def check_shape(experiment: Experiment, plant: Any) -> None:

@@ -156,15 +156,24 @@ class _Int32(ast.NodeTransformer):
         return node
 
 
+def joined_constants(*sources: Source) -> dict[str, int]:
+    """Return the constants of several sources.
+
+    Raises:
+        EngineError: two of one name differ.
+    """
+    constants: dict[str, int] = {}
+    for source in sources:
+        for name, value in source.constants.items():
+            _add_constant(constants, name, value, "the kernels")
+    return constants
+
+
 def join_loops(rule: str) -> str:
     """Return the text of a learner's kernels, the task's and the trial loops, for Numba."""
     learner = gather(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS)
     tasks = gather(f"{PACKAGE}.tasks", TASK_KERNELS)
-    layout = gather(f"{PACKAGE}.layout", ())
-    constants = dict(layout.constants)
-    for source in (learner, tasks):
-        for name, value in source.constants.items():
-            _add_constant(constants, name, value, f"{rule} and the tasks")
+    constants = joined_constants(gather(f"{PACKAGE}.layout", ()), learner, tasks)
     both = Source(constants, {**learner.functions, **tasks.functions}, {})
     path = resources.files(__package__).joinpath("loops.py")
     loops = ast.parse(path.read_text(encoding="utf-8"))

@@ -1,0 +1,114 @@
+"""Loops whose course the structure decides: turn by turn, or as steady turns in which most is known."""
+
+import ast
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from subsong_sim.lanes.course import Course, cycles, stored
+from subsong_sim.lanes.flow import Flow, Scope
+from subsong_sim.lanes.values import Register, Value
+
+UNROLLED = {True: 8, False: 4}  # turns of a loop that is written turn by turn: with many runs, with one
+
+
+class Circle(NamedTuple):
+    """What a name is at the loop's head, by how much it goes on each turn, and what of it is kept."""
+
+    start: Register
+    step: Value
+    mask: Value
+
+
+class Loops(Flow):
+    """Writes loops of a known course.
+
+    Attributes:
+        facts: what statements of the loops around have as their value in every turn, by the statement's id.
+    """
+
+    def __init__(self, lanes: int) -> None:
+        super().__init__(lanes)
+        self.facts: dict[int, int] = {}
+
+    @abstractmethod
+    def _block(self, body: Iterable[ast.stmt], scope: Scope) -> None:
+        """Write statements."""
+
+    @abstractmethod
+    def _value(self, node: ast.expr, scope: Scope) -> Value:
+        """Write an expression."""
+
+    def _known_loop(self, node: ast.For | ast.While, course: Course, scope: Scope) -> None:
+        """Write a loop whose course is known: turn by turn, or as a loop of steady turns, the last one apart."""
+        turns = course.turns
+        steady = 0
+        if turns > UNROLLED[self.lanes > 1]:
+            lines, facts = course.steady(turns)
+            fewer = course.steady(turns - 1)
+            steady = turns
+            if len(fewer[0]) + len(fewer[1]) > len(lines) + len(facts):
+                steady, (lines, facts) = turns - 1, fewer
+            self._steady_loop(node, steady, lines, facts, scope)
+            scope.env.update(course.heads[steady])
+        for t in range(steady, turns):
+            scope.env.update(course.heads[t])
+            self._block(node.body, scope)
+        scope.env.update(course.heads[turns])
+
+    def _steady_loop(
+        self,
+        node: ast.For | ast.While,
+        turns: int,
+        lines: Mapping[str, tuple[int, int]],
+        facts: Mapping[int, int],
+        scope: Scope,
+    ) -> None:
+        """Write turns that differ only in what goes up by equal steps, or around a circle."""
+        counter = self.new("%counter")
+        scope.env[counter] = 0
+        outer, self.facts = self.facts, {**self.facts, **facts}
+        circles = {}
+        if self.lanes == 1:
+            # Many runs take the turns one after the other, and have no use for it.
+            for name, (by, mask) in cycles(node.body).items():
+                if isinstance(start := scope.env[name], Register):
+                    circles[name] = Circle(start, self._value(by, scope), self._value(mask, scope))
+                    del scope.env[name]
+
+        def turn() -> None:
+            t = scope.env[counter]
+            for name, (first, step) in lines.items():
+                scope.env[name] = first if step == 0 else self._line(t, first, step)
+            for name, circle in circles.items():
+                scope.env[name] = self._later(circle, t)
+            self._block(node.body, scope)
+            assert isinstance(t, Register)
+            scope.env[counter] = Register(self.result(f"add nuw nsw i32 {t.name}, 1"), varying=False)
+
+        changed = stored(node.body) - lines.keys() | {counter}
+        for name in lines:
+            # At the head of a turn it is what its line says.
+            scope.env.pop(name, None)
+        self._repeat(scope, changed, lambda: self.compared(ast.Lt(), scope.env[counter], turns), turn)
+        self.facts = outer
+        del scope.env[counter]
+        for name, circle in circles.items():
+            scope.env[name] = self._around(circle, turns)
+
+    def _around(self, circle: Circle, t: Value) -> Value:
+        way = self.operation(ast.Mult(), t, circle.step)
+        return self.operation(ast.BitAnd(), self.operation(ast.Add(), circle.start, way), circle.mask)
+
+    def _later(self, circle: Circle, t: Value) -> Value:
+        """Return what a name is at the head of turn t: at the first it is what it was, masked or not."""
+        first = self.compare("eq", t, 0)
+        there = self.text(self._around(circle, t), False)
+        return Register(self.result(f"select i1 {first.name}, i32 {circle.start.name}, i32 {there}"), varying=False)
+
+    def _line(self, t: Value, first: int, step: int) -> Register:
+        """Return first + step * t, which does not leave 32 bits."""
+        value = self.text(t, False)
+        if step != 1:
+            value = self.result(f"mul nsw i32 {value}, {step}")
+        return Register(value if first == 0 else self.result(f"add nsw i32 {value}, {first}"), varying=False)

@@ -1,0 +1,78 @@
+"""Vector code as machine code of this computer's processor, kept on disk, loaded where it is called."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from subsong_sim.cache import cache_folder
+
+# 512 bits where the processor has them; it would otherwise use halves. No call of memset: the object stands alone.
+ATTRIBUTES = 'nounwind "no-builtins" "prefer-vector-width"="512" "min-legal-vector-width"="512"'
+
+
+def processor() -> str:
+    """Return the processor's name and features, which machine code is made for."""
+    return f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+
+
+def kept(what: bytes) -> Path:
+    """Return where the object that belongs to a description is kept."""
+    key = hashlib.sha256(what + processor().encode() + repr(llvm.llvm_version_info).encode()).hexdigest()
+    return cache_folder() / "lanes" / f"{key}.o"
+
+
+def translate(text: str, keep: Path) -> bytes:
+    """Compile IR for this processor; keep the object, whole or not at all."""
+    machine = _machine()
+    module = llvm.parse_assembly(text)
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    module.verify()
+    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+    builder = llvm.create_pass_builder(machine, tuning)
+    builder.getModulePassManager().run(module, builder)
+    code: bytes = machine.emit_object(module)
+    try:
+        keep.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd, temporary = tempfile.mkstemp(dir=keep.parent, suffix=".tmp")
+        with os.fdopen(fd, "wb") as f:
+            f.write(hashlib.sha256(code).digest() + code)
+        Path(temporary).replace(keep)
+    except OSError:
+        # Where nothing can be kept, the next process compiles again.
+        pass
+    return code
+
+
+def found(path: Path) -> bytes | None:
+    """Return what is kept; None where there is nothing, or it was cut or altered."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    return data[32:] if hashlib.sha256(data[32:]).digest() == data[:32] else None
+
+
+def load(code: bytes) -> Any:
+    """Return an engine that holds an object's functions; they live as long as it does."""
+    module = llvm.parse_assembly("")
+    machine = _machine()
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return engine
+
+
+def _machine() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        reloc="pic",
+        codemodel="jitdefault",
+    )
