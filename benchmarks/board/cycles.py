@@ -139,6 +139,12 @@ def on_board(pico: Pico, rule: str, layers: Network, engine: str) -> list[Call]:
     return [Call(*map(int, line.split()[1:])) for line in out.splitlines()]
 
 
+def prepare(pico: Pico) -> None:
+    """Have the board ready to take kernels and measure them."""
+    pico.run(Path(__file__).with_name("measure.py").read_text(encoding="utf-8"))
+    pico.run("kernels = {}")
+
+
 def load_on_board(pico: Pico, rule: str, engine: str) -> None:
     """Have the board compile an engine's kernels, in place of what it had of that rule."""
     pico.run(f"kernels[{rule!r}] = {{}}; gc.collect()")
@@ -173,8 +179,7 @@ def measure(pico: Pico, networks: tuple[Network, ...]) -> dict[tuple[str, Networ
     Raises:
         BenchError: an engine left other words behind than CPython: it is wrong, however quick.
     """
-    pico.run(Path(__file__).with_name("measure.py").read_text(encoding="utf-8"))
-    pico.run("kernels = {}")
+    prepare(pico)
     found = {}
     for rule in RULES:
         expected = {layers: under_cpython(rule, layers) for layers in networks}
