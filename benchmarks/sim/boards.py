@@ -13,9 +13,8 @@ from subsong_hil.images import image
 
 LAYERS = (4, 8, 1)
 ABOUT = """\
-Pico: emulated, exact core cycles of a learning step, which is a trial of one step (`make bench-board` has more). Here: a
-learning step as above, one core, the lanes that the simulator takes. C is compiled for each: one arithmetic, two
-sources."""
+Pico: emulated, exact core cycles of a learning step, which is a trial of one step (`make bench-board` has more). Here:
+a learning step as above, on one core, in the lanes that the simulator takes. C is compiled for each."""
 
 
 def cycles(pico: Pico, rule: str, engine: str) -> int:
@@ -40,10 +39,7 @@ def section() -> Iterator[str]:
             here, _, lanes = measure(case)
             ratio = float(np.median(here.ratios["1 lane" if lanes == 1 else f"{lanes} lanes"]))
             c = 1e9 / here.steps_per_s
-            rows.append(
-                [case.name, f"{ours:,}", f"{theirs:,}", f"{theirs / ours:.2f}"]
-                + [f"{c / ratio:.1f}", f"{c:.1f}", f"{ratio:.2f}"]
-            )
+            board = [f"{ours:,}", f"{theirs:,}", f"{theirs / ours:.2f}"]
+            rows.append([case.name, *board, f"{c / ratio:.1f}", f"{c:.1f}", f"{ratio:.2f}"])
     headers = ("", "Pico, cycles", "C", "of C's speed", "here, ns", "C", "of C's speed")
     yield from table(headers, rows)
-    yield ""
