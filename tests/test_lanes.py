@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sim.cases import RULES, STEPS, Case, runs_of
 
 from random_kernels import WORDS, Author, Words, buffers, reference
-from subsong_sim.lanes import module_text, native
-from subsong_sim.loader import Source, gather
+from subsong_sim.lanes import compile_lanes, module_text, native
+from subsong_sim.loader import Source, gather, load_loops
 
 CALLED = "k3"
 # n comes from memory, so that it is each run's own.
@@ -58,3 +59,23 @@ def test_drawn_kernels_are_computed_alike(tmp_path: Path, seed: int, lanes: int)
             left = [words[:, lane].tolist() for words in given]
             assert left == [list(words) for words in (*run, numbers[lane])], f"run {lane} of turn {turn}, seed {seed}"
     assert all(len(words) == WORDS for words in before[0])
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("inputs", [8, 16])
+def test_one_lane_keeps_to_its_weights_where_rows_are_a_word_longer_than_a_vector(rule: str, inputs: int) -> None:
+    case = Case(rule, (inputs, inputs, 1))
+    runs, loops = runs_of(case, 1), load_loops(rule)
+    code = compile_lanes(rule, runs.heads, runs.mems, runs.tasks, 1)
+    trial = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 6, ctypes.c_int32, ctypes.c_int32, ctypes.c_uint32)(
+        code.task_trial
+    )
+    given = [
+        aligned(rows) for rows in (runs.heads, runs.mems, runs.tasks, runs.xs, runs.us, np.zeros((1, 1), np.int32))
+    ]
+    alone = [rows[0].copy() for rows in (runs.heads, runs.mems, runs.tasks, runs.xs, runs.us)]
+    for _ in range(6):
+        trial(*(words.ctypes.data for words in given), STEPS, 0, 1)
+        loops.task_trial(*alone, STEPS, 0, loops.xs_none(), loops.xs_none(), loops.costs_none())
+    for words, right in zip(given, alone, strict=False):
+        assert words[:, 0].tolist() == right.tolist()

@@ -155,7 +155,7 @@ def _batch(jobs: list[_Job], threads: int | None, device: str) -> "Batch | CudaB
         return CudaBatch(blocks[0].rule, heads, mems, cast("Any", tasks), ends, plan)
     code = compile_lanes(blocks[0].rule, heads, mems, tasks)
     plants = None if tasks is not None else _cartpoles(jobs)
-    return Batch(code, heads, mems, tasks, ends, plan, plants, threads, code.lanes)
+    return Batch(code, heads, mems, tasks, ends, plan, plants, threads)
 
 
 def _rows(words: list[bytes], file: str, memory: type[np.integer[Any]]) -> Any:

@@ -6,6 +6,7 @@ specialised to what the blocks have in common by their structure, compiled once,
 """
 
 import ast
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -100,7 +101,8 @@ def compile_lanes(
     words = frozen_words(heads, tasks)
     source = joined(rule, with_task=tasks is not None)
     names = ("task_trial",) if tasks is not None else LEARNER_KERNELS
-    path = native.kept(_description(source, words, lanes, names))
+    what = _text(rule, with_task=tasks is not None), sorted(words.items()), lanes
+    path = native.kept(repr(what).encode())
     code = native.found(path)
     if code is None:
         code = native.translate(module_text(source, names, words, lanes), path)
@@ -130,6 +132,7 @@ def rows_end(layers: int) -> int:
     return layout.LAYERS_AT + layers * layout.LAYER_WORDS
 
 
+@cache
 def joined(rule: str, *, with_task: bool) -> Source:
     """Return a rule's kernels, with a task's and the trial around them if asked for."""
     learner = gather(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS)
@@ -199,10 +202,12 @@ def _entry(function: ast.FunctionDef, variants: dict[tuple[int, bool], str], lan
     return "\n".join([*lines, "}"])
 
 
-def _description(source: Source, words: dict[Word, int], lanes: int, names: tuple[str, ...]) -> bytes:
-    """Return what the code depends on, beside the processor: the kernels' text and what they are specialised to."""
+@cache
+def _text(rule: str, *, with_task: bool) -> str:
+    """Return what code depends on, beside the processor and the blocks: the kernels, and this package."""
+    source = joined(rule, with_task=with_task)
     functions = [ast.dump(function) for function in source.functions.values()]
     own = [
-        path.read_text(encoding="utf-8") for path in resources.files(__name__).iterdir() if path.name.endswith(".py")
+        each.read_text(encoding="utf-8") for each in resources.files(__name__).iterdir() if each.name.endswith(".py")
     ]
-    return repr((sorted(own), functions, source.constants, sorted(words.items()), lanes, names)).encode()
+    return repr((sorted(own), functions, source.constants))

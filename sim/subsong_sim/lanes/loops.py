@@ -9,7 +9,9 @@ from subsong_sim.lanes.course import Course, cycles, stored
 from subsong_sim.lanes.flow import Flow, Scope
 from subsong_sim.lanes.values import Register, Value
 
-UNROLLED = {True: 8, False: 4}  # turns of a loop that is written turn by turn: with many runs, with one
+# Turns of a loop that is written turn by turn: with many runs, with one. With one, LLVM would make vectors of a loop of
+# nine turns, the ninth by a mask of one lane; and LLVM 22.1 then stores two 16-bit words for that one.
+UNROLLED = {True: 8, False: 15}
 LONGEST = 30_000  # instructions of a function, those that were written anew included
 
 
