@@ -257,7 +257,7 @@ def ask(rival: str, task: Task, seeds: Sequence[int], learn: int, seconds: float
 
 def _batch(task: Task, seeds: int, trials: int) -> Any:
     """Return a batch of runs of a task, compiled."""
-    from subsong_sim.batch import LANES, NEVER, PLAN, Batch
+    from subsong_sim.batch import NEVER, PLAN, Batch
     from subsong_sim.lanes import compile_lanes
 
     blocks = [build_block(task.experiment.model_copy(update={"seed": seed})) for seed in range(1, seeds + 1)]
@@ -269,7 +269,7 @@ def _batch(task: Task, seeds: int, trials: int) -> Any:
     run = task.experiment.run
     episodes = 512 if run.steps == 1 else 1
     plan = np.array([(trials, 0, episodes, pair, NEVER, run.steps, run.steps, -1)] * seeds, PLAN)
-    code = compile_lanes(blocks[0].rule, heads, mems, boards, LANES)
+    code = compile_lanes(blocks[0].rule, heads, mems, boards)
     ends = task.experiment.network.layers[0], task.experiment.network.layers[-1]
     return Batch(code, heads, mems, boards, ends, plan, None if boards is not None else _plants(task, seeds))
 

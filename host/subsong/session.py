@@ -67,7 +67,7 @@ class RunResult:
     counters: dict[str, int] = field(default_factory=dict)
     tier: str = ""
     failed: tuple[str, ...] = ()
-    state: tuple[bytes, bytes] = (b"", b"")
+    state: tuple[bytes, bytes] = field(default=(b"", b""), repr=False)
 
 
 class Place(Protocol):

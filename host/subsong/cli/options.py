@@ -108,7 +108,8 @@ def show_json(result: Any) -> None:
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        # What is too long to be shown is too long for JSON.
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.repr}
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "tolist"):  # numpy's scalars and arrays
