@@ -7,7 +7,7 @@ import click
 
 from subsong import console
 from subsong.cli.app import Verb
-from subsong.cli.options import experiment_options, load, log_path, port_option, show_json, telling_where
+from subsong.cli.options import experiment_options, load, log_path, plain_fields, port_option, show_json, telling_where
 
 if TYPE_CHECKING:
     from subsong.experiment import Experiment
@@ -117,7 +117,7 @@ def _evaluations(evaluations: "list[tuple[int, float]]") -> str:
 
 def _show(result: "RunResult", experiment: "Experiment", title: str, as_json: bool) -> None:
     if as_json:
-        show_json({"experiment": experiment.digest, "seed": experiment.seed, **vars(result)})
+        show_json({"experiment": experiment.digest, "seed": experiment.seed, **plain_fields(result)})
         return
     rate = f", {result.steps / result.seconds:,.0f} steps a second" if result.seconds else ""
     counters = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in result.counters.items() if value)

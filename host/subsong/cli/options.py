@@ -106,10 +106,14 @@ def show_json(result: Any) -> None:
     show([json.dumps(result, default=_plain, allow_nan=False, indent=2)])
 
 
+def plain_fields(value: Any) -> dict[str, Any]:
+    """Return a dataclass's fields by name, without those that are too long to be shown."""
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.repr}
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        # What is too long to be shown is too long for JSON.
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.repr}
+        return plain_fields(value)
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "tolist"):  # numpy's scalars and arrays
