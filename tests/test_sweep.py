@@ -606,6 +606,7 @@ def test_the_verb_makes_table_picture_and_the_best_experiment(here: Path) -> Non
         ),
         (["none.toml"], USAGE, "none.toml: there is no such file"),
         (["mine.toml", "--dask", "tcp://x:1"], USAGE, "--jobs and --dask exclude each other"),
+        (["mine.toml", "--cuda"], USAGE, "--cuda: the GPU does all the work"),
         (["mine.toml", "--vary", RATES, "--figure", "x.png"], USAGE, "pictures of sweeps are SVG files"),
         (["mine.toml", "--figure", "x.svg"], USAGE, "nothing varies that could be drawn"),
         (["mine.toml", "--best", "mine.toml"], USAGE, "is the experiment itself"),

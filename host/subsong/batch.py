@@ -80,7 +80,7 @@ def simulate_many(
     groups: dict[tuple[object, ...], list[_Job]] = {}
     singles = []
     if device == "cuda":
-        _require_cuda(experiments)
+        require_cuda(experiments)
     for job in (_job(run, experiment, mismatch) for run, experiment in enumerate(experiments)):
         if job.compiled:
             groups.setdefault(job.kind, []).append(job)
@@ -123,7 +123,7 @@ def _job(run: int, experiment: Experiment, mismatch: bool) -> _Job:
         return _Job(run, experiment, block, None)
 
 
-def _require_cuda(experiments: Sequence[Experiment]) -> None:
+def require_cuda(experiments: Sequence[Experiment] = ()) -> None:
     """Raise EngineError where there is no GPU, ExperimentError where a plant is none for it."""
     from subsong_sim.cuda import cuda_problem
 

@@ -55,6 +55,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("-j", "--jobs", type=click.IntRange(1), metavar="N", help="Processes.  [default: one a core]")
 @click.option("--dask", metavar="ADDRESS", help="Compute on the cluster of this Dask scheduler: tcp://HOST:8786.")
 @click.option(
+    "--cuda", is_flag=True, help="Learn on an NVIDIA GPU, where the plant is an on-board task: the runs are the same."
+)
+@click.option(
     "--search",
     "tries",
     type=click.IntRange(1),
@@ -73,6 +76,7 @@ def sweep(
     mismatch: bool,
     jobs: int | None,
     dask: str | None,
+    cuda: bool,
     tries: int | None,
     out: Path | None,
     figure: Path | None,
@@ -87,6 +91,8 @@ def sweep(
     """
     if jobs and dask:
         raise click.UsageError("--jobs and --dask exclude each other: a cluster has the workers that it has")
+    if cuda and (jobs or dask):
+        raise click.UsageError("--cuda: the GPU does all the work; leave --jobs and --dask away")
     if figure and figure.suffix.lower() != ".svg":
         raise click.UsageError(f"--figure {figure}: pictures of sweeps are SVG files; give it a name that ends in .svg")
     if figure and not vary:
@@ -101,7 +107,7 @@ def sweep(
     tables = parse_toml(text, where) | ({} if seed is None else {"seed": seed})
     path = out or Path("runs") / f"{name}-sweep.db"
     with console.progress(quiet=as_json) as progress:
-        plan = Plan(tables, where, vary, seeds, mismatch, tries)
+        plan = Plan(tables, where, vary, seeds, mismatch, tries, cuda)
         outcome = run(plan, path, jobs=jobs, scheduler=dask, progress=progress)
     picture = _draw(outcome, figure or path.with_suffix(".svg"), f"{name}: {seeds:,} seeds a setting") if vary else None
     if best:

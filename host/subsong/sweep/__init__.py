@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from subsong.batch import require_cuda
 from subsong.console import Progress, SilentProgress
 from subsong.errors import ExperimentError
 from subsong.experiment import from_tables
@@ -41,6 +42,7 @@ class Plan:
         seeds: how many runs a setting has, one or more; their seeds begin with the experiment's.
         mismatch: learn on the plant that a board would meet.
         tries: of a search; None: every combination.
+        cuda: learn on an NVIDIA GPU; the runs are the same.
     """
 
     tables: Mapping[str, Any]
@@ -49,6 +51,7 @@ class Plan:
     seeds: int
     mismatch: bool = False
     tries: int | None = None
+    cuda: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,9 +89,12 @@ def sweep(
         ExperimentError: the experiment, or a value that it is to have, is wrong.
         TableError: the table cannot be used, or holds another sweep.
         PlantError, EngineError: from the runs; a note names the setting.
-        SubsongError: a worker is lost for good, or what the search or the cluster needs is missing.
+        SubsongError: a worker is lost for good, or what the search, the cluster or the GPU needs is missing.
     """
     base = from_tables(plan.tables, plan.where)
+    if plan.cuda:
+        require_cuda()
+        jobs = 1
     seeds = range(base.seed, base.seed + plan.seeds)
     if seeds[-1] >= 2**32:
         raise ExperimentError(f"{plan.where}: seed: {plan.seeds} seeds from {base.seed} on go beyond 2**32-1")
@@ -171,7 +177,7 @@ class _Course:
 
     def _compute(self, pending: Sequence[tuple[Setting, Sequence[int]]], who: Workers) -> Iterator[int]:
         """Compute what is missing, and enter it; yield, chunk by chunk, how many runs came."""
-        for done in who.compute(chunks(pending, who.count, self.plan.mismatch)):
+        for done in who.compute(chunks(pending, who.count, mismatch=self.plan.mismatch, cuda=self.plan.cuda)):
             self.computed += self.table.add(done)
             yield len(done.runs)
 

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from subsong.errors import SubsongError
 from subsong.experiment import Experiment, parse_experiment
@@ -14,6 +14,7 @@ from subsong_device.layout import ARITHMETIC_VERSION
 
 GROUP = 16  # runs that the simulator takes side by side: chunks are made of whole groups
 MOST_GROUPS = 8  # of a chunk: what is computed when a sweep is killed is computed again
+ON_A_GPU = 1 << 14  # runs of a chunk: a thread each
 CHUNKS_EACH = 16  # for every worker, about: so that none waits long for the last
 # A Dask worker may have several threads; not every threading layer of Numba bears being entered by two of them.
 _ONE_AT_A_TIME = threading.Lock()
@@ -29,6 +30,7 @@ class Chunk:
         toml: its experiment, whose seed does not matter.
         seeds: to run it under.
         mismatch: learn on the plant that a board would meet.
+        cuda: on an NVIDIA GPU.
     """
 
     setting: str
@@ -36,6 +38,7 @@ class Chunk:
     toml: str
     seeds: tuple[int, ...]
     mismatch: bool
+    cuda: bool = False
 
 
 class Run(NamedTuple):
@@ -76,26 +79,29 @@ class Done:
     numba: str
 
 
-def chunks(pending: Iterable[tuple[Setting, Sequence[int]]], workers: int, mismatch: bool) -> list[Chunk]:
+def chunks(
+    pending: Iterable[tuple[Setting, Sequence[int]]], workers: int, *, mismatch: bool, cuda: bool = False
+) -> list[Chunk]:
     """Cut what is to do into units of work.
 
     Args:
         pending: settings, and the seeds that each lacks.
         workers: how many will share them.
         mismatch: as in Chunk.
+        cuda: as in Chunk.
     """
     pending = list(pending)
     groups = sum(len(seeds) for _, seeds in pending) // (CHUNKS_EACH * GROUP * workers)
-    size = GROUP * max(1, min(MOST_GROUPS, groups))
+    size = ON_A_GPU if cuda else GROUP * max(1, min(MOST_GROUPS, groups))
     return [
-        Chunk(setting.digest, setting.label, setting.experiment.to_toml(), tuple(seeds[i : i + size]), mismatch)
+        Chunk(setting.digest, setting.label, setting.experiment.to_toml(), tuple(seeds[i : i + size]), mismatch, cuda)
         for setting, seeds in pending
         for i in range(0, len(seeds), size)
     ]
 
 
 def compute(chunk: Chunk) -> Done:
-    """Run a chunk in this process, on one thread.
+    """Run a chunk in this process, on one thread or on the GPU.
 
     Raises:
         SubsongError: the plant, the engine or the experiment does not allow it; a note names the setting.
@@ -109,7 +115,8 @@ def compute(chunk: Chunk) -> Done:
     try:
         with _ONE_AT_A_TIME:
             began = time.monotonic()
-            results = simulate_many(experiments, mismatch=chunk.mismatch, threads=1)
+            device: Literal["cpu", "cuda"] = "cuda" if chunk.cuda else "cpu"
+            results = simulate_many(experiments, mismatch=chunk.mismatch, threads=1, device=device)
             seconds = time.monotonic() - began
     except SubsongError as error:
         if chunk.label:
