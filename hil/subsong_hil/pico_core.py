@@ -23,7 +23,7 @@ SP, LR, PC = 13, 14, 15
 DIVIDER_WORDS = 5  # dividend, divisor, quotient, remainder, status
 
 
-@njit
+@njit(forceinline=True)
 def _word(at, rom, flash, ram):
     """Return the aligned word of memory that holds the byte at an address; -1 if none does."""
     top = at >> 24
@@ -37,12 +37,12 @@ def _word(at, rom, flash, ram):
     return -1
 
 
-@njit
+@njit(forceinline=True)
 def _signed(value):
     return ((value & MASK) ^ 0x80000000) - 0x80000000
 
 
-@njit
+@njit(forceinline=True)
 def _add(a, b):
     """Return the sum and the flags n, z, c, v; b is at most 2**32."""
     total = a + b
@@ -50,14 +50,14 @@ def _add(a, b):
     return result, result >> 31, int(result == 0), int(total != result), int(_signed(total) != _signed(a) + _signed(b))
 
 
-@njit
+@njit(forceinline=True)
 def _subtract(a, b):
     """Return the difference and the flags n, z, c, v; b is at most 2**32."""
     result = (a - b) & MASK
     return result, result >> 31, int(result == 0), int(a >= b), ((a ^ b) & (a ^ result) & MASK) >> 31
 
 
-@njit
+@njit(forceinline=True)
 def _holds(condition, n, z, c, v):
     """Return whether a branch's condition holds; the lowest bit negates the others."""
     which = condition >> 1
@@ -78,7 +78,7 @@ def _holds(condition, n, z, c, v):
     return true != condition & 1
 
 
-@njit
+@njit(forceinline=True)
 def _several(op, r, rom, flash, ram):
     """Execute PUSH, POP, STM or LDM; return its cycles, 0 if it is not ordinary."""
     low = op & 0xFF
@@ -117,7 +117,7 @@ def _several(op, r, rom, flash, ram):
     return cycles
 
 
-@njit
+@njit(forceinline=True)
 def _divide(d, signed):
     """Compute quotient and remainder, as the RP2040's divider: towards 0."""
     dividend, divisor = d[0], d[1]
@@ -133,7 +133,7 @@ def _divide(d, signed):
     d[4] = 3
 
 
-@njit
+@njit(forceinline=True)
 def _access_divider(load, rt, offset, r, d):
     """Execute a load or a store of the SIO's divider, or a load of CPUID; return its cycles, 0 if it is neither."""
     if offset == 0 and load:
@@ -155,7 +155,7 @@ def _access_divider(load, rt, offset, r, d):
     return 1
 
 
-@njit
+@njit(forceinline=True)
 def _access(kind, rt, at, r, d, rom, flash, ram):
     """Execute a load or a store; return its cycles, 0 if it is not ordinary."""
     if at >> 12 == 0xD0000 and (kind == LDR or kind == STR):
@@ -184,7 +184,7 @@ def _access(kind, rt, at, r, d, rom, flash, ram):
     return 2
 
 
-@njit
+@njit(forceinline=True)
 def _shift(which, value, count, c):
     """Return a value shifted by a register's lowest byte (LSL, LSR, ASR, ROR), and the carry."""
     before = (count - 1) & 31
