@@ -13,6 +13,7 @@ from numba import carray, cfunc, njit
 from rp2040py.sio import RPSIO
 
 MASK = 0xFFFFFFFF
+CYCLE_NS = 8.0  # at 125 MHz
 ROM_BYTES = 0x4000
 FLASH_BYTES = 0x1000000
 RAM_BYTES = 0x42000
@@ -20,7 +21,7 @@ FLASH = 0x10  # the address's top byte
 RAM = 0x20
 STR, STRH, STRB, LDRSB, LDR, LDRH, LDRB, LDRSH = range(8)
 SP, LR, PC = 13, 14, 15
-DIVIDER_WORDS = 5  # dividend, divisor, quotient, remainder, status
+DIVIDEND, DIVISOR, QUOTIENT, REMAINDER, STATUS, LOCKS = range(6)  # of the SIO
 
 
 @njit(forceinline=True)
@@ -118,48 +119,55 @@ def _several(op, r, rom, flash, ram):
 
 
 @njit(forceinline=True)
-def _divide(d, signed):
+def _divide(sio, signed):
     """Compute quotient and remainder, as the RP2040's divider: towards 0."""
-    dividend, divisor = d[0], d[1]
+    dividend, divisor = sio[DIVIDEND], sio[DIVISOR]
     if divisor == 0:
-        d[2], d[3] = MASK if dividend else 1, dividend
+        sio[QUOTIENT], sio[REMAINDER] = MASK if dividend else 1, dividend
     else:
         if signed:
             dividend, divisor = _signed(dividend), _signed(divisor)
         quotient = abs(dividend) // abs(divisor)
         if (dividend < 0) != (divisor < 0):
             quotient = -quotient
-        d[2], d[3] = quotient & MASK, (dividend - quotient * divisor) & MASK
-    d[4] = 3
+        sio[QUOTIENT], sio[REMAINDER] = quotient & MASK, (dividend - quotient * divisor) & MASK
 
 
 @njit(forceinline=True)
-def _access_divider(load, rt, offset, r, d):
-    """Execute a load or a store of the SIO's divider, or a load of CPUID; return its cycles, 0 if it is neither."""
+def _access_sio(load, rt, offset, r, sio):
+    """Execute a load or a store of the SIO's divider or a spin lock, or a load of CPUID; return its cycles or 0."""
+    if offset & 3:
+        return 0
+    word = (offset - 0x60) // 4  # dividend and divisor, unsigned; both, signed; quotient, remainder, status
+    field = word & 1 if word < 4 else word - 2
     if offset == 0 and load:
         r[rt] = 0  # there is one core
-    elif offset < 0x60 or offset > 0x78 or offset & 3 or (offset == 0x78 and not load):
-        return 0
-    else:
-        word = (offset - 0x60) // 4  # dividend and divisor, unsigned; both, signed; quotient, remainder, status
-        field = word & 1 if word < 4 else word - 2
+    elif 0x60 <= offset <= 0x78 and load:
+        r[rt] = sio[field]
+        if field == QUOTIENT:
+            sio[STATUS] &= ~2
+    elif 0x60 <= offset < 0x78:
+        sio[field] = r[rt]
+        sio[STATUS] = 3
+        if word < 4:
+            _divide(sio, word >> 1)
+    elif 0x100 <= offset < 0x180:
+        lock = 1 << ((offset - 0x100) // 4)
         if load:
-            r[rt] = d[field]
-            if field == 2:
-                d[4] &= ~2
+            r[rt] = lock & ~sio[LOCKS]
+            sio[LOCKS] |= lock
         else:
-            d[field] = r[rt]
-            d[4] = 3
-            if field < 2:
-                _divide(d, word >> 1)
+            sio[LOCKS] &= ~lock
+    else:
+        return 0
     return 1
 
 
 @njit(forceinline=True)
-def _access(kind, rt, at, r, d, rom, flash, ram):
+def _access(kind, rt, at, r, sio, rom, flash, ram):
     """Execute a load or a store; return its cycles, 0 if it is not ordinary."""
     if at >> 12 == 0xD0000 and (kind == LDR or kind == STR):
-        return _access_divider(kind == LDR, rt, at & 0xFFF, r, d)
+        return _access_sio(kind == LDR, rt, at & 0xFFF, r, sio)
     word = _word(at, rom, flash, ram)
     size = 3 if kind == STR or kind == LDR else 1 if kind == STRH or kind == LDRH or kind == LDRSH else 0
     if word < 0 or at & size:
@@ -206,19 +214,19 @@ def _shift(which, value, count, c):
     return result, c
 
 
-@cfunc("int64(voidptr, int64, int64, voidptr, voidptr, voidptr, voidptr, voidptr, int64)", cache=True)
-def _run_ordinary(registers_at, apsr, in_handler, rom_at, flash_at, ram_at, divider_at, scratch_at, budget):
+@cfunc("int64(voidptr, int64, int64, int64, int64, voidptr, voidptr, voidptr, voidptr, voidptr, float64)", cache=True)
+def _run_ordinary(registers_at, apsr, primask, in_handler, quiet, rom_at, flash_at, ram_at, sio_at, scratch_at, nanos):
     registers = carray(registers_at, (16,), np.uint32)
     rom = carray(rom_at, (ROM_BYTES // 4,), np.uint32)
     flash = carray(flash_at, (FLASH_BYTES // 4,), np.uint32)
     ram = carray(ram_at, (RAM_BYTES // 4,), np.uint32)
-    d = carray(divider_at, (DIVIDER_WORDS,), np.int64)
+    sio = carray(sio_at, (6,), np.int64)
     r = carray(scratch_at, (16,), np.int64)
     for i in range(16):
         r[i] = registers[i]
     n, z, c, v = apsr >> 31 & 1, apsr >> 30 & 1, apsr >> 29 & 1, apsr >> 28 & 1
     cycles = 0
-    while cycles < budget:
+    while cycles * CYCLE_NS < nanos:
         pc = r[PC] & ~1
         op = _word(pc, rom, flash, ram)
         if op < 0:
@@ -322,7 +330,7 @@ def _run_ordinary(registers_at, apsr, in_handler, rom_at, flash_at, ram_at, divi
                 kind, rt, at = LDRB if top & 1 else STRB, rd, r[rm] + (op >> 6 & 31)
             else:
                 kind, rt, at = LDR if top & 1 else STR, rd, r[rm] + (op >> 6 & 31) * 4
-            took = _access(kind, rt, at & MASK, r, d, rom, flash, ram)
+            took = _access(kind, rt, at & MASK, r, sio, rom, flash, ram)
             if took == 0:
                 r[PC] = after
                 break
@@ -358,6 +366,16 @@ def _run_ordinary(registers_at, apsr, in_handler, rom_at, flash_at, ram_at, divi
                 r[PC] = (r[PC] + 2) & MASK
                 cycles += 3
                 continue
+            if op == 0xF3EF and low & 0xF0FF == 0x8010 and low >> 8 & 15 < SP:  # MRS Rd, PRIMASK
+                r[low >> 8 & 15] = primask
+                r[PC] = (r[PC] + 2) & MASK
+                cycles += 3
+                continue
+            if op >> 4 == 0xF38 and op & 15 < SP and low & 0xFFFF == 0x8810 and quiet:  # MSR PRIMASK, Rn
+                primask = r[op & 15] & 1
+                r[PC] = (r[PC] + 2) & MASK
+                cycles += 3
+                continue
             if low < 0 or low >> 14 & 3 != 3 or not low & 0x1000:
                 r[PC] = after
                 break
@@ -367,40 +385,48 @@ def _run_ordinary(registers_at, apsr, in_handler, rom_at, flash_at, ram_at, divi
             r[LR] = (r[PC] + 2) & MASK | 1
             r[PC] = (r[PC] + 2 + offset - (s << 24)) & MASK
             took = 3
+        elif op == 0xB672 or (op == 0xB662 and quiet):  # CPSID, CPSIE
+            primask = op >> 4 & 1
         elif op != 0xBF00:  # NOP
             r[PC] = after
             break
         cycles += took
     for i in range(16):
         registers[i] = r[i]
-    return cycles << 4 | n << 3 | z << 2 | c << 1 | v
+    return cycles << 5 | n << 4 | z << 3 | c << 2 | v << 1 | primask
 
 
 def _field(index):
     return property(
-        lambda self: int(self.divider[index]), lambda self, value: self.divider.__setitem__(index, int(value) & MASK)
+        lambda self: int(self.shared[index]), lambda self, value: self.shared.__setitem__(index, int(value) & MASK)
     )
 
 
-class _SharedDivider(RPSIO):
-    """rp2040py's SIO with the state of its divider in an array."""
+class _SharedSIO(RPSIO):
+    """rp2040py's SIO with the state of its divider and of its spin locks in an array."""
 
-    div_dividend, div_divisor, div_quotient, div_remainder, div_csr = map(_field, range(DIVIDER_WORDS))
+    div_dividend, div_divisor, div_quotient, div_remainder, div_csr, spin_lock = map(_field, range(6))
 
 
 def ordinary(mcu):
     """Return run(apsr, mode, budget) -> cycles << 4 | apsr >> 28 for a chip."""
-    divider = np.zeros(DIVIDER_WORDS, np.int64)
-    divider[1] = 1
-    mcu.sio.divider = divider
-    mcu.sio.__class__ = _SharedDivider
+    sio = np.array([0, 1, 0, 0, 0, 0])
+    mcu.sio.shared = sio
+    mcu.sio.__class__ = _SharedSIO
     arrays = [np.asarray(mcu.core.registers)] + [
         np.frombuffer(memory, np.uint32) for memory in (mcu.bootrom, mcu.flash, mcu.sram)
-    ] + [divider, np.zeros(16, np.int64)]
+    ] + [sio, np.zeros(16, np.int64)]
     registers, *memories = (each.ctypes.data for each in arrays)
-    run = _run_ordinary.ctypes
+    run, core = _run_ordinary.ctypes, mcu.core
 
-    def run_ordinary(apsr, mode, budget, kept=arrays):
-        return run(registers, apsr, mode, *memories, budget)
+    def run_ordinary(nanos, kept=arrays):
+        quiet = not (
+            core.pending_interrupts & core.enabled_interrupts or core.pending_svcall or core.pending_pend_sv
+            or core.pending_systick or core.pending_nmi
+        )
+        done = run(registers, core.apsr, core.pm, core.current_mode, quiet, *memories, nanos)
+        core.pm = done & 1
+        core.apsr = (done & 0x1E) << 27
+        return (done >> 5) * CYCLE_NS
 
     return run_ordinary

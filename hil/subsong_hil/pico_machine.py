@@ -27,7 +27,7 @@ from rp2040py.execute_batch import execute_batch
 from rp2040py.memory_map import FLASH_START_ADDRESS
 from rp2040py.peripherals.usb import INTE, INTF, INTR_DEV_SOF, SOF_RD, RPUSBController
 
-from subsong_hil.pico_core import ordinary
+from subsong_hil.pico_core import CYCLE_NS, ordinary
 
 # Where MicroPython's RPI_PICO keeps its files: the last 1408 KB of 2 MB (MICROPY_HW_FLASH_STORAGE_BYTES).
 FILES_AT = 0xA0000
@@ -36,7 +36,6 @@ BLOCK = 4096
 LOOK_NS = 100_000.0  # of device time, between two looks whether the chip waits
 ONE_BY_ONE = 1  # instructions between two looks at the alarms: exact time
 FRAME_NS = 1e6
-CYCLE_NS = 8.0  # at 125 MHz
 BATCH_S = 0.005
 INPUT_ROOM = 512  # bytes taken ahead of the USB transfers that carry them
 
@@ -113,23 +112,23 @@ class PicoMachine:
     def _execute(self) -> None:
         """Do what rp2040py's execute_batch does, quicker."""
         core, clock, simulator, run_ordinary = self._mcu.core, self._clock, self._simulator, self._run_ordinary
+        pio_0, pio_1 = self._mcu.pio
         until = time.perf_counter() + BATCH_S
-        while not simulator.stopped and time.perf_counter() < until:
-            if not all(pio.stopped for pio in self._mcu.pio):
-                execute_batch(simulator, ONE_BY_ONE)
-                return
+        while not simulator.stopped and (pio_0.stopped and pio_1.stopped):
+            nanos = clock.nanos_to_next_alarm
             if core.waiting:
-                clock.tick(clock.nanos_to_next_alarm)
+                clock.tick(nanos)
                 continue
             if not core.interrupts_updated:
-                budget = math.ceil(clock.nanos_to_next_alarm / CYCLE_NS)
-                done = run_ordinary(core.apsr, core.current_mode, budget)
-                core.apsr = (done & 15) << 28
-                cycles = done >> 4
-                clock.tick(cycles * CYCLE_NS)
-                if cycles >= budget:
+                took = run_ordinary(nanos)
+                clock.tick(took)
+                if took >= nanos:
+                    if time.perf_counter() > until:
+                        return
                     continue
             clock.tick(core.execute_instruction() * CYCLE_NS)
+        if not simulator.stopped:
+            execute_batch(simulator, ONE_BY_ONE)
 
     def pass_time(self, nanos: float) -> None:
         """Let time pass while the chip waits, at most until it has something to do."""
