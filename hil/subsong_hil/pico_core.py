@@ -15,6 +15,7 @@ from rp2040py.sio import RPSIO
 MASK = 0xFFFFFFFF
 CYCLE_NS = 8.0  # at 125 MHz
 ROM_BYTES = 0x4000
+TIMER_HIGH, TIMER_LOW = 0x40054024, 0x40054028  # microseconds
 FLASH_BYTES = 0x1000000
 RAM_BYTES = 0x42000
 FLASH = 0x10  # the address's top byte
@@ -214,8 +215,8 @@ def _shift(which, value, count, c):
     return result, c
 
 
-@cfunc("int64(voidptr, int64, int64, int64, int64, voidptr, voidptr, voidptr, voidptr, voidptr, float64)", cache=True)
-def _run_ordinary(registers_at, apsr, primask, in_handler, quiet, rom_at, flash_at, ram_at, sio_at, scratch_at, nanos):
+@cfunc("int64(voidptr, int64, int64, int64, int64, voidptr, voidptr, voidptr, voidptr, voidptr, float64, float64)", cache=True)
+def _run_ordinary(registers_at, apsr, primask, in_handler, quiet, rom_at, flash_at, ram_at, sio_at, scratch_at, timer_ns, nanos):
     registers = carray(registers_at, (16,), np.uint32)
     rom = carray(rom_at, (ROM_BYTES // 4,), np.uint32)
     flash = carray(flash_at, (FLASH_BYTES // 4,), np.uint32)
@@ -225,7 +226,7 @@ def _run_ordinary(registers_at, apsr, primask, in_handler, quiet, rom_at, flash_
     for i in range(16):
         r[i] = registers[i]
     n, z, c, v = apsr >> 31 & 1, apsr >> 30 & 1, apsr >> 29 & 1, apsr >> 28 & 1
-    cycles = 0
+    cycles = event = 0
     while cycles * CYCLE_NS < nanos:
         pc = r[PC] & ~1
         op = _word(pc, rom, flash, ram)
@@ -330,7 +331,13 @@ def _run_ordinary(registers_at, apsr, primask, in_handler, quiet, rom_at, flash_
                 kind, rt, at = LDRB if top & 1 else STRB, rd, r[rm] + (op >> 6 & 31)
             else:
                 kind, rt, at = LDR if top & 1 else STR, rd, r[rm] + (op >> 6 & 31) * 4
-            took = _access(kind, rt, at & MASK, r, sio, rom, flash, ram)
+            at &= MASK
+            if kind == LDR and (at == TIMER_LOW or at == TIMER_HIGH):
+                micros = int((timer_ns + cycles * CYCLE_NS) / 1000)
+                r[rt] = micros >> 32 if at == TIMER_HIGH else micros & MASK
+                took = 4
+            else:
+                took = _access(kind, rt, at, r, sio, rom, flash, ram)
             if took == 0:
                 r[PC] = after
                 break
@@ -387,13 +394,15 @@ def _run_ordinary(registers_at, apsr, primask, in_handler, quiet, rom_at, flash_
             took = 3
         elif op == 0xB672 or (op == 0xB662 and quiet):  # CPSID, CPSIE
             primask = op >> 4 & 1
+        elif op == 0xBF40:  # SEV
+            event = 1
         elif op != 0xBF00:  # NOP
             r[PC] = after
             break
         cycles += took
     for i in range(16):
         registers[i] = r[i]
-    return cycles << 5 | n << 4 | z << 3 | c << 2 | v << 1 | primask
+    return cycles << 6 | n << 5 | z << 4 | c << 3 | v << 2 | primask << 1 | event
 
 
 def _field(index):
@@ -417,16 +426,19 @@ def ordinary(mcu):
         np.frombuffer(memory, np.uint32) for memory in (mcu.bootrom, mcu.flash, mcu.sram)
     ] + [sio, np.zeros(16, np.int64)]
     registers, *memories = (each.ctypes.data for each in arrays)
-    run, core = _run_ordinary.ctypes, mcu.core
+    run, core, clock, timer = _run_ordinary.ctypes, mcu.core, mcu.clock, mcu.timer
 
     def run_ordinary(nanos, kept=arrays):
         quiet = not (
             core.pending_interrupts & core.enabled_interrupts or core.pending_svcall or core.pending_pend_sv
             or core.pending_systick or core.pending_nmi
         )
-        done = run(registers, core.apsr, core.pm, core.current_mode, quiet, *memories, nanos)
-        core.pm = done & 1
-        core.apsr = (done & 0x1E) << 27
-        return (done >> 5) * CYCLE_NS
+        timer_ns = clock.nanos - timer._epoch_nanos
+        done = run(registers, core.apsr, core.pm, core.current_mode, quiet, *memories, timer_ns, nanos)
+        if done & 1:
+            core.event_registered = True
+        core.pm = done & 2
+        core.apsr = (done & 0x3C) << 26
+        return (done >> 6) * CYCLE_NS
 
     return run_ordinary
