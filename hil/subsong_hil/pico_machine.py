@@ -27,7 +27,8 @@ from rp2040py.execute_batch import execute_batch
 from rp2040py.memory_map import FLASH_START_ADDRESS
 from rp2040py.peripherals.usb import INTE, INTF, INTR_DEV_SOF, SOF_RD, RPUSBController
 
-from subsong_hil.pico_core import CYCLE_NS, ordinary
+from subsong_hil.pico_core import OrdinaryCore
+from subsong_hil.thumb import CYCLE_NS
 
 # Where MicroPython's RPI_PICO keeps its files: the last 1408 KB of 2 MB (MICROPY_HW_FLASH_STORAGE_BYTES).
 FILES_AT = 0xA0000
@@ -73,7 +74,7 @@ class PicoMachine:
         _give_frames(usb, self._clock)
         self._device.cdc.on_device_connected = self._on_connected
         self._device.cdc.on_serial_data = lambda data: on_output(bytes(data))
-        self._run_ordinary = ordinary(self._mcu)
+        self._ordinary = OrdinaryCore(self._mcu)
         self._look = self._clock.create_alarm(self._on_look)
         self._mcu.core.pc = FLASH_START_ADDRESS
 
@@ -111,7 +112,7 @@ class PicoMachine:
 
     def _execute(self) -> None:
         """Do what rp2040py's execute_batch does, quicker."""
-        core, clock, simulator, run_ordinary = self._mcu.core, self._clock, self._simulator, self._run_ordinary
+        core, clock, simulator, run_ordinary = self._mcu.core, self._clock, self._simulator, self._ordinary.run
         pio_0, pio_1 = self._mcu.pio
         until = time.perf_counter() + BATCH_S
         while not simulator.stopped and (pio_0.stopped and pio_1.stopped):
