@@ -606,7 +606,7 @@ def test_the_environment_may_name_the_port(here: Path, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def board(board_cache: Path) -> str:  # noqa: ARG001  # the cache that its flash is in
+def board(board_cache: Path) -> str:
     """An embedded board of this test's own, beside what is compiled already."""
     return "unix"
 

@@ -1,7 +1,6 @@
-"""The compiled core of the emulated Pico against rp2040py's: its instructions, and genuine firmware from power-up on."""
+"""The compiled core of the emulated Pico against rp2040py's: instructions, and genuine firmware from power-up on."""
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,7 +134,7 @@ print(f(12))
 class OneByOne:
     """Stands in for the compiled core: nothing is ordinary."""
 
-    def run(self, nanos: float) -> float:
+    def run(self, _nanos: float) -> float:
         return 0.0
 
 
@@ -162,10 +161,9 @@ def played(firmware: Path, one_by_one: bool) -> tuple[bytes, float, list[int], b
 
 
 @pytest.fixture
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the chip run until it waits: how much fits into some ms of the host's is another thing each time."""
     monkeypatch.setattr(pico_machine, "BATCH_S", 1e9)
-    yield
 
 
 @pytest.mark.usefixtures("_no_pauses")

@@ -129,7 +129,8 @@ def test_outputs_are_safe_within_the_declared_time(pico_deployed: Path) -> None:
         with Repl(port) as repl:
             write_file(repl, "cases", b"ctrl-c")
             write_file(repl, "policy.bin", policy.to_binary())
-        Repl(port).__enter__().launch("import subsong_device.policy_main as p\np.main()")  # left, it would eat "waiting"
+        # Not left: leaving reads what the board says, "waiting" included.
+        Repl(port).__enter__().launch("import subsong_device.policy_main as p\np.main()")
         read_until(port, b"waiting")
         port.write(b"\x03")
         read_until(port, b"policy: stopped")

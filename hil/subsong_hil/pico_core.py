@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from rp2040py.rp2040 import RP2040
 from rp2040py.sio import RPSIO
 
 from subsong_hil.thumb import CYCLE_NS, DIVISOR, MASK, SIO_WORDS, run_ordinary
@@ -25,14 +24,19 @@ class _SharedSIO(RPSIO):
     div_dividend, div_divisor, div_quotient, div_remainder, div_csr, spin_lock = map(_word, range(SIO_WORDS))
 
 
+def has_memory(mcu: Any) -> bool:
+    """Return whether a chip's memories are buffers, as they are unless rp2040py is without its compiled modules."""
+    return isinstance(mcu.bootrom, memoryview)
+
+
 class OrdinaryCore:
     """The compiled core of a chip. It shares the memories and the state of rp2040py's.
 
     Args:
-        mcu: the chip; its SIO keeps some of its state in an array from now on.
+        mcu: a chip that `has_memory`; its SIO keeps part of its state in an array from now on.
     """
 
-    def __init__(self, mcu: RP2040) -> None:
+    def __init__(self, mcu: Any) -> None:
         self._core, self._clock, self._timer = mcu.core, mcu.clock, mcu.timer
         sio = mcu.sio
         sio.words = np.zeros(SIO_WORDS, np.int64)
@@ -58,7 +62,7 @@ class OrdinaryCore:
             or core.pending_systick
             or core.pending_nmi
         )
-        timer_ns = self._clock.nanos - self._timer._epoch_nanos
+        timer_ns = self._clock.nanos - self._timer._epoch_nanos  # noqa: SLF001  # what it reads, without its us
         done = run_ordinary(*self._addresses, core.apsr, core.pm, core.current_mode, quiet, timer_ns, nanos)
         if done & 1:
             core.event_registered = True

@@ -273,7 +273,7 @@ def _run(
 
     Args:
         registers_at: address of uint32[16], r0..r12, SP, LR, PC.
-        rom_at, flash_at, ram_at: addresses of the memories, words.
+        rom_at, flash_at, ram_at: addresses of the memories' words.
         sio_at: address of int64[SIO_WORDS].
         scratch_at: address of int64[16], of no meaning between calls.
         apsr: the flags, N in bit 31, Z, C, V.
@@ -306,7 +306,7 @@ def _run(
         if top <= 2:  # LSL, LSR, ASR by a number
             count = op >> 6 & 31
             if op >> 6:
-                result, c = _shift(top, r[rm], count if count else 32, c)
+                result, c = _shift(top, r[rm], count or 32, c)
             else:
                 result = r[rm]
             r[rd] = result
