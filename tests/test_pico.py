@@ -30,7 +30,7 @@ from subsong_hil import images, pico
 from subsong_hil.pico import FLASH_FILE, PicoBoard
 
 pytest_plugins = ["subsong_hil.fixtures"]
-# One process for all of them, the first to begin (conftest.py): they share a flash that takes a minute to deploy.
+# One process for all of them, the first to begin (conftest.py): they share a flash that takes long to deploy.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pico")]
 
 DEADLINE_S = 120.0  # of emulations on a busy machine
