@@ -19,6 +19,9 @@ RUN := .venv/.installed
 DEV := .venv/.installed-dev
 RIVALS := .venv-rivals/.installed
 
+# Tests start hundreds of Pythons: each would compile the package anew, and pytest the tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test quick lint bench bench-rivals figures clean
 
 help: ## say this

@@ -19,11 +19,14 @@ Generated from the kernels' syntax tree, so that no shipped emitter's fault is m
 """
 
 import ast
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from subsong.compiler.inline import __file__ as inline_file
 from subsong.compiler.inline import assign, inline, load, stored_names
+from subsong.compiler.kept import kept
 
 if TYPE_CHECKING:
     from subsong_sim.loader import Source
@@ -49,6 +52,18 @@ def viper_module(module: str, called: tuple[str, ...]) -> str:
 
     source = gather(module, called)
     origin = Path(module).name if module.endswith(".py") else module
+    what = {
+        "origin": origin,
+        "called": called,
+        "constants": source.constants,
+        "functions": {name: ast.dump(function) for name, function in source.functions.items()},
+        "by": [Path(file).read_text(encoding="utf-8") for file in (__file__, inline_file)],
+        "python": sys.version_info[:2],
+    }
+    return kept(what, lambda: [_text(origin, source, called).encode()])[0].decode()
+
+
+def _text(origin: str, source: "Source", called: tuple[str, ...]) -> str:
     parts = [f"# Generated from {origin} by subsong.compiler.viper: edit that.\n"]
     apart = functions_apart(source, called)
     for name in (*apart, *called):
