@@ -22,7 +22,7 @@ RIVALS := .venv-rivals/.installed
 # Tests start hundreds of Pythons: each would compile the package anew, and pytest the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test quick lint bench bench-rivals figures clean
+.PHONY: help demo test quick lint bench bench-rivals figures simulator-figures clean
 
 help: ## say this
 	@sed -n 's/^\([a-z%-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -54,7 +54,13 @@ figures: $(DEV) ## every benchmark, its output written into docs/figures.md
 	done; } > docs/figures.md.new; mv docs/figures.md.new docs/figures.md
 
 bench-rivals: $(DEV) $(RIVALS) ## the simulator against NumPy, PyTorch and JAX, which get an environment of their own: 6 GB
-	PYTHONPATH=benchmarks $(BIN)/python -m sim.frameworks
+	$(BIN)/python benchmarks/bench_sim.py rivals
+
+simulator-figures: $(DEV) $(RIVALS) ## every section of bench-sim, written into docs/simulator-figures.md: half an hour
+	{ echo "# Figures of the simulator"; echo; echo "Written by \`make simulator-figures\` on one machine, in one run; docs/simulator.md says what they mean."; echo; \
+	PICTURE=docs/images/simulator-costs.png $(BIN)/python benchmarks/bench_sim.py; \
+	echo; echo "![What a sweep gains by workers, and what its runs cost as they grow](images/simulator-costs.png)"; \
+	} > docs/simulator-figures.md.new; mv docs/simulator-figures.md.new docs/simulator-figures.md
 
 bench-%: $(DEV) ## one benchmark: benchmarks/bench_NAME.py
 	$(BIN)/python benchmarks/bench_$(subst -,_,$*).py
