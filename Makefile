@@ -18,6 +18,9 @@ VENV := .venv/.made
 RUN := .venv/.installed
 DEV := .venv/.installed-dev
 
+# Tests start hundreds of Pythons: each would compile the package anew, and pytest the tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test quick lint bench figures clean
 
 help: ## say this
