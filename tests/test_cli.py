@@ -20,7 +20,8 @@ from subsong.cli.options import load, log_path, show_json, telling_where
 from subsong.experiment import load_experiment
 from subsong.experiment_text import example_text, parse_toml, to_toml
 from subsong.runlog import Recorder, read_run
-from subsong_sim.cache import cache_folder
+
+pytest_plugins = ["subsong_hil.fixtures"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -605,13 +606,8 @@ def test_the_environment_may_name_the_port(here: Path, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def board(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An embedded board of this test's own, beside the kernels that are compiled already."""
-    cache = tmp_path_factory.mktemp("cache")
-    kernels = cache_folder() / "kernels"
-    kernels.mkdir(parents=True, exist_ok=True)
-    (cache / "kernels").symlink_to(kernels)
-    monkeypatch.setenv("SUBSONG_CACHE", str(cache))
+def board(board_cache: Path) -> str:
+    """An embedded board of this test's own, beside what is compiled already."""
     return "unix"
 
 
