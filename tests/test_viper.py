@@ -361,14 +361,14 @@ def test_inlined_kernels_are_still_the_dialect() -> None:
 
 
 @pytest.mark.slow
-def test_the_text_is_the_same_in_every_process() -> None:
+def test_the_text_is_the_same_in_every_process(tmp_path: Path) -> None:
     code = (
         f"from subsong.compiler.viper import viper_module\nfor m in {list(MODULES.values())!r}: print(viper_module(*m))"
     )
     texts = {
         subprocess.run(
             [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONHASHSEED": seed},
+            env={**os.environ, "PYTHONHASHSEED": seed, "SUBSONG_CACHE": str(tmp_path / seed)},
             capture_output=True,
             text=True,
             check=True,

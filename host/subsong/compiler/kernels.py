@@ -2,22 +2,19 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 
 from subsong.compiler.image import code_of
 from subsong.compiler.ir import ir_text
+from subsong.compiler.kept import kept
 from subsong.compiler.llvm import OPTIONS, PLAIN_LOOPS, Translated, translate
 from subsong.compiler.settled import Settled, settle
 from subsong.compiler.syntax import parameters
 from subsong.compiler.targets import TARGETS, Target
 from subsong.errors import CompileError
-from subsong_sim.cache import cache_folder
 from subsong_sim.loader import Source, gather
 
 # Raised when this package makes other words of the same IR.
@@ -107,13 +104,7 @@ def compile_source(source: Source, called: tuple[str, ...], target: Target) -> l
         "llvmlite": version("llvmlite"),
         "version": _VERSION,
     }
-    path = cache_folder() / "compiled" / f"{hashlib.sha256(json.dumps(what).encode()).hexdigest()}.json"
-    kept = _kept(path)
-    if kept is not None:
-        return kept
-    codes = [code for code, _ in translate_source(source, called, texts, target)]
-    _keep(path, codes)
-    return codes
+    return kept(what, lambda: [code for code, _ in translate_source(source, called, texts, target)])
 
 
 def translate_source(
@@ -147,33 +138,6 @@ def _code(translated: Translated, name: str, target: str, where: str) -> bytes:
             f" into kernels that the board calls one by one"
         )
     return code_of(translated.elf, name, target, where)
-
-
-def _kept(path: Path) -> list[bytes] | None:
-    """Return what is in the cache; nothing where that was cut or altered."""
-    try:
-        entry = json.loads(path.read_text(encoding="utf-8"))
-        codes = [bytes.fromhex(code) for code in entry["codes"]]
-        return codes if entry["sha256"] == _sum(codes) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _keep(path: Path, codes: list[bytes]) -> None:
-    """Write to the cache, whole or not at all; where it cannot be written, the next call compiles again."""
-    text = json.dumps({"codes": [code.hex() for code in codes], "sha256": _sum(codes)})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        with os.fdopen(fd, "w", encoding="utf-8") as f:
-            f.write(text)
-        Path(temporary).replace(path)
-    except OSError:
-        return
-
-
-def _sum(codes: list[bytes]) -> str:
-    return hashlib.sha256(json.dumps([code.hex() for code in codes]).encode()).hexdigest()
 
 
 def _digest(target: str, kernels: tuple[Kernel, ...]) -> str:
