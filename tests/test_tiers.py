@@ -24,6 +24,7 @@ from subsong.session import simulate
 from subsong_device import faults
 from subsong_device.frames import RULES
 from subsong_device.tiers import FOUND
+from subsong_hil.pico import SLOWDOWN
 from subsong_sim import loader
 
 pytest_plugins = ["subsong_hil.fixtures"]
@@ -325,7 +326,7 @@ def told(tier):
 tiers._try = told
 main.prepare()
 """
-HANGS_S = 20.0  # one of the board's seconds; sound kernels give every answer sooner
+HANGS_S = SLOWDOWN  # at least one of the board's seconds; sound kernels give every answer sooner
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ from subsong.cache import cache_folder
 from subsong.errors import PortError
 from subsong.ports import SLOWDOWN_MARK
 
-START_TIMEOUT_S = 20.0
+LOCK_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
 WATCH_MS = 50  # between two looks whether a process that says nothing still lives
 PROMPT = b">>> "
@@ -69,6 +69,7 @@ class ProcessBoard(ABC):
     slowdown: float = 1.0
     ring: ClassVar[int] = 0
     death_signal: ClassVar[int] = signal.SIGKILL  # of a child whose parent died
+    start_timeout_s: ClassVar[float] = 20.0  # until the first prompt
     stderr_is_console: ClassVar[bool] = False  # else what the child complains of is kept for error messages
 
     def __init__(self, flash: Path | None = None, heap: str | None = None, boot: bool = False) -> None:
@@ -218,12 +219,12 @@ class ProcessBoard(ABC):
             why = f"its process ended with status {status}"
         raise PortError(f"the {self.name} board cannot start: {why}{text and ': ' + text[-500:]}")
 
-    def read_banner(self, slave: int, timeout_s: float = START_TIMEOUT_S) -> bytes:
+    def read_banner(self, slave: int, timeout_s: float | None = None) -> bytes:
         """Read up to the first prompt, or all there is if the process ends: later the board does what its port says."""
         poller = select.poll()
         poller.register(slave, select.POLLIN)
         said = b""
-        until = time.monotonic() + timeout_s
+        until = time.monotonic() + (self.start_timeout_s if timeout_s is None else timeout_s)
         while not said.endswith(PROMPT) and time.monotonic() < until:
             ended = not self.running  # asked before the last look, which then misses nothing
             if poller.poll(0 if ended else WATCH_MS):
@@ -236,7 +237,7 @@ class ProcessBoard(ABC):
         """Take the flash folder's lock. The child inherits it, so that a dying board still counts as busy."""
         path = self.flash.with_name(self.flash.name + ".lock")
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        until = time.monotonic() + START_TIMEOUT_S
+        until = time.monotonic() + LOCK_TIMEOUT_S
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

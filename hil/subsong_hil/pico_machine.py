@@ -12,10 +12,13 @@ What differs from rp2040py's own devices, measured on 1.25.0:
 - It has no start-of-frame ticks, for 16 of which the firmware keeps its first words back. Here it has.
 - It jumps over the time in which the chip waits. Here the caller passes that time (`pass_time`), so that the chip's
   time-outs are not over before the host could say a word, and an idle board costs no processor.
+- Its core is compiled, but each access to memory goes through Python's look-up of attributes. Here ordinary
+  instructions do not (`thumb.py`): 20 times quicker, and the state is the same to the last bit and nanosecond.
 """
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +29,9 @@ from rp2040py.execute_batch import execute_batch
 from rp2040py.memory_map import FLASH_START_ADDRESS
 from rp2040py.peripherals.usb import INTE, INTF, INTR_DEV_SOF, SOF_RD, RPUSBController
 
+from subsong_hil.pico_core import OrdinaryCore, has_memory
+from subsong_hil.thumb import CYCLE_NS
+
 # Where MicroPython's RPI_PICO keeps its files: the last 1408 KB of 2 MB (MICROPY_HW_FLASH_STORAGE_BYTES).
 FILES_AT = 0xA0000
 FILES_END = 0x200000
@@ -33,6 +39,7 @@ BLOCK = 4096
 LOOK_NS = 100_000.0  # of device time, between two looks whether the chip waits
 ONE_BY_ONE = 1  # instructions between two looks at the alarms: exact time
 FRAME_NS = 1e6
+BATCH_S = 0.005  # of the host's time, in `run`
 INPUT_ROOM = 512  # bytes taken ahead of the USB transfers that carry them
 
 
@@ -69,6 +76,7 @@ class PicoMachine:
         _give_frames(usb, self._clock)
         self._device.cdc.on_device_connected = self._on_connected
         self._device.cdc.on_serial_data = lambda data: on_output(bytes(data))
+        self._ordinary = OrdinaryCore(self._mcu) if has_memory(self._mcu) else None
         self._look = self._clock.create_alarm(self._on_look)
         self._mcu.core.pc = FLASH_START_ADDRESS
 
@@ -76,11 +84,6 @@ class PicoMachine:
     def nanos(self) -> float:
         """Device time since power-up, ns."""
         return float(self._clock.nanos)
-
-    @property
-    def cycles(self) -> int:
-        """Cycles of the core since power-up."""
-        return int(self._mcu.core.cycles)
 
     @property
     def room(self) -> int:
@@ -104,10 +107,33 @@ class PicoMachine:
         self.at_rest_ns = 0.0
         self._look.schedule(LOOK_NS)
         self._simulator.stopped = False
-        execute_batch(self._simulator, ONE_BY_ONE)
+        if self._ordinary is not None and self._pio_stopped():
+            self._execute(self._ordinary)
+        else:
+            execute_batch(self._simulator, ONE_BY_ONE)
         if self._mcu.core.waiting:
             self._look.cancel()
             self.at_rest_ns = self._clock.nanos_to_next_alarm if self._clock.has_scheduled_alarm else math.inf
+
+    def _execute(self, ordinary: OrdinaryCore) -> None:
+        """Do what rp2040py's execute_batch does, quicker, as long as the chip's PIO is off."""
+        core, clock, simulator = self._mcu.core, self._clock, self._simulator
+        until = time.perf_counter() + BATCH_S
+        while not simulator.stopped and self._pio_stopped() and time.perf_counter() < until:
+            nanos = clock.nanos_to_next_alarm
+            if core.waiting:
+                clock.tick(nanos)
+                continue
+            if not core.interrupts_updated:
+                took = ordinary.run(nanos)
+                clock.tick(took)
+                if took >= nanos:
+                    continue  # an alarm has gone off
+            clock.tick(core.execute_instruction() * CYCLE_NS)
+
+    def _pio_stopped(self) -> bool:
+        first, second = self._mcu.pio
+        return bool(first.stopped and second.stopped)
 
     def pass_time(self, nanos: float) -> None:
         """Let time pass while the chip waits, at most until it has something to do."""
