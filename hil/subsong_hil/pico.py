@@ -19,7 +19,7 @@ from subsong_hil.images import describe, image
 
 EMULATOR = "rp2040py"
 INSTALL = "pip install rp2040py"
-SLOWDOWN = 5.0  # 1 to 3 on a machine with a core to spare; while the board waits, its clock is slowed by just this
+SLOWDOWN = 5.0  # 1 to 6 by what it does, on a core to itself; while the board waits, its clock is slowed by just this
 FLASH_FILE = "flash.img"
 
 

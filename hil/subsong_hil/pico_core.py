@@ -62,7 +62,7 @@ class OrdinaryCore:
             or core.pending_systick
             or core.pending_nmi
         )
-        timer_ns = self._clock.nanos - self._timer._epoch_nanos  # noqa: SLF001  # what it reads, without its us
+        timer_ns = self._clock.nanos - self._timer._epoch_nanos  # noqa: SLF001  # before it divides
         done = run_ordinary(*self._addresses, core.apsr, core.pm, core.current_mode, quiet, timer_ns, nanos)
         if done & 1:
             core.event_registered = True

@@ -13,7 +13,7 @@ What differs from rp2040py's own devices, measured on 1.25.0:
 - It jumps over the time in which the chip waits. Here the caller passes that time (`pass_time`), so that the chip's
   time-outs are not over before the host could say a word, and an idle board costs no processor.
 - Its core is compiled, but each access to memory goes through Python's look-up of attributes. Here ordinary
-  instructions do not (`thumb.py`): 40 times quicker, and the state is the same to the last bit and nanosecond.
+  instructions do not (`thumb.py`): 20 times quicker, and the state is the same to the last bit and nanosecond.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Ordinary instructions of a Cortex-M0+, compiled: fifty times quicker than rp2040py's own core.
+"""Ordinary instructions of a Cortex-M0+, compiled: 20 times quicker than rp2040py's own core.
 
 An instruction is ordinary if it reads and writes registers, flags and memory, and of what is around them only what
 needs no Python: the SIO's divider and spin locks, the timer's count, PRIMASK where no interrupt waits for it. What is

@@ -58,11 +58,24 @@ def body_of(function: ast.FunctionDef) -> list[ast.stmt]:
     return function.body[1:] if ast.get_docstring(function, clean=False) is not None else function.body
 
 
+def walk(top: ast.AST) -> list[ast.AST]:
+    """Return the nodes that ast.walk yields, in its order but twice as quickly; names' contexts are left out."""
+    found = [top]
+    for node in found:
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if isinstance(value, list):
+                found += [each for each in value if isinstance(each, ast.AST)]
+            elif isinstance(value, ast.AST) and field != "ctx":
+                found.append(value)
+    return found
+
+
 def stored_names(nodes: Iterable[ast.AST]) -> dict[str, None]:
     """Return the names that are assigned to, in order."""
     found: dict[str, None] = {}
     for top in nodes:
-        for node in ast.walk(top):
+        for node in walk(top):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 found[node.id] = None
     return found
@@ -72,7 +85,7 @@ def _given(nodes: Iterable[ast.stmt]) -> set[str]:
     """Return the names that an assignment, and not a loop, gives a value."""
     found: set[str] = set()
     for top in nodes:
-        for node in ast.walk(top):
+        for node in walk(top):
             if isinstance(node, ast.Assign):
                 found |= {t.id for t in node.targets if isinstance(t, ast.Name)}
             elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
@@ -81,7 +94,7 @@ def _given(nodes: Iterable[ast.stmt]) -> set[str]:
 
 
 def _read(nodes: Iterable[ast.stmt]) -> set[str]:
-    return {n.id for top in nodes for n in ast.walk(top) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    return {n.id for top in nodes for n in walk(top) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
 
 
 def _without(body: Sequence[ast.stmt], unread: Collection[str]) -> list[ast.stmt]:
@@ -101,22 +114,22 @@ def _without(body: Sequence[ast.stmt], unread: Collection[str]) -> list[ast.stmt
 
 
 def _mentions(node: ast.expr, name: str) -> bool:
-    return any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(node))
+    return any(isinstance(n, ast.Name) and n.id == name for n in walk(node))
 
 
 def _loads(node: ast.expr) -> bool:
-    return any(isinstance(n, ast.Subscript) for n in ast.walk(node))
+    return any(isinstance(n, ast.Subscript) for n in walk(node))
 
 
 def _stores(nodes: Iterable[ast.stmt]) -> bool:
     """Return whether any statement writes to a buffer, or calls what may."""
     nodes = list(nodes)
-    stores = (isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store) for top in nodes for n in ast.walk(top))
+    stores = (isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store) for top in nodes for n in walk(top))
     return any(stores) or _calls(nodes)
 
 
 def _calls(nodes: Iterable[ast.AST]) -> bool:
-    calls = (n for top in nodes for n in ast.walk(top) if isinstance(n, ast.Call))
+    calls = (n for top in nodes for n in walk(top) if isinstance(n, ast.Call))
     return any(isinstance(n.func, ast.Name) and n.func.id != "range" for n in calls)
 
 
@@ -124,7 +137,7 @@ def _uses(nodes: Iterable[ast.stmt], name: str) -> int:
     """Count how often a name may be read: a loop counts twice."""
     count = 0
     for top in nodes:
-        for node in ast.walk(top):
+        for node in walk(top):
             if isinstance(node, (ast.For, ast.While)) and _mentions_anywhere(node, name):
                 count += 2
             elif isinstance(node, ast.Name) and node.id == name:
@@ -133,7 +146,7 @@ def _uses(nodes: Iterable[ast.stmt], name: str) -> int:
 
 
 def _mentions_anywhere(node: ast.AST, name: str) -> bool:
-    return any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(node))
+    return any(isinstance(n, ast.Name) and n.id == name for n in walk(node))
 
 
 # ------------------------------------------------------------------------------------------------- making the tree

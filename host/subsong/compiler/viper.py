@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from subsong.compiler.inline import __file__ as inline_file
-from subsong.compiler.inline import assign, inline, load, stored_names
+from subsong.compiler.inline import assign, inline, load, stored_names, walk
 from subsong.compiler.kept import kept
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def functions_apart(source: "Source", called: tuple[str, ...]) -> tuple[str, ...
 
 def _longest_loop(source: "Source", name: str, apart: Collection[str]) -> int:
     function = inline(source, name, apart)
-    return max((size(n.body) for n in ast.walk(function) if isinstance(n, (ast.For, ast.While))), default=0)
+    return max((size(n.body) for n in walk(function) if isinstance(n, (ast.For, ast.While))), default=0)
 
 
 def _avoid_faults(function: ast.FunctionDef) -> ast.FunctionDef:
@@ -105,7 +105,7 @@ def _avoid_faults(function: ast.FunctionDef) -> ast.FunctionDef:
 
 def size(nodes: Iterable[ast.AST]) -> int:
     """Count the statements and expressions of a block, those inside others included."""
-    return sum(isinstance(n, (ast.stmt, ast.expr)) for top in nodes for n in ast.walk(top))
+    return sum(isinstance(n, (ast.stmt, ast.expr)) for top in nodes for n in walk(top))
 
 
 class _Loops:
@@ -116,7 +116,7 @@ class _Loops:
 
     def __init__(self, function: ast.FunctionDef) -> None:
         self._taken = {*stored_names([function]), *(p.arg for p in function.args.args)}
-        loops = [node for node in ast.walk(function) if isinstance(node, ast.For)]
+        loops = [node for node in walk(function) if isinstance(node, ast.For)]
         # Asked of all before the first is changed.
         self._plain = [node for node in loops if _is_plain(node, function, loops)]
 
@@ -157,7 +157,7 @@ def _name(node: ast.expr) -> str | None:
 
 
 def _reads(node: ast.AST, name: str) -> int:
-    return sum(isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load) for n in ast.walk(node))
+    return sum(isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load) for n in walk(node))
 
 
 def _fresh(base: str, taken: set[str]) -> str:
