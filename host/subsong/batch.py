@@ -75,6 +75,10 @@ def simulate_many(
     Raises:
         PlantError, EngineError, ExperimentError: what `simulate` would, behind "run K: ", K counted from 0.
     """
+    if device not in ("cpu", "cuda"):
+        raise EngineError(f'device: is "{device}" (allowed: "cpu", "cuda")')
+    if threads is not None and threads < 1:
+        raise EngineError(f"threads: is {threads} (allowed: 1 or more)")
     progress = progress or SilentProgress()
     results = [RunResult(None) for _ in experiments]
     groups: dict[tuple[object, ...], list[_Job]] = {}

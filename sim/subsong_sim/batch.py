@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subsong_sim import loader
-from subsong_sim.errors import EngineError
 
 ALIGNED = 64  # bytes
 NEVER = -(2**63)  # PLAN's stop of a run that nothing stops
@@ -251,8 +250,6 @@ def _threads(n: int | None) -> Iterator[None]:
     """Have at most n threads, all of Numba's for None, while this lasts."""
     import numba
 
-    if n is not None and n < 1:
-        raise EngineError(f"threads: is {n} (allowed: 1 or more)")
     config: Any = numba.config
     with _one_at_a_time:
         if config.THREADING_LAYER == "default":

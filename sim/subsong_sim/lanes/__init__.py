@@ -101,7 +101,7 @@ def compile_lanes(
     words = frozen_words(heads, tasks)
     source = joined(rule, with_task=tasks is not None)
     names = ("task_trial",) if tasks is not None else LEARNER_KERNELS
-    what = _text(rule, with_task=tasks is not None), sorted(words.items()), lanes
+    what = _text(rule, with_task=tasks is not None), sorted(words.items()), sorted(fixed_words(words).items()), lanes
     path = native.kept(repr(what).encode())
     code = native.found(path)
     if code is None:
@@ -125,6 +125,12 @@ def frozen_words(heads: NDArray[np.int32], tasks: NDArray[np.uint16] | None) -> 
         own = range(min(layout.TASK_DATA, tasks.shape[1]))
         words |= {("task", i): int(tasks[0, i]) for i in own if (tasks[:, i] == tasks[0, i]).all()}
     return words
+
+
+def fixed_words(words: dict[Word, int]) -> dict[str, int]:
+    """Return where the words begin, in each buffer, to which kernels compute an index: arrays, behind the scalars."""
+    layers = words.get(("head", layout.N_LAYERS))
+    return {} if layers is None else {"head": rows_end(layers), "task": layout.TASK_DATA}
 
 
 def rows_end(layers: int) -> int:
@@ -159,9 +165,7 @@ def module_text(source: Source, names: tuple[str, ...], words: dict[Word, int], 
 
 
 def _module_text(source: Source, names: tuple[str, ...], words: dict[Word, int], lanes: int, *, unroll: bool) -> str:
-    # Kernels compute no index to a scalar or to a layer's row: arrays lie behind them.
-    layers = words.get(("head", layout.N_LAYERS))
-    fixed = {} if layers is None else {"head": rows_end(layers), "task": layout.TASK_DATA}
+    fixed = fixed_words(words)
     needs: set[str] = set()
     parts = []
     for kernel in names:
@@ -206,8 +210,15 @@ def _entry(function: ast.FunctionDef, variants: dict[tuple[int, bool], str], lan
 def _text(rule: str, *, with_task: bool) -> str:
     """Return what code depends on, beside the processor and the blocks: the kernels, and this package."""
     source = joined(rule, with_task=with_task)
-    functions = [ast.dump(function) for function in source.functions.values()]
+    functions = [
+        (name, parameters(function), [ast.dump(n) for n in function.body if not _is_prose(n)])
+        for name, function in source.functions.items()
+    ]
     own = [
         each.read_text(encoding="utf-8") for each in resources.files(__name__).iterdir() if each.name.endswith(".py")
     ]
     return repr((sorted(own), functions, source.constants))
+
+
+def _is_prose(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

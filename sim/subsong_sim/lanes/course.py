@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from subsong_sim.lanes.values import ARITHMETIC, COMPARISONS, int32
 
-TURNS = 1 << 20  # a loop that turns more often is not followed
+TURNS = 1 << 17  # a loop that turns more often is not followed
 
 Load = Callable[[ast.Subscript, int], int | None]
 
@@ -21,25 +21,23 @@ def stored(nodes: list[ast.stmt]) -> set[str]:
     return {n.id for top in nodes for n in ast.walk(top) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
 
-def cycles(body: list[ast.stmt]) -> dict[str, tuple[ast.expr, ast.expr]]:
+def cycles(node: ast.For | ast.While) -> dict[str, tuple[ast.expr, ast.expr]]:
     """Return the names that each turn of a loop advances as `v = (v + step) & mask`, with step and mask.
 
-    Such a name is known at any turn without those before; LLVM does not see that by itself.
+    Such a name is known at any turn without those before, if the mask keeps the low bits; LLVM does not see that.
     """
-    stores = Counter(
-        n.id for top in body for n in ast.walk(top) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-    )
+    stores = Counter(n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
     found: dict[str, tuple[ast.expr, ast.expr]] = {}
-    for node in body:
-        match node:
+    for statement in node.body:
+        match statement:
             case ast.Assign(
                 targets=[ast.Name(id=name)],
                 value=ast.BinOp(
                     left=ast.BinOp(left=ast.Name(id=same), op=ast.Add(), right=ast.Name(id=step) as by),
                     op=ast.BitAnd(),
-                    right=ast.Constant() as mask,
+                    right=ast.Constant(value=int(bits)) as mask,
                 ),
-            ) if same == name and stores[name] == 1 and stores[step] == 0:
+            ) if same == name and stores[name] == 1 and stores[step] == 0 and bits & (bits + 1) == 0:
                 found[name] = by, mask
     return found
 
@@ -110,6 +108,8 @@ class Follower:
         if isinstance(node, ast.For):
             assert span is not None and isinstance(node.target, ast.Name)
             variable = node.target.id
+            if variable in changed:
+                return None
             changed = changed | {variable}
             for value in span[:TURNS]:
                 known[variable] = value

@@ -209,7 +209,8 @@ class Emitter:
         at = self.result(f"add {self.type(True)} {first}, {self.row(lanes)}")
         return self.result(f"getelementptr i{width}, ptr %{buffer}, {self.type(True)} {at}")
 
-    def _all(self) -> str:
+    def everybody(self) -> str:
+        """Return the mask of the runs that take part."""
         return self.constant(1, "i1") if self.mask is None else self.mask
 
     def _gather(self, buffer: str, width: int, index: Register) -> Register:
@@ -220,7 +221,7 @@ class Emitter:
         self.needs.add(f"declare {row} {name}({pointers}, i32, {masks}, {row})")
         where = self._elements(buffer, width, index, (lane - lane % step for lane in range(self.lanes)))
         value = self.result(
-            f"call {row} {name}({pointers} {where}, i32 4, {masks} {self._all()}, {row} zeroinitializer)"
+            f"call {row} {name}({pointers} {where}, i32 4, {masks} {self.everybody()}, {row} zeroinitializer)"
         )
         if width != 32:
             shifts = self.row(lane % step * width for lane in range(self.lanes))
@@ -234,4 +235,4 @@ class Emitter:
         self.needs.add(f"declare void {name}({row}, {pointers}, i32, {masks})")
         where = self._elements(buffer, width, index, range(self.lanes))
         word = self._narrow(self.text(value, True), True, width)
-        self.emit(f"call void {name}({row} {word}, {pointers} {where}, i32 {width // 8}, {masks} {self._all()})")
+        self.emit(f"call void {name}({row} {word}, {pointers} {where}, i32 {width // 8}, {masks} {self.everybody()})")

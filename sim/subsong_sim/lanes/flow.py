@@ -30,6 +30,21 @@ class Arm:
     memory: Memory
 
 
+@dataclass
+class Found:
+    """What a loop turned out to be.
+
+    Attributes:
+        varying: names that it makes each run's own.
+        lost: words that it changes.
+        divides: some runs leave it before others.
+    """
+
+    varying: set[str] = field(default_factory=set)
+    lost: set[Word] = field(default_factory=set)
+    divides: bool = False
+
+
 class Flow(Emitter):
     """Writes branches and loops, and keeps what is known of memory across them.
 
@@ -42,7 +57,7 @@ class Flow(Emitter):
         self.memory: Memory = {}
         # Where the writer is: the calls it is in. What a loop there turned out to change is not found out again.
         self._calls: list[int] = []
-        self._found: dict[tuple[int, ...], tuple[set[str], set[Word]]] = {}
+        self._found: dict[tuple[int, ...], Found] = {}
 
     def _choose(self, test: str, sides: list[Callable[[], None]], scope: Scope) -> None:
         """Write a branch that all runs take alike."""
@@ -138,36 +153,39 @@ class Flow(Emitter):
             turn: writes a turn.
         """
         carried = sorted(changed & scope.env.keys())
-        varying, lost = self._found.setdefault((*self._calls, id(site)), (set(), set()))
+        found = self._found.setdefault((*self._calls, id(site)), Found())
         length, before, env, memory = len(self.lines), self.label, dict(scope.env), dict(self.memory)
-        while not self._turned(scope, carried, varying, lost, test, turn):
+        outer = self.mask
+        while not self._turned(scope, carried, found, test, turn):
             del self.lines[length:]
-            self.label, scope.env, self.memory = before, dict(env), dict(memory)
+            self.label, scope.env, self.memory, self.mask = before, dict(env), dict(memory), outer
+        self.mask = outer
 
     def _turned(
-        self,
-        scope: Scope,
-        carried: list[str],
-        varying: set[str],
-        lost: set[Word],
-        test: Callable[[], Condition],
-        turn: Callable[[], None],
+        self, scope: Scope, carried: list[str], found: Found, test: Callable[[], Condition], turn: Callable[[], None]
     ) -> bool:
-        """Write the loop once; False if what it took for uniform, or for unchanged, is not: both are noted."""
-        rows = {n: n in varying or (isinstance(v := scope.env[n], Register) and v.varying) for n in carried}
+        """Write the loop once; False if what it took for uniform, or for unchanged, is not: `found` then has it."""
+        rows = {n: n in found.varying or (isinstance(v := scope.env[n], Register) and v.varying) for n in carried}
         head, body, end = (self.new(p) for p in ("head", "turn", "end"))
         texts = {name: [f"[ {self.text(scope.env[name], rows[name])}, %{self.label} ]"] for name in carried}
+        entered = f"[ {self.everybody()}, %{self.label} ]" if found.divides else ""
         self.jump(head)
         self.start(head)
         at = len(self.lines)
         registers = {name: Register(self.new("%at"), rows[name]) for name in carried}
-        self.lines += [""] * len(carried)
+        self.lines += [""] * (len(carried) + 1)
         scope.env.update(registers)
-        self.memory = {word: v for word, v in self.memory.items() if word not in lost}
+        self.memory = {word: v for word, v in self.memory.items() if word not in found.lost}
+        if found.divides:
+            # Who has left is not asked again.
+            self.mask = self.new("%live")
         condition = test()
         left = dict(scope.env), dict(self.memory)
-        outer, narrowed = self.mask, None
+        live, narrowed = self.mask, ""
         if isinstance(condition, Register) and condition.varying:
+            if not found.divides:
+                found.divides = True
+                return False
             narrowed = self.narrowed(condition)
             self.branch(self.any(narrowed), body, end)
             self.mask = narrowed
@@ -175,22 +193,24 @@ class Flow(Emitter):
             self.branch(self.test_text(condition, False), body, end)
         self.start(body)
         turn()
-        self.mask = outer
-        if narrowed is not None:
+        if narrowed:
             for name in carried:
                 scope.env[name] = self.select(narrowed, scope.env[name], registers[name])
-        changed = {word for word, v in left[1].items() if self.memory.get(word) != v} - lost
+        changed = {word for word, v in left[1].items() if self.memory.get(word) != v} - found.lost
         became = [
             name for name in carried if not rows[name] and isinstance(v := scope.env[name], Register) and v.varying
         ]
         if changed or became:
-            lost |= changed
-            varying.update(became)
+            found.lost |= changed
+            found.varying.update(became)
             return False
         for name in carried:
             texts[name].append(f"[ {self.text(scope.env[name], rows[name])}, %{self.label} ]")
         for n, name in enumerate(carried):
             self.lines[at + n] = f"  {registers[name].name} = phi {self.type(rows[name])} {', '.join(texts[name])}"
+        if found.divides:
+            back = f"[ {narrowed or live}, %{self.label} ]"
+            self.lines[at + len(carried)] = f"  {live} = phi {self.type(True, 'i1')} {entered}, {back}"
         self.jump(head)
         self.start(end)
         scope.env, self.memory = left

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from subsong_sim.lanes.course import Course, cycles, stored
 from subsong_sim.lanes.flow import Flow, Scope
-from subsong_sim.lanes.values import Register, Value
+from subsong_sim.lanes.values import Register, Value, int32
 
 # Turns of a loop that is written turn by turn: with many runs, with one. With one, LLVM would make vectors of a loop of
 # nine turns, the ninth by a mask of one lane; and LLVM 22.1 then stores two 16-bit words for that one.
@@ -62,6 +62,8 @@ class Loops(Flow):
             steady = turns
             if len(fewer[0]) + len(fewer[1]) > len(lines) + len(facts):
                 steady, (lines, facts) = turns - 1, fewer
+            # What is no longer known behind them is carried from turn to turn.
+            lines = {name: line for name, line in lines.items() if name in course.heads[steady]}
             self._steady_loop(node, steady, lines, facts, scope)
             scope.env.update(course.heads[steady])
         for t in range(steady, turns):
@@ -86,7 +88,7 @@ class Loops(Flow):
         circles = {}
         if self.lanes == 1:
             # Many runs take the turns one after the other, and have no use for it.
-            for name, (by, mask) in cycles(node.body).items():
+            for name, (by, mask) in cycles(node).items():
                 if isinstance(start := scope.env[name], Register):
                     circles[name] = Circle(start, self._value(by, scope), self._value(mask, scope))
                     del scope.env[name]
@@ -94,7 +96,7 @@ class Loops(Flow):
         def turn() -> None:
             t = scope.env[counter]
             for name, (first, step) in lines.items():
-                scope.env[name] = first if step == 0 else self._line(t, first, step)
+                scope.env[name] = first if step == 0 else self._line(t, first, step, turns)
             for name, circle in circles.items():
                 scope.env[name] = self._later(circle, t)
             self._block(node.body, scope)
@@ -121,9 +123,10 @@ class Loops(Flow):
         there = self.text(self._around(circle, t), False)
         return Register(self.result(f"select i1 {first.name}, i32 {circle.start.name}, i32 {there}"), varying=False)
 
-    def _line(self, t: Value, first: int, step: int) -> Register:
-        """Return first + step * t, which does not leave 32 bits."""
+    def _line(self, t: Value, first: int, step: int, turns: int) -> Register:
+        """Return first + step * t, modulo 2**32; t is below `turns`."""
         value = self.text(t, False)
+        within = "nsw " if all(int32(end) == end for end in (step * turns, first + step * turns)) else ""
         if step != 1:
-            value = self.result(f"mul nsw i32 {value}, {step}")
-        return Register(value if first == 0 else self.result(f"add nsw i32 {value}, {first}"), varying=False)
+            value = self.result(f"mul {within}i32 {value}, {int32(step)}")
+        return Register(value if first == 0 else self.result(f"add {within}i32 {value}, {first}"), varying=False)

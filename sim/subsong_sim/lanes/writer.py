@@ -127,6 +127,9 @@ class Writer(Loops):
         self.store(buffer, width, index, value)
         if not isinstance(index, int):
             limit = self.fixed.get(buffer, 0)
+            for word in self.frozen:
+                if word[0] == buffer and word[1] >= limit:
+                    raise Thawed(word)
             for word in [w for w in self.memory if w[0] == buffer and w[1] >= limit]:
                 del self.memory[word]
             return
@@ -268,8 +271,9 @@ class Writer(Loops):
 
     def _second(self, first: Register, part: ast.expr, both: bool, scope: Scope) -> Condition:
         """Return what is asked behind `and` or `or`: not asked where the first half decides, if asking could harm."""
-        plain = (isinstance(n.slice, ast.Constant | ast.Name) for n in ast.walk(part) if isinstance(n, ast.Subscript))
-        if all(plain) and not any(isinstance(n, ast.Call) for n in ast.walk(part)):
+        nodes = list(ast.walk(part))
+        plain = all(self._is_scalar(n, scope) for n in nodes if isinstance(n, ast.Subscript))
+        if plain and not any(isinstance(n, ast.Call) for n in nodes):
             return self._condition(part, scope)
         answer = self.new("%asked")
         scope.env[answer] = 1 - both
@@ -283,6 +287,15 @@ class Writer(Loops):
         else:
             self._choose(open_.name, [ask, lambda: None], scope)
         return self.compared(ast.NotEq(), scope.env.pop(answer), 0)
+
+    def _is_scalar(self, word: ast.Subscript, scope: Scope) -> bool:
+        """Return whether a word is one that every block has."""
+        assert isinstance(word.value, ast.Name)
+        buffer, _ = scope.buffers[word.value.id]
+        if not isinstance(word.slice, ast.Constant | ast.Name):
+            return False
+        index = self._value(word.slice, scope)
+        return isinstance(index, int) and index < self.fixed.get(buffer, 0)
 
     def _call(self, node: ast.Call, scope: Scope) -> Value:
         assert isinstance(node.func, ast.Name)

@@ -1,0 +1,112 @@
+"""Courses of loops that only look known, conditions with effects, indices that only a condition keeps in bounds."""
+
+
+def f(w: ptr16) -> int:
+    w[0] = w[0] * 5 + 1
+    return w[0]
+
+
+def a_while_that_asks_a_kernel(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    s = 0
+    while s < 9 and (f(w) & 4) != 0:
+        s += 1
+    d[0] = s
+    return n
+
+
+def a_while_that_only_asks(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    s = 0
+    while (f(w) & 3) != 0:
+        s += 1
+    d[0] = s
+    return n
+
+
+def a_step_that_is_the_variable(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    v = n
+    for i in range(20):
+        v = (v + i) & 7
+        d[i & 7] ^= v
+    return v
+
+
+def a_mask_with_a_hole(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    s = 8
+    v = n
+    for i in range(20):
+        v = (v + s) & 240
+        d[i & 7] ^= v
+    return v
+
+
+def a_circle(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    s = 77
+    v = n
+    for i in range(20):
+        d[i & 7] ^= v
+        v = (v + s) & 255
+    return v
+
+
+def a_variable_that_is_assigned(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    i = 0
+    s = 0
+    for i in range(11):
+        i = i * 2  # noqa: PLW2901 - what it is for
+        s += i
+    return s + i
+
+
+def a_step_that_leaves_32_bits(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    v = 0 - 0x3FFFFFFF - 0x3FFFFFFF - 2
+    for i in range(20):
+        d[i & 7] ^= v
+        v += 0x0D000000
+    return v
+
+
+def known_for_a_while(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    a = 3
+    s = 0
+    for i in range(20):
+        s += a
+        if i == 18:
+            a = w[0]
+    return s + a
+
+
+def an_index_behind_and(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    i = n & 0x3FFFFFF
+    if i < 8 and w[i] > 5:
+        d[1] = w[i]
+    return n
+
+
+def a_far_index_behind_and(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    i = 0x3FFFFFF
+    if n == 77 and w[i] > 5:
+        d[1] = 1
+    return n
+
+
+def an_index_behind_or(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    i = n & 0x3FFFFFF
+    if i > 7 or w[i] > 5:
+        d[1] = 4
+    return n
+
+
+def a_range_of_each_runs_own(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    s = 0
+    for i in range(n & 7, 12, 2):
+        s += d[i & 7]
+    return s
+
+
+def a_store_to_what_is_known(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    d[n & 1] = 77
+    w[3] = 9
+    s = 0
+    for _i in range(w[2]):
+        s += w[3] + d[5]
+    return d[0] + d[1] * s
