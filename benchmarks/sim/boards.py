@@ -26,8 +26,6 @@ def cycles(pico: Pico, rule: str, engine: str) -> int:
 
 def section() -> Iterator[str]:
     """Yield the table."""
-    yield "## On a board, and here"
-    yield ""
     yield ABOUT
     yield ""
     rows = []

@@ -15,7 +15,7 @@ from sim.reference import BenchError, Reference, library
 from sim.report import QUICK, quartiles, table
 from subsong_sim import loader
 from subsong_sim.batch import NEVER, PLAN, Batch, interleave, rows_of
-from subsong_sim.lanes import LANES, compile_lanes, lanes_for
+from subsong_sim.lanes import LANES, compile_lanes
 
 CORES = os.cpu_count() or 1
 ROUNDS = 7 if QUICK else 31
@@ -103,16 +103,12 @@ def by_lanes(case: Case, runs: Runs, lanes: int) -> Variant:
     return Variant("1 lane" if lanes == 1 else f"{lanes} lanes", words, advance)
 
 
-def chosen_lanes(runs: Runs) -> int:
-    """Return how many runs of a shape the simulator executes side by side."""
-    return lanes_for(runs.heads, runs.mems)
-
-
-def by_batch(case: Case, runs: Runs) -> Variant:
-    """Return the simulator's batch, which runs all cores' runs in one call; it takes no core but -1."""
-    code = compile_lanes(case.rule, runs.heads, runs.mems, runs.tasks)
-    plan = np.array([(1 << 40, 0, 0, 1, NEVER, STEPS, STEPS, 0)] * len(runs.heads), PLAN)
-    batch = Batch(code, runs.heads, runs.mems, runs.tasks, (case.layers[0], case.layers[-1]), plan, threads=CORES)
+def by_batch(case: Case, runs: Runs, cores: int) -> Variant:
+    """Return the simulator's batch, which runs so many cores' runs in one call, whichever core is asked."""
+    heads, mems, tasks = (a[: cores * LANES] for a in (runs.heads, runs.mems, runs.tasks))
+    code = compile_lanes(case.rule, heads, mems, tasks)
+    plan = np.array([(1 << 40, 0, 0, 1, NEVER, STEPS, STEPS, 0)] * len(heads), PLAN)
+    batch = Batch(code, heads, mems, tasks, (case.layers[0], case.layers[-1]), plan, threads=cores)
 
     def words() -> tuple[bytes, ...]:
         # The task's words are in the groups alone: what they do shows in the weights.
@@ -123,7 +119,7 @@ def by_batch(case: Case, runs: Runs) -> Variant:
 
 
 def same_words(case: Case, variants: list[Variant]) -> None:
-    """Hold every variant's words to C's, the first.
+    """Hold every variant's words to C's, the first variant's.
 
     Raises:
         BenchError: one has others; its speed would mean nothing.
@@ -170,24 +166,24 @@ def trials_in(variant: Variant, seconds: float) -> int:
 
 
 @cache
-def measure(case: Case) -> tuple[Measured, Measured, int]:
-    """Return what one core does, what all do, and how many lanes the simulator has for the case."""
+def measure(case: Case) -> tuple[Measured, Measured]:
+    """Return what one core does, and what all do."""
     fresh = runs_of(case, LANES * CORES)
     singles = [by_c(case, fresh.copy()), by_single_runs(case, fresh.copy())]
     singles += [by_lanes(case, fresh.copy(), lanes) for lanes in (1, LANES)]
-    batch = by_batch(case, fresh.copy())
+    batch = by_batch(case, fresh.copy(), CORES)
     trials = 2
     with ThreadPoolExecutor(CORES) as pool:
 
         def alone(variant: Variant) -> float:
-            began = time.thread_time()
+            began = time.process_time()
             variant.advance(0, trials)
-            return time.thread_time() - began
+            return time.process_time() - began
 
         def together(variant: Variant) -> float:
             began = time.perf_counter()
             if variant is batch:
-                variant.advance(-1, trials)
+                variant.advance(0, trials)
             else:
                 list(pool.map(variant.advance, range(CORES), [trials] * CORES))
             return time.perf_counter() - began
@@ -200,34 +196,38 @@ def measure(case: Case) -> tuple[Measured, Measured, int]:
         every = trials * STEPS * LANES
         all_cores = take_turns([*singles, batch], together, every * CORES)
         same_words(case, [*singles, batch])
-        one_core = take_turns(singles, alone, every)
-        same_words(case, singles)
-    return one_core, all_cores, chosen_lanes(fresh)
+    fresh = runs_of(case, LANES)
+    singles = [by_c(case, fresh.copy()), by_single_runs(case, fresh.copy())]
+    singles += [by_lanes(case, fresh.copy(), lanes) for lanes in (1, LANES)]
+    singles.append(by_batch(case, fresh.copy(), 1))
+    one_core = take_turns(singles, alone, every)
+    same_words(case, singles)
+    return one_core, all_cores
 
 
 def section() -> Iterator[str]:
     """Yield the tables of both."""
-    yield "## Against C"
-    yield ""
     yield ABOUT
     yield ""
     rows: dict[str, list[list[str]]] = {"one core": [], f"{CORES} cores": []}
     names: dict[str, list[str]] = {}
-    worst: dict[str, tuple[float, str]] = {}
+    worst: dict[tuple[str, str], tuple[float, str]] = {}
     for layers in NETWORKS[::3] if QUICK else NETWORKS:
         for rule in RULES:
             case = Case(rule, layers)
-            *both, lanes = measure(case)
-            for cores, measured in zip(rows, both, strict=True):
+            for cores, measured in zip(rows, measure(case), strict=True):
                 names[cores] = list(measured.ratios)
                 cells = [quartiles(own) for own in measured.ratios.values()]
                 rows[cores].append([case.name, f"{case.synapses:,}", f"{measured.steps_per_s:,.0f}", *cells])
-                chosen = "1 lane" if lanes == 1 else f"{lanes} lanes"
-                ratio = float(np.median(measured.ratios.get("batch") or measured.ratios[chosen]))
-                worst[cores] = min(worst.get(cores, (ratio, case.name)), (ratio, case.name))
+                for name in ("batch", "single run"):
+                    ratio = float(np.median(measured.ratios[name])), case.name
+                    worst[cores, name] = min(worst.get((cores, name), ratio), ratio)
     for cores, cells in rows.items():
         yield from table((cores, "weights", "C, steps/s", *(f"{name} / C" for name in names[cores])), cells)
         yield ""
-    for cores, (ratio, name) in worst.items():
+    for cores in rows:
+        ratio, name = worst[cores, "batch"]
         met = "met" if ratio >= AIM else "MISSED"
-        yield f"- the simulator on {cores}, of C's speed: at least {ratio:.2f} ({name}); the aim, {AIM:g}, is {met}"
+        yield f"- batches on {cores}, of C's speed: at least {ratio:.2f} ({name}); the aim, {AIM:g}, is {met}"
+    ratio, name = worst["one core", "single run"]
+    yield f"- a run by itself, as `subsong sim` executes it: at least {ratio:.2f} ({name}); no aim of this benchmark"
