@@ -94,5 +94,5 @@ def section() -> Iterator[str]:
     slowest = max(took, key=lambda case: took[case][0])
     worst = took[slowest][0]
     met = "met" if worst <= LIMIT_S else "MISSED"
-    yield f"- specialising to a new shape adds to a first result at most {worst:.1f} s of processor time ({slowest.name});"
-    yield f"  the limit, {LIMIT_S:g} s, is {met}. What else first results wait for is Numba, once for an installation."
+    yield f"- specialising to a new shape adds at most {worst:.1f} s of processor time to a first result"
+    yield f"  ({slowest.name}); the limit, {LIMIT_S:g} s, is {met}. What else first results wait for is Numba, once for an installation."
