@@ -6,8 +6,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import warnings
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,6 +27,7 @@ from subsong.sweep.figure import draw
 from subsong.sweep.grid import grid, parse_varied, parse_vary
 from subsong.sweep.summary import quartiles, wilson
 from subsong.sweep.work import GROUP, chunks, compute
+from subsong.sweep.workers import workers
 
 XOR = parse_toml(example_text("xor"), "xor")
 CARTPOLE = parse_toml(example_text("cartpole"), "cartpole")
@@ -158,8 +160,8 @@ def test_a_varied_key_is_as_if_the_file_said_it() -> None:
 
 def test_chunks_hold_every_seed_once_in_whole_groups() -> None:
     settings = grid(XOR, "xor", parse_varied([RATES]))
-    for seeds, workers in ((1, 1), (200, 2), (5000, 2), (40, 64)):
-        made = chunks([(each, range(1, 1 + seeds)) for each in settings], workers, mismatch=False)
+    for seeds, sharing in ((1, 1), (200, 2), (5000, 2), (40, 64)):
+        made = chunks([(each, range(1, 1 + seeds)) for each in settings], sharing, mismatch=False)
         for each in settings:
             mine = [chunk.seeds for chunk in made if chunk.setting == each.digest]
             assert [seed for part in mine for seed in part] == list(range(1, 1 + seeds))
@@ -431,12 +433,26 @@ def test_every_executor_makes_the_same_rows_and_a_killed_worker_loses_none(
     assert rows(tables[0]) == rows(tables[2])
 
 
-def test_a_scheduler_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
-    pytest.importorskip("distributed", reason="needs distributed: pip install -e '.[dev]'")
-    with pytest.raises(
-        SubsongError, match=r"--dask ftp://nowhere: no scheduler answers there \(.+\); `dask scheduler`"
-    ):
-        sweep(plan(RATES), tmp_path / "sweep.db", scheduler="ftp://nowhere")
+@pytest.mark.parametrize("address", ["ftp://nowhere", "foo"])
+def test_an_address_that_is_none_is_told_before_a_client_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    distributed = pytest.importorskip("distributed", reason="needs distributed: pip install -e '.[dev]'")
+    monkeypatch.setattr(distributed, "Client", None)
+    with pytest.raises(SubsongError, match=rf"--dask {address}: no scheduler answers there \(.+\); `dask scheduler`"):
+        sweep(plan(RATES), tmp_path / "sweep.db", scheduler=address)
+
+
+def test_processes_that_are_given_up_are_not_told_of() -> None:
+    """As Ctrl-C gives them up, amid what is done with a result."""
+    (setting,) = grid(short(2000), "xor", parse_varied(["learner.rate_shift=29"]))
+    with warnings.catch_warnings(record=True) as told, workers(2, None) as who:
+        warnings.simplefilter("always")
+        coming = who.compute(chunks([(setting, range(160))], 2, mismatch=False))
+        assert isinstance(coming, Generator)
+        next(coming)
+        coming.close()
+    assert not told
 
 
 @pytest.mark.parametrize(
@@ -526,6 +542,9 @@ def test_intervals_of_shares_are_wilsons() -> None:
     ):
         found = wilson(hits, n)
         assert (round(found.low, 4), found.middle, round(found.high, 4)) == (low, hits / n, high)
+    for n in range(1, 100):
+        assert wilson(0, n).low == 0
+        assert wilson(n, n).high == 1
 
 
 def shapes(picture: str, tag: str) -> int:
@@ -609,22 +628,24 @@ def test_the_verb_makes_table_picture_and_the_best_experiment(here: Path) -> Non
         (["mine.toml", "--cuda"], USAGE, "--cuda: the GPU does all the work"),
         (["mine.toml", "--vary", RATES, "--figure", "x.png"], USAGE, "pictures of sweeps are SVG files"),
         (["mine.toml", "--figure", "x.svg"], USAGE, "nothing varies that could be drawn"),
-        (["mine.toml", "--best", "mine.toml"], USAGE, "is the experiment itself"),
-        (
-            ["mine.toml", "-o", "mine.toml"],
-            BAD_FILE,
-            "mine.toml: cannot be used as a sweep's table: file is not a data",
-        ),
+        (["mine.toml", "--best", "./mine.toml"], USAGE, "mine.toml: would be both the experiment and the best exp"),
+        (["mine.toml", "-o", "mine.toml"], USAGE, "would be both the experiment and the table"),
+        (["mine.toml", "-o", "y.db", "--best", "y.db"], USAGE, "y.db: would be both the table and the best experiment"),
+        (["mine.toml", "--vary", RATES, "-o", "x.svg"], USAGE, "x.svg: would be both the table and the picture"),
+        (["mine.toml", "--vary", RATES, "-o", "w.svg", "--figure", "w.svg"], USAGE, "both the table and the picture"),
+        (["mine.toml", "--vary", RATES, "-o", "z.db", "--best", "z.svg"], USAGE, "both the picture and the best exp"),
+        (["mine.toml", "-o", "text.db"], BAD_FILE, "text.db: cannot be used as a sweep's table: file is not a data"),
         (["mine.toml", "-o", "mine.toml/x.db"], BAD_FILE, "cannot make the folder mine.toml"),
         (
             ["mine.toml", "--seeds", "1", "--best", "no/x.toml"],
             BAD_FILE,
-            "no/x.toml.partial: No such file or directory",
+            "no/x.toml: No such file or directory",
         ),
         (["rc"], USAGE, '"board" has no model to simulate'),
     ],
 )
 def test_the_verb_says_what_is_wrong(here: Path, args: list[str], code: int, said: str) -> None:
+    (here / "text.db").write_text("no database\n" * 100)
     before = (here / "mine.toml").read_text()
     result = CliRunner().invoke(subsong, ["sweep", *args, "-j", "1"], catch_exceptions=False)
     assert (result.exit_code, said in result.stderr) == (code, True), result.output
