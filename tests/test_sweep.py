@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import warnings
-import xml.etree.ElementTree as ET
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,10 +21,8 @@ from subsong.errors import ExperimentError, SubsongError, TableError
 from subsong.experiment import load_experiment
 from subsong.experiment_text import example_text, parse_toml, to_toml, toml_value
 from subsong.session import simulate
-from subsong.sweep import Outcome, Plan, open_study, sweep
-from subsong.sweep.figure import draw
+from subsong.sweep import Plan, open_study, sweep
 from subsong.sweep.grid import grid, parse_varied, parse_vary
-from subsong.sweep.summary import quartiles, wilson
 from subsong.sweep.work import GROUP, chunks, compute
 from subsong.sweep.workers import workers
 
@@ -522,68 +519,6 @@ def test_a_search_of_nothing_is_refused(tmp_path: Path) -> None:
         sweep(plan(tries=3), tmp_path / "sweep.db", jobs=1)
 
 
-# ---------------------------------------------------------------------------------------------------- what it came to
-
-
-def test_quartiles_are_values_and_never_is_one_of_them() -> None:
-    never = float("inf")
-    assert quartiles([3.0]) == (3.0, 3.0, 3.0)
-    assert quartiles([4.0, 1.0, 3.0, 2.0]) == (1.0, 2.0, 3.0)
-    assert quartiles([never, 1.0, never, 2.0]) == (1.0, 2.0, never)
-
-
-def test_intervals_of_shares_are_wilsons() -> None:
-    """The figures are those of Newcombe, Statistics in Medicine 17 (1998), table I, method 3."""
-    for hits, n, low, high in (
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ):
-        found = wilson(hits, n)
-        assert (round(found.low, 4), found.middle, round(found.high, 4)) == (low, hits / n, high)
-    for n in range(1, 100):
-        assert wilson(0, n).low == 0
-        assert wilson(n, n).high == 1
-
-
-def shapes(picture: str, tag: str) -> int:
-    """Check that a picture is XML and ends within its box; return how many elements of a kind it has."""
-    root = ET.fromstring(picture)
-    ns = "{http://www.w3.org/2000/svg}"
-    assert root.tag == f"{ns}svg"
-    assert all(each.tag.startswith(ns) for each in root.iter())
-    width = float(root.attrib["width"])
-    assert all(0 <= float(each.attrib["x"]) <= width for each in root.iter(f"{ns}text"))
-    assert "nan" not in picture and "inf" not in picture
-    return len(root.findall(f".//{ns}{tag}"))
-
-
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    """Sweeps of one key, of two, of three; and one key of an experiment without a goal."""
-    folder = tmp_path_factory.mktemp("figures")
-    keys = ["learner.rate_shift=9,11,12", "learner.amplitude=0.1,0.2", "learner.rounding=stochastic,nearest"]
-    made = {f"{n}": sweep(plan(*keys[:n], seeds=2), folder / f"{n}.db", jobs=1) for n in (1, 2, 3)}
-    tables = short() | {"run": {key: value for key, value in short()["run"].items() if key != "stop_cost"}}
-    return made | {"no goal": sweep(Plan(tables, "xor", keys[:1], 2), folder / "no.db", jobs=1)}
-
-
-@pytest.mark.parametrize(
-    ("name", "tag", "count"),
-    [("1", "circle", None), ("2", "rect", 1 + 2 * 6), ("3", "text", None), ("no goal", "circle", 3)],
-)
-def test_pictures_show_every_setting(outcomes: dict[str, Outcome], name: str, tag: str, count: int | None) -> None:
-    outcome = outcomes[name]
-    if name == "1":  # the share of every setting, and the trials of those of which half got there
-        count = 3 + sum(each.trials is not None and each.trials.middle < float("inf") for each in outcome.summaries)
-    if name == "3":  # title, heading, headers, rows
-        count = 2 + (3 + 3) + 12 * (3 + 3)
-    picture = draw(outcome, "a <title> & more")
-    assert shapes(picture, tag) == count
-    assert "a &lt;title&gt; &amp; more" in picture
-
-
 # ---------------------------------------------------------------------------------------------------- the verb
 
 
@@ -606,7 +541,7 @@ def test_the_verb_makes_table_picture_and_the_best_experiment(here: Path) -> Non
     assert result.exit_code == OK, result.output
     assert "mine: 3 settings\n  runs    6 computed, 0 from the table" in result.stdout
     assert "next: subsong sim best.toml" in result.stdout
-    assert shapes((here / "runs" / "mine-sweep.svg").read_text(), "circle") >= 3
+    assert (here / "runs" / "mine-sweep.svg").read_text().count("<circle") >= 3
     assert sorted({seed for (seed,) in rows(here / "runs" / "mine-sweep.db", "seed")}) == [7, 8]
     again = json.loads(invoke(*args, "--json").stdout)
     assert (again["computed"], again["present"], again["table"]) == (0, 6, "runs/mine-sweep.db")
