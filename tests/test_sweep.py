@@ -8,7 +8,9 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -23,8 +25,8 @@ from subsong.experiment_text import example_text, parse_toml, to_toml, toml_valu
 from subsong.session import simulate
 from subsong.sweep import Plan, open_study, sweep
 from subsong.sweep.grid import grid, parse_varied, parse_vary
-from subsong.sweep.work import GROUP, chunks, compute
-from subsong.sweep.workers import workers
+from subsong.sweep.work import GROUP, MOST_SINGLES, chunks, compute
+from subsong.sweep.workers import Workers, workers
 
 XOR = parse_toml(example_text("xor"), "xor")
 CARTPOLE = parse_toml(example_text("cartpole"), "cartpole")
@@ -143,6 +145,23 @@ def test_what_is_wrong_is_said_in_one_line_before_anything_is_made(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("vary", "said", "at"),
+    [
+        ("plant.parameters.gravity=9.8,-1", "plant.parameters.gravity: ", "plant.parameters.gravity = -1"),
+        ("plant.parameters.frictn=1", "plant.parameters.frictn: CartPole has no such", "plant.parameters.frictn = 1"),
+        ("network.layers=[4,4],[4,1]", "network.layers[-1]: is 4 (allowed: 1, the", "network.layers = [4, 4]"),
+        ("plant.id=CartPole-v1,Acrobot-v1", "plant.sensor_range: 4 pairs for the 6", 'plant.id = "Acrobot-v1"'),
+    ],
+)
+def test_a_plant_that_cannot_be_is_told_before_anything_is_made(tmp_path: Path, vary: str, said: str, at: str) -> None:
+    with pytest.raises(SubsongError) as caught:
+        sweep(Plan(CARTPOLE, "cartpole", [vary], 2), tmp_path / "sweep.db", jobs=1)
+    assert str(caught.value).startswith(said)
+    assert caught.value.__notes__ == [f"at {at}"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_grid_has_every_combination_once() -> None:
     settings = grid(XOR, "xor", parse_varied(["learner.rate_shift=11:12", "learner.amplitude=0.1,0.2,0.10"]))
     assert [list(each.values.values()) for each in settings] == [[11, 0.1], [11, 0.2], [12, 0.1], [12, 0.2]]
@@ -171,6 +190,15 @@ def test_chunks_hold_every_seed_once_in_whole_groups() -> None:
             mine = [chunk.seeds for chunk in made if chunk.setting == each.digest]
             assert [seed for part in mine for seed in part] == list(range(1, 1 + seeds))
             assert all(len(part) % GROUP == 0 for part in mine[:-1])
+
+
+def test_chunks_of_plants_that_are_not_compiled_are_small() -> None:
+    tables = CARTPOLE | {"plant": CARTPOLE["plant"] | {"mismatch": {"sensor_bits": 8}}}
+    settings = grid(tables, "cartpole", [])
+    for mismatch, lengths in ((False, [16, 4]), (True, [1] * 20)):
+        made = chunks([(settings[0], range(20))], 2, mismatch=mismatch)
+        assert [len(each.seeds) for each in made] == lengths
+    assert {len(each.seeds) for each in chunks([(settings[0], range(1000))], 2, mismatch=True)} == {MOST_SINGLES}
 
 
 # ---------------------------------------------------------------------------------------------------- the table
@@ -264,11 +292,12 @@ def test_seeds_begin_with_the_experiments_and_end_in_32_bits(tmp_path: Path) -> 
 
 def test_an_error_amid_a_sweep_names_the_setting_and_keeps_the_rest(tmp_path: Path) -> None:
     tables = CARTPOLE | {"run": CARTPOLE["run"] | {"trials": 2, "steps": 5}}
-    varied = "plant.id=CartPole-v1,Acrobot-v1"
+    varied = "plant.cost_lsb=1,1e-9"
     progress = At(10, lambda: None)
     with pytest.raises(SubsongError) as caught:
         sweep(Plan(tables, "cartpole.toml", [varied], 2), tmp_path / "sweep.db", jobs=1, progress=progress)
-    assert caught.value.__notes__ == ['at plant.id = "Acrobot-v1"']
+    assert str(caught.value).startswith("trial 0: its cost does not fit")
+    assert caught.value.__notes__ == ["at plant.cost_lsb = 1e-09, seed = 1"]
     assert rows(tmp_path / "sweep.db", "seed") == [(1,), (2,)]
     assert progress.notes == [f"2 runs are in {tmp_path / 'sweep.db'}; the same command goes on from there"]
 
@@ -446,6 +475,21 @@ def test_an_address_that_is_none_is_told_before_a_client_is_made(
     monkeypatch.setattr(distributed, "Client", None)
     with pytest.raises(SubsongError, match=rf"--dask {address}: no scheduler answers there \(.+\); `dask scheduler`"):
         sweep(plan(RATES), tmp_path / "sweep.db", scheduler=address)
+
+
+def test_a_cluster_without_workers_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed", reason="needs distributed: pip install -e '.[dev]'")
+    client = SimpleNamespace(ncores=dict, close=lambda: None)
+    monkeypatch.setattr(distributed, "Client", lambda *_, **__: client)
+    with workers(None, "tcp://a:1") as who:
+        assert who.count == 1
+        note = "--dask tcp://a:1: has no worker yet; waits for one (`dask worker tcp://a:1`)"
+        assert who.note == note
+    here = Workers(1, lambda chunks: map(compute, chunks), note)
+    monkeypatch.setattr("subsong.sweep.workers", lambda *_: nullcontext(here))
+    progress = At(0, lambda: None)
+    sweep(plan(seeds=1), tmp_path / "sweep.db", progress=progress)
+    assert progress.notes == [note]
 
 
 def test_processes_that_are_given_up_are_not_told_of() -> None:

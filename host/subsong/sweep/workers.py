@@ -24,10 +24,11 @@ WATCH_S = 0.5  # between a worker's looks whether its parent is there
 
 @dataclass(frozen=True)
 class Workers:
-    """How many there are, and what makes them compute."""
+    """How many there are, what makes them compute, and what there is to know of them, if anything."""
 
     count: int
     compute: Callable[[Sequence[Chunk]], Iterator[Done]]
+    note: str = ""
 
 
 def workers(jobs: int | None, scheduler: str | None) -> AbstractContextManager[Workers]:
@@ -126,6 +127,7 @@ def _cluster(address: str) -> Iterator[Workers]:
 
     try:
         count = sum(client.ncores().values())
-        yield Workers(max(1, count), lambda chunks: checked(spread(chunks)))
+        note = "" if count else f"--dask {address}: has no worker yet; waits for one (`dask worker {address}`)"
+        yield Workers(max(1, count), lambda chunks: checked(spread(chunks)), note)
     finally:
         client.close()
