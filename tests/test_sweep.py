@@ -1,4 +1,4 @@
-"""Sweeps: what varies and what is refused; runs that arrive once, whoever computes and whoever is killed; searches."""
+"""Sweeps: what varies and what is refused; runs that arrive once, whoever computes and whoever is killed."""
 
 import json
 import os
@@ -12,19 +12,15 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from subsong.cli import subsong
-from subsong.cli.app import BAD_FILE, OK, USAGE
 from subsong.console import SilentProgress
 from subsong.errors import ExperimentError, SubsongError, TableError
-from subsong.experiment import load_experiment
-from subsong.experiment_text import example_text, parse_toml, to_toml, toml_value
+from subsong.experiment_text import example_text, parse_toml, to_toml
 from subsong.session import simulate
-from subsong.sweep import Plan, open_study, sweep
+from subsong.sweep import Plan, sweep
 from subsong.sweep.grid import grid, parse_varied, parse_vary
 from subsong.sweep.work import GROUP, MOST_SINGLES, chunks, compute
 from subsong.sweep.workers import Workers, workers
@@ -520,124 +516,3 @@ def test_what_is_not_installed_is_told_in_one_line(
     with pytest.raises(SubsongError) as caught:
         sweep(plan(RATES, tries=options.get("tries")), tmp_path / "sweep.db", scheduler=options.get("scheduler"))
     assert str(caught.value) == said
-
-
-# ---------------------------------------------------------------------------------------------------- searches
-
-SPACE = ("learner.rate_shift=9:15:2", "learner.amplitude=0.02:0.4", "network.layers=[2,4,1],[2,6,1]", "run.steps=4")
-
-
-def test_a_search_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
-    pytest.importorskip("optuna", reason="needs optuna: pip install -e '.[dev]'")
-    whole, cut = tmp_path / "whole.db", tmp_path / "cut.db"
-    first = sweep(plan(*SPACE, seeds=2, tries=14), whole, jobs=1)
-
-    def stop() -> NoReturn:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        sweep(plan(*SPACE, seeds=2, tries=14), cut, jobs=1, progress=At(5, stop))
-    second = sweep(plan(*SPACE, seeds=2, tries=12), cut, jobs=1)
-    assert second.scores == first.scores[:12]
-    assert second.computed < len(second.summaries) * 2, "five tries were there"
-    third = sweep(plan(*SPACE, seeds=2, tries=14), cut, jobs=1)
-    assert third.scores == first.scores
-    assert [each.to_json() for each in third.summaries] == [each.to_json() for each in first.summaries]
-    assert rows(cut) == rows(whole)
-    for summary in first.summaries:
-        values = summary.setting.values
-        assert values["learner.rate_shift"] in (9, 11, 13, 15)
-        assert 0.02 <= values["learner.amplitude"] <= 0.4
-        assert len(toml_value(values["learner.amplitude"])) <= 7
-        assert values["network.layers"] in ([2, 4, 1], [2, 6, 1])
-
-
-def test_a_search_is_a_study_of_optunas(tmp_path: Path) -> None:
-    optuna = pytest.importorskip("optuna", reason="needs optuna: pip install -e '.[dev]'")
-    path = tmp_path / "sweep.db"
-    outcome = sweep(plan(RATES, seeds=2, tries=4), path, jobs=1)
-    optuna.logging.set_verbosity(optuna.logging.INFO)
-    study = open_study(path)
-    assert optuna.logging.get_verbosity() == optuna.logging.WARNING, "nothing is logged where nobody asked"
-    assert [trial.value for trial in study.trials] == outcome.scores
-    assert study.best_value == min(outcome.scores)
-    assert study.best_params.keys() == {"learner.rate_shift"}
-    sweep(plan(RATES, seeds=1), tmp_path / "grid.db", jobs=1)
-    with pytest.raises(TableError, match="has no search"):
-        open_study(tmp_path / "grid.db")
-    with pytest.raises(TableError, match="cannot be read as a sweep's table"):
-        open_study(tmp_path / "none.db")
-    assert not (tmp_path / "none.db").exists()
-
-
-def test_a_search_of_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExperimentError, match="--search: there is nothing to search"):
-        sweep(plan(tries=3), tmp_path / "sweep.db", jobs=1)
-
-
-# ---------------------------------------------------------------------------------------------------- the verb
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder with a short experiment in it."""
-    monkeypatch.chdir(tmp_path)
-    text = example_text("xor").replace("trials = 20000", "trials = 100")
-    (tmp_path / "mine.toml").write_text(text)
-    return tmp_path
-
-
-def invoke(*args: str) -> Any:
-    return CliRunner().invoke(subsong, ["sweep", *args, "-j", "1"])
-
-
-def test_the_verb_makes_table_picture_and_the_best_experiment(here: Path) -> None:
-    args = ("mine.toml", "--vary", RATES, "--seeds", "2", "--seed", "7", "--best", "best.toml")
-    result = invoke(*args)
-    assert result.exit_code == OK, result.output
-    assert "mine: 3 settings\n  runs    6 computed, 0 from the table" in result.stdout
-    assert "next: subsong sim best.toml" in result.stdout
-    assert (here / "runs" / "mine-sweep.svg").read_text().count("<circle") >= 3
-    assert sorted({seed for (seed,) in rows(here / "runs" / "mine-sweep.db", "seed")}) == [7, 8]
-    again = json.loads(invoke(*args, "--json").stdout)
-    assert (again["computed"], again["present"], again["table"]) == (0, 6, "runs/mine-sweep.db")
-    best = min(again["settings"], key=lambda each: each["score"])
-    chosen = load_experiment(here / "best.toml")
-    assert (chosen.learner.rate_shift, chosen.seed) == (best["setting"]["learner.rate_shift"], 7)
-
-
-@pytest.mark.parametrize(
-    ("args", "code", "said"),
-    [
-        (
-            ["mine.toml", "--vary", "learner.rate_shift=30"],
-            USAGE,
-            "mine.toml with --vary learner.rate_shift=30: learner.r",
-        ),
-        (["none.toml"], USAGE, "none.toml: there is no such file"),
-        (["mine.toml", "--dask", "tcp://x:1"], USAGE, "--jobs and --dask exclude each other"),
-        (["mine.toml", "--cuda"], USAGE, "--cuda: the GPU does all the work"),
-        (["mine.toml", "--vary", RATES, "--figure", "x.png"], USAGE, "pictures of sweeps are SVG files"),
-        (["mine.toml", "--figure", "x.svg"], USAGE, "nothing varies that could be drawn"),
-        (["mine.toml", "--best", "./mine.toml"], USAGE, "mine.toml: would be both the experiment and the best exp"),
-        (["mine.toml", "-o", "mine.toml"], USAGE, "would be both the experiment and the table"),
-        (["mine.toml", "-o", "y.db", "--best", "y.db"], USAGE, "y.db: would be both the table and the best experiment"),
-        (["mine.toml", "--vary", RATES, "-o", "x.svg"], USAGE, "x.svg: would be both the table and the picture"),
-        (["mine.toml", "--vary", RATES, "-o", "w.svg", "--figure", "w.svg"], USAGE, "both the table and the picture"),
-        (["mine.toml", "--vary", RATES, "-o", "z.db", "--best", "z.svg"], USAGE, "both the picture and the best exp"),
-        (["mine.toml", "-o", "text.db"], BAD_FILE, "text.db: cannot be used as a sweep's table: file is not a data"),
-        (["mine.toml", "-o", "mine.toml/x.db"], BAD_FILE, "cannot make the folder mine.toml"),
-        (
-            ["mine.toml", "--seeds", "1", "--best", "no/x.toml"],
-            BAD_FILE,
-            "no/x.toml: No such file or directory",
-        ),
-        (["rc"], USAGE, '"board" has no model to simulate'),
-    ],
-)
-def test_the_verb_says_what_is_wrong(here: Path, args: list[str], code: int, said: str) -> None:
-    (here / "text.db").write_text("no database\n" * 100)
-    before = (here / "mine.toml").read_text()
-    result = CliRunner().invoke(subsong, ["sweep", *args, "-j", "1"], catch_exceptions=False)
-    assert (result.exit_code, said in result.stderr) == (code, True), result.output
-    assert (here / "mine.toml").read_text() == before
