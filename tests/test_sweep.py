@@ -1,4 +1,4 @@
-"""Sweeps: what varies and what is refused; runs that arrive once, whoever computes and whoever is killed; searches."""
+"""Sweeps: what varies and what is refused; runs that arrive once, whoever computes and whoever is killed."""
 
 import json
 import os
@@ -6,26 +6,24 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator, Mapping
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NoReturn
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from subsong.cli import subsong
-from subsong.cli.app import BAD_FILE, OK, USAGE
 from subsong.console import SilentProgress
 from subsong.errors import ExperimentError, SubsongError, TableError
-from subsong.experiment import load_experiment
-from subsong.experiment_text import example_text, parse_toml, to_toml, toml_value
+from subsong.experiment_text import example_text, parse_toml, to_toml
 from subsong.session import simulate
-from subsong.sweep import Outcome, Plan, open_study, sweep
-from subsong.sweep.figure import draw
+from subsong.sweep import Plan, sweep
 from subsong.sweep.grid import grid, parse_varied, parse_vary
-from subsong.sweep.summary import quartiles, wilson
-from subsong.sweep.work import GROUP, chunks, compute
+from subsong.sweep.work import GROUP, MOST_SINGLES, chunks, compute
+from subsong.sweep.workers import Workers, workers
 
 XOR = parse_toml(example_text("xor"), "xor")
 CARTPOLE = parse_toml(example_text("cartpole"), "cartpole")
@@ -85,7 +83,8 @@ class At(SilentProgress):
         ("7", [7]),
         ("true, false", [True, False]),
         ("tanh,logistic", ["tanh", "logistic"]),
-        ('"a,b",c', ['"a', 'b"', "c"]),
+        ('"a,b",c', ["a,b", "c"]),
+        ("it's,that's, 'x,y'", ["it's", "that's", "x,y"]),
         ('"a,b","c"', ["a,b", "c"]),
         ("[2,4,1],[2,8,1]", [[2, 4, 1], [2, 8, 1]]),
         ("CartPole-v1,x:Y-v0", ["CartPole-v1", "x:Y-v0"]),
@@ -107,7 +106,14 @@ def test_values_are_ranges_lists_and_names(text: str, values: list[Any]) -> None
         (["learner.rate=1,,2"], "has an empty value"),
         (["learner.rate_shift=9:4"], "a range goes up; write 4:9"),
         (["learner.rate_shift=4:9:0"], "its step is 0 (allowed: above 0)"),
-        (["learner.rate=1:1000000000"], "makes 1,000,000,000 values (allowed: at most 10,000)"),
+        (["learner.rate=1:1000000000"], "makes more than 10,000 values; give a step"),
+        (["learner.rate=0:1:1e-5"], "makes more than 10,000 values; give a larger step"),
+        (["learner.rate=0:1:1e-999999999"], "makes more than 10,000 values; give a larger step"),
+        (["learner.rate=0:1e999999999:1"], "its numbers are too large"),
+        (
+            ["learner.rate_shift=1:1000", "learner.amplitude=0.001:1:0.001"],
+            "--vary: 1,000,000 combinations of values (allowed: at most 100,000); give fewer, or --search",
+        ),
         (["learner.amplitude=0.1:0.2"], "has no end of values; give a step, as in 0.1:0.5:0.1, or --search"),
         (["seed=1:9"], "seeds are not varied but counted: --seeds"),
         (["learner.rate=1", "learner.rate=2"], "--vary learner.rate: comes twice"),
@@ -136,6 +142,23 @@ def test_what_is_wrong_is_said_in_one_line_before_anything_is_made(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("vary", "said", "at"),
+    [
+        ("plant.parameters.gravity=9.8,-1", "plant.parameters.gravity: ", "plant.parameters.gravity = -1"),
+        ("plant.parameters.frictn=1", "plant.parameters.frictn: CartPole has no such", "plant.parameters.frictn = 1"),
+        ("network.layers=[4,4],[4,1]", "network.layers[-1]: is 4 (allowed: 1, the", "network.layers = [4, 4]"),
+        ("plant.id=CartPole-v1,Acrobot-v1", "plant.sensor_range: 4 pairs for the 6", 'plant.id = "Acrobot-v1"'),
+    ],
+)
+def test_a_plant_that_cannot_be_is_told_before_anything_is_made(tmp_path: Path, vary: str, said: str, at: str) -> None:
+    with pytest.raises(SubsongError) as caught:
+        sweep(Plan(CARTPOLE, "cartpole", [vary], 2), tmp_path / "sweep.db", jobs=1)
+    assert str(caught.value).startswith(said)
+    assert caught.value.__notes__ == [f"at {at}"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_grid_has_every_combination_once() -> None:
     settings = grid(XOR, "xor", parse_varied(["learner.rate_shift=11:12", "learner.amplitude=0.1,0.2,0.10"]))
     assert [list(each.values.values()) for each in settings] == [[11, 0.1], [11, 0.2], [12, 0.1], [12, 0.2]]
@@ -158,12 +181,21 @@ def test_a_varied_key_is_as_if_the_file_said_it() -> None:
 
 def test_chunks_hold_every_seed_once_in_whole_groups() -> None:
     settings = grid(XOR, "xor", parse_varied([RATES]))
-    for seeds, workers in ((1, 1), (200, 2), (5000, 2), (40, 64)):
-        made = chunks([(each, range(1, 1 + seeds)) for each in settings], workers, mismatch=False)
+    for seeds, sharing in ((1, 1), (200, 2), (5000, 2), (40, 64)):
+        made = chunks([(each, range(1, 1 + seeds)) for each in settings], sharing, mismatch=False)
         for each in settings:
             mine = [chunk.seeds for chunk in made if chunk.setting == each.digest]
             assert [seed for part in mine for seed in part] == list(range(1, 1 + seeds))
             assert all(len(part) % GROUP == 0 for part in mine[:-1])
+
+
+def test_chunks_of_plants_that_are_not_compiled_are_small() -> None:
+    tables = CARTPOLE | {"plant": CARTPOLE["plant"] | {"mismatch": {"sensor_bits": 8}}}
+    settings = grid(tables, "cartpole", [])
+    for mismatch, lengths in ((False, [16, 4]), (True, [1] * 20)):
+        made = chunks([(settings[0], range(20))], 2, mismatch=mismatch)
+        assert [len(each.seeds) for each in made] == lengths
+    assert {len(each.seeds) for each in chunks([(settings[0], range(1000))], 2, mismatch=True)} == {MOST_SINGLES}
 
 
 # ---------------------------------------------------------------------------------------------------- the table
@@ -257,11 +289,12 @@ def test_seeds_begin_with_the_experiments_and_end_in_32_bits(tmp_path: Path) -> 
 
 def test_an_error_amid_a_sweep_names_the_setting_and_keeps_the_rest(tmp_path: Path) -> None:
     tables = CARTPOLE | {"run": CARTPOLE["run"] | {"trials": 2, "steps": 5}}
-    varied = "plant.id=CartPole-v1,Acrobot-v1"
+    varied = "plant.cost_lsb=1,1e-9"
     progress = At(10, lambda: None)
     with pytest.raises(SubsongError) as caught:
         sweep(Plan(tables, "cartpole.toml", [varied], 2), tmp_path / "sweep.db", jobs=1, progress=progress)
-    assert caught.value.__notes__ == ['at plant.id = "Acrobot-v1"']
+    assert str(caught.value).startswith("trial 0: its cost does not fit")
+    assert caught.value.__notes__ == ["at plant.cost_lsb = 1e-09, seed = 1"]
     assert rows(tmp_path / "sweep.db", "seed") == [(1,), (2,)]
     assert progress.notes == [f"2 runs are in {tmp_path / 'sweep.db'}; the same command goes on from there"]
 
@@ -333,6 +366,7 @@ def test_processes_end_with_the_sweep_that_started_them(tmp_path: Path, how: sig
     with process:
         while not _count(path):
             assert process.poll() is None
+            time.sleep(0.02)
         (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)
         said = process.stderr.read()  # to its end: which comes when the last of them has gone
     if how == signal.SIGINT:
@@ -396,7 +430,7 @@ def test_every_executor_makes_the_same_rows_and_a_killed_worker_loses_none(
     import distributed
 
     address, processes = cluster
-    varied = ("learner.rate_shift=14:16", "learner.amplitude=0.05,0.1")
+    varied = ("learner.rate_shift=27:29", "learner.amplitude=0.05,0.1")  # none reaches the goal: chunks take long
     wanted = plan(*varied, seeds=20, trials=1000)
     tables = [tmp_path / f"{name}.db" for name in ("here", "joblib", "dask")]
     sweep(wanted, tables[0], jobs=1)
@@ -431,12 +465,41 @@ def test_every_executor_makes_the_same_rows_and_a_killed_worker_loses_none(
     assert rows(tables[0]) == rows(tables[2])
 
 
-def test_a_scheduler_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
-    pytest.importorskip("distributed", reason="needs distributed: pip install -e '.[dev]'")
-    with pytest.raises(
-        SubsongError, match=r"--dask ftp://nowhere: no scheduler answers there \(.+\); `dask scheduler`"
-    ):
-        sweep(plan(RATES), tmp_path / "sweep.db", scheduler="ftp://nowhere")
+@pytest.mark.parametrize("address", ["ftp://nowhere", "foo"])
+def test_an_address_that_is_none_is_told_before_a_client_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    distributed = pytest.importorskip("distributed", reason="needs distributed: pip install -e '.[dev]'")
+    monkeypatch.setattr(distributed, "Client", None)
+    with pytest.raises(SubsongError, match=rf"--dask {address}: no scheduler answers there \(.+\); `dask scheduler`"):
+        sweep(plan(RATES), tmp_path / "sweep.db", scheduler=address)
+
+
+def test_a_cluster_without_workers_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed", reason="needs distributed: pip install -e '.[dev]'")
+    client = SimpleNamespace(ncores=dict, close=lambda: None)
+    monkeypatch.setattr(distributed, "Client", lambda *_, **__: client)
+    with workers(None, "tcp://a:1") as who:
+        assert who.count == 1
+        note = "--dask tcp://a:1: has no worker yet; waits for one (`dask worker tcp://a:1`)"
+        assert who.note == note
+    here = Workers(1, lambda chunks: map(compute, chunks), note)
+    monkeypatch.setattr("subsong.sweep.workers", lambda *_: nullcontext(here))
+    progress = At(0, lambda: None)
+    sweep(plan(seeds=1), tmp_path / "sweep.db", progress=progress)
+    assert progress.notes == [note]
+
+
+def test_processes_that_are_given_up_are_not_told_of() -> None:
+    """As Ctrl-C gives them up, amid what is done with a result."""
+    (setting,) = grid(short(2000), "xor", parse_varied(["learner.rate_shift=29"]))
+    with warnings.catch_warnings(record=True) as told, workers(2, None) as who:
+        warnings.simplefilter("always")
+        coming = who.compute(chunks([(setting, range(160))], 2, mismatch=False))
+        assert isinstance(coming, Generator)
+        next(coming)
+        coming.close()
+    assert not told
 
 
 @pytest.mark.parametrize(
@@ -453,179 +516,3 @@ def test_what_is_not_installed_is_told_in_one_line(
     with pytest.raises(SubsongError) as caught:
         sweep(plan(RATES, tries=options.get("tries")), tmp_path / "sweep.db", scheduler=options.get("scheduler"))
     assert str(caught.value) == said
-
-
-# ---------------------------------------------------------------------------------------------------- searches
-
-SPACE = ("learner.rate_shift=9:15:2", "learner.amplitude=0.02:0.4", "network.layers=[2,4,1],[2,6,1]", "run.steps=4")
-
-
-def test_a_search_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
-    pytest.importorskip("optuna", reason="needs optuna: pip install -e '.[dev]'")
-    whole, cut = tmp_path / "whole.db", tmp_path / "cut.db"
-    first = sweep(plan(*SPACE, seeds=2, tries=14), whole, jobs=1)
-
-    def stop() -> NoReturn:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        sweep(plan(*SPACE, seeds=2, tries=14), cut, jobs=1, progress=At(5, stop))
-    second = sweep(plan(*SPACE, seeds=2, tries=12), cut, jobs=1)
-    assert second.scores == first.scores[:12]
-    assert second.computed < len(second.summaries) * 2, "five tries were there"
-    third = sweep(plan(*SPACE, seeds=2, tries=14), cut, jobs=1)
-    assert third.scores == first.scores
-    assert [each.to_json() for each in third.summaries] == [each.to_json() for each in first.summaries]
-    assert rows(cut) == rows(whole)
-    for summary in first.summaries:
-        values = summary.setting.values
-        assert values["learner.rate_shift"] in (9, 11, 13, 15)
-        assert 0.02 <= values["learner.amplitude"] <= 0.4
-        assert len(toml_value(values["learner.amplitude"])) <= 7
-        assert values["network.layers"] in ([2, 4, 1], [2, 6, 1])
-
-
-def test_a_search_is_a_study_of_optunas(tmp_path: Path) -> None:
-    pytest.importorskip("optuna", reason="needs optuna: pip install -e '.[dev]'")
-    path = tmp_path / "sweep.db"
-    outcome = sweep(plan(RATES, seeds=2, tries=4), path, jobs=1)
-    study = open_study(path)
-    assert [trial.value for trial in study.trials] == outcome.scores
-    assert study.best_value == min(outcome.scores)
-    assert study.best_params.keys() == {"learner.rate_shift"}
-    sweep(plan(RATES, seeds=1), tmp_path / "grid.db", jobs=1)
-    with pytest.raises(TableError, match="has no search"):
-        open_study(tmp_path / "grid.db")
-    with pytest.raises(TableError, match="cannot be read as a sweep's table"):
-        open_study(tmp_path / "none.db")
-    assert not (tmp_path / "none.db").exists()
-
-
-def test_a_search_of_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExperimentError, match="--search: there is nothing to search"):
-        sweep(plan(tries=3), tmp_path / "sweep.db", jobs=1)
-
-
-# ---------------------------------------------------------------------------------------------------- what it came to
-
-
-def test_quartiles_are_values_and_never_is_one_of_them() -> None:
-    never = float("inf")
-    assert quartiles([3.0]) == (3.0, 3.0, 3.0)
-    assert quartiles([4.0, 1.0, 3.0, 2.0]) == (1.0, 2.0, 3.0)
-    assert quartiles([never, 1.0, never, 2.0]) == (1.0, 2.0, never)
-
-
-def test_intervals_of_shares_are_wilsons() -> None:
-    """The figures are those of Newcombe, Statistics in Medicine 17 (1998), table I, method 3."""
-    for hits, n, low, high in (
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ):
-        found = wilson(hits, n)
-        assert (round(found.low, 4), found.middle, round(found.high, 4)) == (low, hits / n, high)
-
-
-def shapes(picture: str, tag: str) -> int:
-    """Check that a picture is XML and ends within its box; return how many elements of a kind it has."""
-    root = ET.fromstring(picture)
-    ns = "{http://www.w3.org/2000/svg}"
-    assert root.tag == f"{ns}svg"
-    assert all(each.tag.startswith(ns) for each in root.iter())
-    width = float(root.attrib["width"])
-    assert all(0 <= float(each.attrib["x"]) <= width for each in root.iter(f"{ns}text"))
-    assert "nan" not in picture and "inf" not in picture
-    return len(root.findall(f".//{ns}{tag}"))
-
-
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    """Sweeps of one key, of two, of three; and one key of an experiment without a goal."""
-    folder = tmp_path_factory.mktemp("figures")
-    keys = ["learner.rate_shift=9,11,12", "learner.amplitude=0.1,0.2", "learner.rounding=stochastic,nearest"]
-    made = {f"{n}": sweep(plan(*keys[:n], seeds=2), folder / f"{n}.db", jobs=1) for n in (1, 2, 3)}
-    tables = short() | {"run": {key: value for key, value in short()["run"].items() if key != "stop_cost"}}
-    return made | {"no goal": sweep(Plan(tables, "xor", keys[:1], 2), folder / "no.db", jobs=1)}
-
-
-@pytest.mark.parametrize(
-    ("name", "tag", "count"),
-    [("1", "circle", None), ("2", "rect", 1 + 2 * 6), ("3", "text", None), ("no goal", "circle", 3)],
-)
-def test_pictures_show_every_setting(outcomes: dict[str, Outcome], name: str, tag: str, count: int | None) -> None:
-    outcome = outcomes[name]
-    if name == "1":  # the share of every setting, and the trials of those of which half got there
-        count = 3 + sum(each.trials is not None and each.trials.middle < float("inf") for each in outcome.summaries)
-    if name == "3":  # title, heading, headers, rows
-        count = 2 + (3 + 3) + 12 * (3 + 3)
-    picture = draw(outcome, "a <title> & more")
-    assert shapes(picture, tag) == count
-    assert "a &lt;title&gt; &amp; more" in picture
-
-
-# ---------------------------------------------------------------------------------------------------- the verb
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder with a short experiment in it."""
-    monkeypatch.chdir(tmp_path)
-    text = example_text("xor").replace("trials = 20000", "trials = 100")
-    (tmp_path / "mine.toml").write_text(text)
-    return tmp_path
-
-
-def invoke(*args: str) -> Any:
-    return CliRunner().invoke(subsong, ["sweep", *args, "-j", "1"])
-
-
-def test_the_verb_makes_table_picture_and_the_best_experiment(here: Path) -> None:
-    args = ("mine.toml", "--vary", RATES, "--seeds", "2", "--seed", "7", "--best", "best.toml")
-    result = invoke(*args)
-    assert result.exit_code == OK, result.output
-    assert "mine: 3 settings\n  runs    6 computed, 0 from the table" in result.stdout
-    assert "next: subsong sim best.toml" in result.stdout
-    assert shapes((here / "runs" / "mine-sweep.svg").read_text(), "circle") >= 3
-    assert sorted({seed for (seed,) in rows(here / "runs" / "mine-sweep.db", "seed")}) == [7, 8]
-    again = json.loads(invoke(*args, "--json").stdout)
-    assert (again["computed"], again["present"], again["table"]) == (0, 6, "runs/mine-sweep.db")
-    best = min(again["settings"], key=lambda each: each["score"])
-    chosen = load_experiment(here / "best.toml")
-    assert (chosen.learner.rate_shift, chosen.seed) == (best["setting"]["learner.rate_shift"], 7)
-
-
-@pytest.mark.parametrize(
-    ("args", "code", "said"),
-    [
-        (
-            ["mine.toml", "--vary", "learner.rate_shift=30"],
-            USAGE,
-            "mine.toml with --vary learner.rate_shift=30: learner.r",
-        ),
-        (["none.toml"], USAGE, "none.toml: there is no such file"),
-        (["mine.toml", "--dask", "tcp://x:1"], USAGE, "--jobs and --dask exclude each other"),
-        (["mine.toml", "--cuda"], USAGE, "--cuda: the GPU does all the work"),
-        (["mine.toml", "--vary", RATES, "--figure", "x.png"], USAGE, "pictures of sweeps are SVG files"),
-        (["mine.toml", "--figure", "x.svg"], USAGE, "nothing varies that could be drawn"),
-        (["mine.toml", "--best", "mine.toml"], USAGE, "is the experiment itself"),
-        (
-            ["mine.toml", "-o", "mine.toml"],
-            BAD_FILE,
-            "mine.toml: cannot be used as a sweep's table: file is not a data",
-        ),
-        (["mine.toml", "-o", "mine.toml/x.db"], BAD_FILE, "cannot make the folder mine.toml"),
-        (
-            ["mine.toml", "--seeds", "1", "--best", "no/x.toml"],
-            BAD_FILE,
-            "no/x.toml.partial: No such file or directory",
-        ),
-        (["rc"], USAGE, '"board" has no model to simulate'),
-    ],
-)
-def test_the_verb_says_what_is_wrong(here: Path, args: list[str], code: int, said: str) -> None:
-    before = (here / "mine.toml").read_text()
-    result = CliRunner().invoke(subsong, ["sweep", *args, "-j", "1"], catch_exceptions=False)
-    assert (result.exit_code, said in result.stderr) == (code, True), result.output
-    assert (here / "mine.toml").read_text() == before

@@ -1,6 +1,7 @@
 """The verb that runs one experiment under many settings and seeds: sweep."""
 
 import contextlib
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,19 +98,21 @@ def sweep(
         raise click.UsageError(f"--figure {figure}: pictures of sweeps are SVG files; give it a name that ends in .svg")
     if figure and not vary:
         raise click.UsageError("--figure: nothing varies that could be drawn; name a key with --vary")
-    if best and best.exists() and Path(experiment).exists() and best.samefile(experiment):
-        raise click.UsageError(f"--best {best}: is the experiment itself; choose another name")
     text, where, name = find(experiment)
+    path = out or Path("runs") / f"{name}-sweep.db"
+    picture = (figure or path.with_suffix(".svg")) if vary else None
+    file = Path(experiment) if Path(experiment).exists() else None
+    _keep_apart({"experiment": file, "table": path, "picture": picture, "best experiment": best})
     from subsong.experiment_text import parse_toml
     from subsong.sweep import Plan
     from subsong.sweep import sweep as run
 
     tables = parse_toml(text, where) | ({} if seed is None else {"seed": seed})
-    path = out or Path("runs") / f"{name}-sweep.db"
     with console.progress(quiet=as_json) as progress:
         plan = Plan(tables, where, vary, seeds, mismatch, tries, cuda)
         outcome = run(plan, path, jobs=jobs, scheduler=dask, progress=progress)
-    picture = _draw(outcome, figure or path.with_suffix(".svg"), f"{name}: {seeds:,} seeds a setting") if vary else None
+    if picture:
+        _draw(outcome, picture, f"{name}: {seeds:,} seed{'s' if seeds > 1 else ''} a setting")
     if best:
         _write(best, _best(outcome))
     if as_json:
@@ -126,11 +129,21 @@ def _best(outcome: "Outcome") -> str:
     return best_first(outcome.summaries)[0].setting.experiment.to_toml()
 
 
-def _draw(outcome: "Outcome", picture: Path, title: str) -> Path:
+def _keep_apart(files: dict[str, Path | None]) -> None:
+    """Refuse two that are one file: the later would overwrite the earlier."""
+    for (one, first), (other, second) in itertools.combinations(files.items(), 2):
+        if first and second and _same(first, second):
+            raise click.UsageError(f"{second}: would be both the {one} and the {other}; choose another name for one")
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+
+
+def _draw(outcome: "Outcome", picture: Path, title: str) -> None:
     from subsong.sweep.figure import draw
 
     _write(picture, draw(outcome, title))
-    return picture
 
 
 def _write(path: Path, text: str) -> None:
@@ -139,10 +152,10 @@ def _write(path: Path, text: str) -> None:
     try:
         part.write_text(text, encoding="utf-8")
         part.replace(path)
-    except OSError:
+    except OSError as error:
         with contextlib.suppress(OSError):  # it may not even have come to be
             part.unlink()
-        raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _show(outcome: "Outcome", name: str, path: Path, picture: Path | None, best: Path | None) -> None:

@@ -25,7 +25,7 @@ from subsong.sweep.grid import Setting, Vary, grid, parse_varied, setting_of
 from subsong.sweep.search import need_optuna, open_study, search
 from subsong.sweep.summary import Summary, score, summarise
 from subsong.sweep.table import Table
-from subsong.sweep.work import chunks
+from subsong.sweep.work import check_plants, chunks
 from subsong.sweep.workers import Workers, workers
 
 __all__ = ["Outcome", "Plan", "open_study", "sweep"]
@@ -62,8 +62,8 @@ class Outcome:
         varied: what was varied.
         summaries: of every setting once, in the order of the grid, or of the search's tries.
         scores: of a search's tries.
-        computed: runs that were new to the table.
-        present: runs that it had already.
+        computed: runs that were computed now.
+        present: runs that the table had already.
     """
 
     varied: Sequence[Vary]
@@ -88,7 +88,7 @@ def sweep(
     Raises:
         ExperimentError: the experiment, or a value that it is to have, is wrong.
         TableError: the table cannot be used, or holds another sweep.
-        PlantError, EngineError: from the runs; a note names the setting.
+        PlantError, EngineError: a plant cannot be made, or from the runs; a note names the setting.
         SubsongError: a worker is lost for good, or what the search, the cluster or the GPU needs is missing.
     """
     base = from_tables(plan.tables, plan.where)
@@ -104,6 +104,7 @@ def sweep(
     settings: list[Setting] = []
     if plan.tries is None:
         settings = grid(plan.tables, plan.where, varied)
+        check_plants(settings, mismatch=plan.mismatch, cuda=plan.cuda)
     elif varied:
         need_optuna()
     else:
@@ -126,8 +127,8 @@ class _Course:
     Attributes:
         settings: by their digests.
         scores: of a search's tries.
-        computed: runs that were new to the table.
-        present: runs that it had already.
+        computed: runs that were computed now.
+        present: runs that the table had already.
     """
 
     def __init__(self, plan: Plan, seeds: range, table: Table, progress: Progress) -> None:
@@ -145,7 +146,7 @@ class _Course:
             return
         self.progress.start("runs", len(settings) * len(self.seeds))
         self.progress.advance(self.present)
-        with workers(jobs, scheduler) as who:
+        with self._workers(jobs, scheduler) as who:
             for new in self._compute(pending, who):
                 self.progress.advance(new)
         self.progress.finish()
@@ -155,16 +156,24 @@ class _Course:
 
         def score_of(values: Mapping[str, Any]) -> float:
             setting = setting_of(self.plan.tables, self.plan.where, values)
+            check_plants([setting], mismatch=self.plan.mismatch, cuda=self.plan.cuda)
             for _ in self._compute(self._enter([setting]), who):
                 pass
             return score(setting, self.table.runs(setting, self.seeds))
 
-        with workers(jobs, scheduler) as who:
+        with self._workers(jobs, scheduler) as who:
             tried = search(varied, self.seeds, tries, self.table, score_of, self.progress)
         settings = [setting_of(self.plan.tables, self.plan.where, values) for values, _ in tried]
         self._enter(settings)
         self.settings = {each.digest: each for each in settings}  # in the order of the tries, whichever are new
         self.scores = [value for _, value in tried]
+
+    @contextmanager
+    def _workers(self, jobs: int | None, scheduler: str | None) -> Iterator[Workers]:
+        with workers(jobs, scheduler) as who:
+            if who.note:
+                self.progress.note(who.note)
+            yield who
 
     def _enter(self, settings: Sequence[Setting]) -> list[tuple[Setting, list[int]]]:
         """Enter settings; return those that lack runs, and the seeds that they lack."""
@@ -178,7 +187,8 @@ class _Course:
     def _compute(self, pending: Sequence[tuple[Setting, Sequence[int]]], who: Workers) -> Iterator[int]:
         """Compute what is missing, and enter it; yield, chunk by chunk, how many runs came."""
         for done in who.compute(chunks(pending, who.count, mismatch=self.plan.mismatch, cuda=self.plan.cuda)):
-            self.computed += self.table.add(done)
+            self.table.add(done)
+            self.computed += len(done.runs)
             yield len(done.runs)
 
     @contextmanager

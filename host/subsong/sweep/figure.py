@@ -1,10 +1,11 @@
 """The picture of a sweep, an SVG: one varied key makes curves, two make maps, more the list of the best.
 
 Settings stand side by side in their order, as steps of equal width, whatever their values: a rate and a rule's name are
-drawn alike. Of a search, every try's score stands above the list.
+drawn alike. Of a search, every try's score stands above the list. The picture is as wide as its texts need.
 """
 
 import math
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -53,14 +54,15 @@ def draw(outcome: Outcome, title: str) -> str:
     for panel in panels:
         parts.append(tag("g", panel.body, transform=f"translate(0 {y:g})"))
         y += panel.height
-    background = tag("rect", width=WIDTH, height=y, fill="white")
+    left, right = _extent(tag("g", parts))
+    background = tag("rect", x=left, width=right - left, height=y, fill="white")
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tag(
         "svg",
         background,
         parts,
         xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {WIDTH} {y:g}",
-        width=WIDTH,
+        viewBox=f"{left} 0 {right - left} {y:g}",
+        width=right - left,
         height=y,
         font_family="system-ui, sans-serif",
         font_size=12,
@@ -123,9 +125,11 @@ def _curve(outcome: Outcome, measure: Measure) -> Panel:
         for x, spread in zip(places, spreads, strict=True)
     ]
     labels = _labels([toml_value(each.setting.values[key]) for each in outcome.summaries], places, _HEAD + _CURVE + 18)
+    few = "fewer than half did" if any(each.reached for each in outcome.summaries) else "none did"
     body = [
         _heading(measure.name),
-        _grid(up),
+        _grid(up) if any(math.isfinite(spread.low) for spread in spreads) else None,
+        None if any(there) else _text(_middle(), _HEAD + _CURVE / 2, few, anchor="middle"),
         whiskers,
         _line(there, BLUE),
         [tag("circle", cx=round(each[0], 1), cy=round(each[1], 1), r=4, fill=BLUE) for each in there if each],
@@ -138,21 +142,21 @@ def _curve(outcome: Outcome, measure: Measure) -> Panel:
 def _map(outcome: Outcome, measure: Measure) -> Panel:
     """Draw a measure's middle over the values of two keys: the first down, the second across."""
     down, across = (vary.key for vary in outcome.varied)
-    rows, columns = ([toml_value(value) for value in vary.values] for vary in outcome.varied)
     cells = {
         (toml_value(each.setting.values[down]), toml_value(each.setting.values[across])): measure.of(each).middle
         for each in outcome.summaries
     }
+    rows, columns = (list(dict.fromkeys(each)) for each in zip(*cells, strict=True))
     finite = [value for value in cells.values() if math.isfinite(value)]
     low, high = min(finite, default=0.0), max(finite, default=1.0)
     best = high if measure.more_is_better else low
     outlined = finite.count(best) == 1
     width, height = (WIDTH - _LEFT - _RIGHT) / len(columns), min(_CELL, 480 / len(rows))
+    gap = min(1.0, width / 8, height / 8)
     parts: list[Any] = [_heading(measure.brief + (", the best outlined" if outlined else ""))]
     for (row, column), value in cells.items():
         x, y = _LEFT + columns.index(column) * width, _HEAD + rows.index(row) * height
-        share = (value - low) / (high - low) if high > low and math.isfinite(value) else 0.0
-        goodness = share if measure.more_is_better else 1 - share
+        goodness = _goodness(value, low, high, measure.more_is_better)
         fill = _shade(goodness) if math.isfinite(value) else "#eeeeee"
         said = number(value, 3) if math.isfinite(value) else "-"
         hover = tag("title", f"{down} = {row}, {across} = {column}: {said}")
@@ -161,25 +165,34 @@ def _map(outcome: Outcome, measure: Measure) -> Panel:
             tag(
                 "rect",
                 hover,
-                x=round(x + 1, 1),
-                y=round(y + 1, 1),
-                width=round(width - 2, 1),
-                height=round(height - 2, 1),
+                x=round(x + gap, 2),
+                y=round(y + gap, 2),
+                width=round(width - 2 * gap, 2),
+                height=round(height - 2 * gap, 2),
                 fill=fill,
                 **edge,
             )
         )
-        if width >= 7 * len(said) + 4 and height >= 16:
-            ink = "white" if goodness > 0.55 and math.isfinite(value) else INK
+        if width >= _wide(said) + 4 and height >= 16:
+            ink = "white" if goodness > 0.55 else INK
             parts.append(_text(x + width / 2, y + height / 2 + 4, pretty(said), anchor="middle", fill=ink))
     bottom = _HEAD + height * len(rows)
-    if height >= 12:
-        parts += [
-            _text(_LEFT - 8, _HEAD + (i + 0.5) * height + 4, pretty(row), anchor="end") for i, row in enumerate(rows)
-        ]
+    parts += [
+        _text(_LEFT - 8, _HEAD + (i + 0.5) * height + 4, pretty(rows[i]), anchor="end")
+        for i in range(0, len(rows), math.ceil(12 / height))
+    ]
     parts.append(_labels(columns, [_place(i, len(columns)) for i in range(len(columns))], bottom + 18))
     parts.append(_text(_middle(), bottom + 38, f"{across}; down: {down}", anchor="middle"))
     return Panel(join(parts), bottom + _FOOT)
+
+
+def _goodness(value: float, low: float, high: float, more_is_better: bool) -> float:
+    """Return how good a value is among those from low to high, 0 to 1; a share, where all are alike, by itself."""
+    if not math.isfinite(value):
+        return 0.0
+    if high <= low:
+        return value if more_is_better else 1.0
+    return (value - low if more_is_better else high - value) / (high - low)
 
 
 def _history(scores: Sequence[float]) -> Panel:
@@ -208,7 +221,7 @@ def _list(outcome: Outcome) -> Panel:
     for k, header in enumerate(headers):
         parts.append(_text(x, _HEAD + 4, header, weight="bold"))
         parts += [_text(x, _HEAD + 4 + (i + 1) * _LINE, pretty(row[k])) for i, row in enumerate(rows)]
-        x += 6.6 * max(len(each) for each in (header, *(row[k] for row in rows))) + 22
+        x += max(_wide(header, bold=True), *(_wide(row[k]) for row in rows)) + 16
     return Panel(join(parts), _HEAD + (len(rows) + 1) * _LINE + 12)
 
 
@@ -216,12 +229,23 @@ def listing(outcome: Outcome) -> tuple[list[str], list[list[str]]]:
     """Return headers and rows of the best settings, the best first."""
     keys = [vary.key for vary in outcome.varied]
     goal = all(each.share is not None for each in outcome.summaries)
-    headers = [*(key.rpartition(".")[2] for key in keys), *(["reached", "trials"] if goal else []), "final cost"]
+    figures = [*(["reached", "trials"] if goal else []), "final cost"]
+    headers = [*_brief(keys, figures), *figures]
     rows = []
     for each in best_first(outcome.summaries)[:LISTED]:
         reached = [f"{each.reached} of {each.runs}", _spread(_known(each.trials))] if goal else []
         rows.append([*(toml_value(each.setting.values[key]) for key in keys), *reached, _spread(each.final_cost)])
     return headers, rows
+
+
+def _brief(keys: Sequence[str], taken: Sequence[str]) -> list[str]:
+    """Return the last parts of keys, so many of each that no two are alike."""
+    parts = [key.split(".") for key in keys]
+
+    def alone(own: Sequence[str], n: int) -> bool:
+        return sum(other[-n:] == own[-n:] for other in parts) == 1 and ".".join(own[-n:]) not in taken
+
+    return [".".join(own[-next((n for n in range(1, len(own)) if alone(own, n)), len(own)) :]) for own in parts]
 
 
 def _spread(spread: Spread) -> str:
@@ -273,7 +297,7 @@ def _grid(up: Axis) -> list[Markup]:
 
 def _labels(texts: Sequence[str], places: Sequence[float], y: float) -> list[Markup]:
     """Label places, every second or third only where all would not fit."""
-    widest = 7 * max(map(len, texts)) + 10
+    widest = max(map(_wide, texts)) + 10
     room = (WIDTH - _LEFT - _RIGHT) / len(texts)
     every = math.ceil(widest / room)
     return [_text(places[i], y, pretty(texts[i]), anchor="middle") for i in range(0, len(texts), every)]
@@ -292,6 +316,21 @@ def _shade(goodness: float) -> str:
     """Return a colour from pale to the ink of curves."""
     pale, deep = (0xF1, 0xF4, 0xF6), (0x2A, 0x6F, 0x97)
     return "#" + "".join(f"{round(a + (b - a) * goodness):02x}" for a, b in zip(pale, deep, strict=True))
+
+
+def _wide(text: str, size: float = 12, *, bold: bool = False) -> float:
+    """Return how wide a text is at most, about: fonts differ."""
+    return len(text) * size * (0.7 if bold else 0.62)
+
+
+def _extent(drawn: Markup) -> tuple[int, int]:
+    """Return from where to where a drawing reaches, across: the picture's own width, and texts that need more."""
+    left, right = 0.0, float(WIDTH)
+    for each in ET.fromstring(drawn).iter("text"):  # noqa: S314 - it was made here
+        wide = _wide(each.text or "", float(each.attrib["font-size"]), bold="font-weight" in each.attrib)
+        start = float(each.attrib["x"]) - {"start": 0.0, "middle": 0.5, "end": 1.0}[each.attrib["text-anchor"]] * wide
+        left, right = min(left, start - 8), max(right, start + wide + 8)
+    return math.floor(left), math.ceil(right)
 
 
 def _text(

@@ -9,6 +9,7 @@
 
 import copy
 import itertools
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +23,9 @@ from subsong.experiment import Experiment, from_tables
 from subsong.experiment_text import toml_value
 
 MOST_VALUES = 10_000  # of one key: more is a slip of the pen
+MOST_SETTINGS = 100_000  # likewise, of all keys together
 _NUMBER = r"([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)"
+_PIECE = re.compile(r"""(?<![^,\s])(?:"(?:\\.|[^"\\])*"|'[^']*')|.""", re.DOTALL)
 _RANGE = re.compile(rf"{_NUMBER}:{_NUMBER}(?::{_NUMBER})?")
 
 
@@ -101,7 +104,7 @@ def parse_vary(text: str) -> Vary:
     """Parse KEY=VALUES.
 
     Raises:
-        ExperimentError: it is none, or its range has no values.
+        ExperimentError: it is none, or its range has no values or too many.
     """
     key, equals, values = (part.strip() for part in text.partition("="))
     where = f"--vary {text}"
@@ -120,14 +123,18 @@ def parse_vary(text: str) -> Vary:
 
 def _range(where: str, low: str, high: str, step: str | None) -> Range:
     ends = Decimal(low), Decimal(high)
+    if math.inf in map(abs, map(float, (*ends, step or 0))):
+        raise ExperimentError(f"{where}: its numbers are too large")
     whole = all(end.as_tuple().exponent == 0 for end in ends)
     span = Range(*ends, Decimal(step) if step else Decimal(1) if whole else None)
     if span.low > span.high:
         raise ExperimentError(f"{where}: a range goes up; write {high}:{low}")
     if span.step is not None and span.step <= 0:
         raise ExperimentError(f"{where}: its step is {step} (allowed: above 0)")
-    if span.count > MOST_VALUES:
-        raise ExperimentError(f"{where}: makes {span.count:,} values (allowed: at most {MOST_VALUES:,}); give a step")
+    if span.step is not None and span.high - span.low >= MOST_VALUES * span.step:
+        raise ExperimentError(
+            f"{where}: makes more than {MOST_VALUES:,} values; give a {'larger step' if step else 'step'}"
+        )
     return span
 
 
@@ -136,7 +143,18 @@ def _list(text: str) -> list[Any]:
     try:
         return list(_toml(f"[{text}]"))
     except (ValueError, RecursionError):
-        return [_item(item.strip()) for item in text.split(",")]
+        return [_item(item.strip()) for item in _split(text)]
+
+
+def _split(text: str) -> list[str]:
+    """Split a text at its commas, those within quotes left out."""
+    items = [""]
+    for piece in _PIECE.findall(text):
+        if piece == ",":
+            items.append("")
+        else:
+            items[-1] += piece
+    return items
 
 
 def _item(text: str) -> Any:
@@ -173,13 +191,18 @@ def grid(tables: Mapping[str, Any], where: str, varied: Sequence[Vary]) -> list[
         varied: the keys; none: the experiment as it is.
 
     Raises:
-        ExperimentError: a combination is no experiment, or a range has no end of values.
+        ExperimentError: a combination is no experiment, a range has no end of values, or there are too many.
     """
     for vary in varied:
         if not vary.values:
             raise ExperimentError(
                 f"--vary {vary.key}={vary.text}: has no end of values; give a step, as in 0.1:0.5:0.1, or --search"
             )
+    count = math.prod(len(vary.values) for vary in varied)
+    if count > MOST_SETTINGS:
+        raise ExperimentError(
+            f"--vary: {count:,} combinations of values (allowed: at most {MOST_SETTINGS:,}); give fewer, or --search"
+        )
     combinations = itertools.product(*(vary.values for vary in varied))
     keys = [vary.key for vary in varied]
     settings = (setting_of(tables, where, dict(zip(keys, each, strict=True))) for each in combinations)

@@ -52,7 +52,6 @@ def search(
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     identity = _identity(varied, seeds)
     done = table.searched(identity)[:tries]
     study, distributions = _study(varied, done)
@@ -107,6 +106,7 @@ def _study(
 ) -> "tuple[Study, dict[str, BaseDistribution]]":
     import optuna
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {vary.key: _distribution(vary) for vary in varied}
     study = optuna.create_study()
     study.add_trials(

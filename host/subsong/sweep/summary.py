@@ -96,4 +96,5 @@ def wilson(hits: int, n: int) -> Spread:
     share, z2 = hits / n, _Z**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = _Z * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return Spread(max(0.0, centre - half), share, min(1.0, centre + half))
+    # At 0 and at 1 an end is the share itself, but for rounding.
+    return Spread(min(share, max(0.0, centre - half)), share, max(share, min(1.0, centre + half)))

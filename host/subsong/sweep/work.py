@@ -1,19 +1,23 @@
 """The unit of work: one setting under a few seeds, run wherever there is a worker; and what comes back of it."""
 
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from subsong.errors import SubsongError
 from subsong.experiment import Experiment, parse_experiment
-from subsong.session import RunResult
+from subsong.experiment_tasks import TaskPlant
+from subsong.session import RunResult, local_plant, require_model
 from subsong.sweep.grid import Setting, under
 from subsong_device.layout import ARITHMETIC_VERSION
 
 GROUP = 16  # runs that the simulator takes side by side: chunks are made of whole groups
 MOST_GROUPS = 8  # of a chunk: what is computed when a sweep is killed is computed again
+MOST_SINGLES = 4  # runs of a chunk, where the simulator takes one after another
 ON_A_GPU = 1 << 14  # runs of a chunk: a thread each
 CHUNKS_EACH = 16  # for every worker, about: so that none waits long for the last
 # A Dask worker may have several threads; not every threading layer of Numba bears being entered by two of them.
@@ -91,13 +95,60 @@ def chunks(
         cuda: as in Chunk.
     """
     pending = list(pending)
-    groups = sum(len(seeds) for _, seeds in pending) // (CHUNKS_EACH * GROUP * workers)
-    size = ON_A_GPU if cuda else GROUP * max(1, min(MOST_GROUPS, groups))
+    share = sum(len(seeds) for _, seeds in pending) // (CHUNKS_EACH * workers)
+
+    def size(experiment: Experiment) -> int:
+        if cuda:
+            return ON_A_GPU
+        if _compiled(experiment, mismatch):
+            return GROUP * max(1, min(MOST_GROUPS, share // GROUP))
+        return max(1, min(MOST_SINGLES, share))
+
     return [
-        Chunk(setting.digest, setting.label, setting.experiment.to_toml(), tuple(seeds[i : i + size]), mismatch, cuda)
+        Chunk(setting.digest, setting.label, setting.experiment.to_toml(), tuple(seeds[i : i + n]), mismatch, cuda)
         for setting, seeds in pending
-        for i in range(0, len(seeds), size)
+        for n in [size(setting.experiment)]
+        for i in range(0, len(seeds), n)
     ]
+
+
+def _compiled(experiment: Experiment, mismatch: bool) -> bool:
+    """Whether runs go side by side: whether the plant, too, is compiled."""
+    from subsong_sim.plants.cartpole_parameters import EPISODE_STEPS
+
+    if isinstance(experiment.plant, TaskPlant):
+        return True
+    changes = experiment.mismatch() if mismatch else None
+    return experiment.plant_spec().id in EPISODE_STEPS and not (changes and changes.changed())
+
+
+def check_plants(settings: Iterable[Setting], *, mismatch: bool, cuda: bool = False) -> None:
+    """Make every plant once, so that what is wrong with one is told before anything runs.
+
+    Args:
+        settings: those with one plant and network are checked once.
+        mismatch: as in Chunk.
+        cuda: as in Chunk.
+
+    Raises:
+        PlantError: a plant cannot be made; a note names the setting.
+        ExperimentError: the network does not fit it, it is on the board alone, or is none for the GPU; likewise.
+    """
+    from subsong.batch import require_cuda
+
+    seen = set()
+    for setting in settings:
+        experiment = setting.experiment
+        kind = experiment.plant.model_dump_json(), experiment.network.layers[0], experiment.network.layers[-1]
+        if kind in seen:
+            continue
+        seen.add(kind)
+        with _telling(setting.label, [experiment.seed]):
+            require_model(experiment)
+            if cuda:
+                require_cuda([experiment])
+            if not isinstance(experiment.plant, TaskPlant):
+                local_plant(experiment, mismatch, compiled=True).close()
 
 
 def compute(chunk: Chunk) -> Done:
@@ -112,18 +163,28 @@ def compute(chunk: Chunk) -> Done:
 
     experiment = parse_experiment(chunk.toml, chunk.label)
     experiments = [under(experiment, seed) for seed in chunk.seeds]
-    try:
-        with _ONE_AT_A_TIME:
-            began = time.monotonic()
-            device: Literal["cpu", "cuda"] = "cuda" if chunk.cuda else "cpu"
-            results = simulate_many(experiments, mismatch=chunk.mismatch, threads=1, device=device)
-            seconds = time.monotonic() - began
-    except SubsongError as error:
-        if chunk.label:
-            error.add_note(f"at {chunk.label}")
-        raise
+    with _ONE_AT_A_TIME, _telling(chunk.label, chunk.seeds):
+        began = time.monotonic()
+        device: Literal["cpu", "cuda"] = "cuda" if chunk.cuda else "cpu"
+        results = simulate_many(experiments, mismatch=chunk.mismatch, threads=1, device=device)
+        seconds = time.monotonic() - began
     runs = tuple(_run(*pair) for pair in zip(experiments, results, strict=True))
     return Done(chunk, runs, seconds, ARITHMETIC_VERSION, version(), numba.__version__)
+
+
+@contextmanager
+def _telling(label: str, seeds: Sequence[int]) -> Iterator[None]:
+    """Have an error say at which setting and seed it was, in place of the number of the run."""
+    try:
+        yield
+    except SubsongError as error:
+        where = [label] if label else []
+        if found := re.match(r"run (\d+): ", str(error)):
+            where.append(f"seed = {seeds[int(found[1])]}")
+            error.args = (str(error)[found.end() :], *error.args[1:])
+        if where:
+            error.add_note(f"at {', '.join(where)}")
+        raise
 
 
 def _run(experiment: Experiment, result: RunResult) -> Run:

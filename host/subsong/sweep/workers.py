@@ -24,10 +24,11 @@ WATCH_S = 0.5  # between a worker's looks whether its parent is there
 
 @dataclass(frozen=True)
 class Workers:
-    """How many there are, and what makes them compute."""
+    """How many there are, what makes them compute, and what there is to know of them, if anything."""
 
     count: int
     compute: Callable[[Sequence[Chunk]], Iterator[Done]]
+    note: str = ""
 
 
 def workers(jobs: int | None, scheduler: str | None) -> AbstractContextManager[Workers]:
@@ -61,12 +62,16 @@ def _local(jobs: int | None) -> Iterator[Workers]:
         ):
             parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1, max_nbytes=None)
             results = parallel(joblib.delayed(compute)(chunk) for chunk in chunks)
-        try:
-            yield from results
-        except TerminatedWorkerError:
-            raise SubsongError("a worker process was killed, perhaps for want of memory (-j 1 needs least)") from None
-        finally:
-            with warnings.catch_warnings(action="ignore"):  # that chunks were given up: whoever gave them up knows
+        with warnings.catch_warnings():
+            # That chunks were given up: whoever gave them up knows.
+            warnings.filterwarnings("ignore", r"[\s\S]*You could benefit from adjusting", UserWarning)
+            try:
+                yield from results
+            except TerminatedWorkerError:
+                raise SubsongError(
+                    "a worker process was killed, perhaps for want of memory (-j 1 needs least)"
+                ) from None
+            finally:
                 results.close()
 
     yield Workers(count, spread)
@@ -88,14 +93,16 @@ def _end_with(parent: int) -> None:
 def _cluster(address: str) -> Iterator[Workers]:
     try:
         import distributed
+        from distributed.comm.addressing import get_address_host_port
     except ImportError:
         raise SubsongError("--dask needs distributed: pip install 'subsong[cluster]'") from None
     # Lost connections are this module's to tell of, in one line.
     for name in ("distributed", "distributed.client"):  # each has a level of its own
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
+        get_address_host_port(address)  # a client that was given nonsense leaves noise behind
         client = distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, ValueError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         raise SubsongError(
             f"--dask {address}: no scheduler answers there ({str(error) or 'nothing came'}); "
             f"`dask scheduler` starts one, `dask worker {address}` its workers"
@@ -120,6 +127,7 @@ def _cluster(address: str) -> Iterator[Workers]:
 
     try:
         count = sum(client.ncores().values())
-        yield Workers(max(1, count), lambda chunks: checked(spread(chunks)))
+        note = "" if count else f"--dask {address}: has no worker yet; waits for one (`dask worker {address}`)"
+        yield Workers(max(1, count), lambda chunks: checked(spread(chunks)), note)
     finally:
         client.close()
