@@ -38,6 +38,9 @@ ALLOWED = {
     ("host/subsong/device.py", "literal_eval"),
     ("host/subsong/verify.py", "literal_eval"),
     ("host/subsong/small_deploy.py", "literal_eval"),
+    # A sweep hands its work to processes of its own, through pipes of their own; joblib's files are not used.
+    ("host/subsong/sweep/workers.py", "joblib"),
+    ("host/subsong/sweep/workers.py", "joblib.externals.loky.process_executor"),
     # Gymnasium makes the environment that the user's experiment names; for "MODULE:ID" it imports MODULE. Experiments
     # in logs are read, replayed and compared, and make no environment (below).
     ("sim/subsong_sim/plants/gym.py", "make"),
