@@ -97,6 +97,13 @@ def assert_same(experiments: list[Experiment], mismatch: bool = False, threads: 
     return batch
 
 
+def test_costs_are_kept_only_where_they_are_wanted() -> None:
+    experiments = varied(shortened("xor"), 3)
+    full, bare = simulate_many(experiments), simulate_many(experiments, costs=False)
+    assert [each.costs for each in bare] == [[], [], []]
+    assert [(a.state, a.evaluations, a.trials) for a in full] == [(b.state, b.evaluations, b.trials) for b in bare]
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("runs", [1, 16, 37])
 def test_runs_on_a_task_are_the_single_runs(runs: int, threads: int) -> None:

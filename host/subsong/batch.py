@@ -55,6 +55,7 @@ def simulate_many(
     mismatch: bool = False,
     threads: int | None = None,
     device: Literal["cpu", "cuda"] = "cpu",
+    costs: bool = True,
     progress: Progress | None = None,
 ) -> list[RunResult]:
     """Learn many times on this computer with the firmware's kernels, many runs in one compiled call.
@@ -66,6 +67,7 @@ def simulate_many(
         mismatch: learn on the plant that a board would meet.
         threads: at most; None: as many as Numba has.
         device: "cuda": an NVIDIA GPU, which runs on-board tasks alone (docs/cuda.md).
+        costs: keep every learning trial's cost, 32 bytes; else `costs` of the results stay empty.
         progress: told how far all are, in learning trials.
 
     Returns:
@@ -94,7 +96,7 @@ def simulate_many(
     batches = [_batch(jobs, threads, device) for jobs in groups.values()]
     progress.start("learning", sum(experiment.run.trials for experiment in experiments))
     for jobs, batch in zip(groups.values(), batches, strict=True):
-        _learn(jobs, batch, results, progress)
+        _learn(jobs, batch, results, progress, costs=costs)
     for job in singles:
         with _named(job.run):
             results[job.run] = simulate(job.experiment, out=None, mismatch=mismatch)
@@ -217,7 +219,9 @@ def _cartpoles(jobs: list[_Job]) -> "CartPoles":
     )
 
 
-def _learn(jobs: list[_Job], batch: "Batch | CudaBatch", results: list[RunResult], progress: Progress) -> None:
+def _learn(
+    jobs: list[_Job], batch: "Batch | CudaBatch", results: list[RunResult], progress: Progress, *, costs: bool
+) -> None:
     """Run a group, and fill its results in."""
     began = time.monotonic()
     told = 0
@@ -226,8 +230,9 @@ def _learn(jobs: list[_Job], batch: "Batch | CudaBatch", results: list[RunResult
             if course["failed"] >= 0:
                 with _named(job.run):
                     check_cost(job.experiment, int(course["failed"]), int(course["failed_total"]))
-            costs = results[job.run].costs
-            costs += _costs(job.experiment, totals[: course["trials"] - len(costs)], False).tolist()
+            if costs:
+                kept = results[job.run].costs
+                kept += _costs(job.experiment, totals[: course["trials"] - len(kept)], False).tolist()
         done = int(batch.course["trials"].sum())
         progress.advance(done - told)
         told = done

@@ -166,7 +166,7 @@ def compute(chunk: Chunk) -> Done:
     with _ONE_AT_A_TIME, _telling(chunk.label, chunk.seeds):
         began = time.monotonic()
         device: Literal["cpu", "cuda"] = "cuda" if chunk.cuda else "cpu"
-        results = simulate_many(experiments, mismatch=chunk.mismatch, threads=1, device=device)
+        results = simulate_many(experiments, mismatch=chunk.mismatch, threads=1, device=device, costs=False)
         seconds = time.monotonic() - began
     runs = tuple(_run(*pair) for pair in zip(experiments, results, strict=True))
     return Done(chunk, runs, seconds, ARITHMETIC_VERSION, version(), numba.__version__)
