@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from sim import frameworks
 
+pytestmark = pytest.mark.slow
+
 XOR = frameworks.xor("weight_perturbation", 4000)
 XOR_NODES = frameworks.xor("node_perturbation", 4000)
 CARTPOLE = frameworks.cartpole("weight_perturbation", 60)

@@ -19,6 +19,8 @@ from subsong.experiment import Experiment, parse_experiment
 from subsong.experiment_text import example_text
 from subsong.session import RunResult, learn, local_trials, simulate
 
+pytestmark = pytest.mark.slow
+
 TASKS = ("parity", "linear_teacher", "letters", "extended", "lqr", "delayed_match", "sequence", "song")
 SEEDS = (1, 2, 3)
 EDGES = [0, 1, -1, 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**32 - 1, 2**32, 2**33 + 5, -(2**62)]

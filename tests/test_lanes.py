@@ -57,6 +57,7 @@ def hold_against_python(source: Source, lanes: int, keep: Path, seed: int, known
             assert left == [list(words) for words in (*run, numbers[lane])], f"run {lane} of turn {turn}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lanes", [1, 16])
 @pytest.mark.parametrize("seed", range(10))
 def test_drawn_kernels_are_computed_alike(

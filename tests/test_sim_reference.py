@@ -11,6 +11,8 @@ from subsong.rules import BY_NAME
 from subsong_sim.engines import LocalLearner, buffer_bytes
 from subsong_sim.trials import TaskTrials
 
+pytestmark = pytest.mark.slow
+
 CASES = [
     *(Case(rule, (4, 8, 1), estimator) for rule in RULES for estimator in BY_NAME[rule].estimators),
     # More units than a word has signs, rows longer than a vector; then a recurrent layer, and one layer alone.
