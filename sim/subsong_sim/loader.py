@@ -176,15 +176,15 @@ def joined_constants(*sources: Source) -> dict[str, int]:
     return constants
 
 
-def _learner_and_tasks(rule: str) -> Source:
+def learner_and_tasks(rule: str) -> Source:
     """Return a learner's kernels, the tasks' and the whole layout, as one module."""
     learner = gather(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS)
     tasks = gather(f"{PACKAGE}.tasks", TASK_KERNELS)
     constants = joined_constants(gather(f"{PACKAGE}.layout", ()), learner, tasks)
-    return Source(constants, {**learner.functions, **tasks.functions}, {})
+    return Source(constants, {**learner.functions, **tasks.functions}, {**learner.files, **tasks.files})
 
 
-def _functions(file: str) -> list[ast.FunctionDef]:
+def functions_of(file: str) -> list[ast.FunctionDef]:
     """Return the functions of a file of this package."""
     text = resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
     return [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
@@ -195,12 +195,12 @@ def join_loops(rule: str) -> str:
     # Numba does not watch what a cached function calls in other files: the plant's own text is part of the name.
     plant = resources.files(__package__).joinpath("plants", "cartpole.py").read_bytes()
     lines = [
-        render(_learner_and_tasks(rule), "numba"),
+        render(learner_and_tasks(rule), "numba"),
         "\n\nimport numpy as np\n",
         f"\n# plant: {hashlib.sha256(plant).hexdigest()}\n",
         "from subsong_sim.plants.cartpole import cartpole_sense, cartpole_step\n",
     ]
-    lines += [f"\n\n@njit(cache=True, nogil=True)\n{ast.unparse(node)}\n" for node in _functions("loops.py")]
+    lines += [f"\n\n@njit(cache=True, nogil=True)\n{ast.unparse(node)}\n" for node in functions_of("loops.py")]
     return "".join(lines)
 
 
@@ -213,9 +213,9 @@ def load_loops(rule: str) -> ModuleType:
 @cache
 def load_cuda(rule: str) -> ModuleType:
     """Return the GPU's kernel of a rule, `task_runs` (subsong_sim.cuda_loops), with what it calls."""
-    lines = [render(_learner_and_tasks(rule), "cuda")]
-    lines += [f"\n\n@device\n{ast.unparse(node)}\n" for node in _functions("loops.py") if node.name in CUDA_LOOPS]
-    lines += [f"\n\n@kernel\n{ast.unparse(node)}\n" for node in _functions("cuda_loops.py")]
+    lines = [render(learner_and_tasks(rule), "cuda")]
+    lines += [f"\n\n@device\n{ast.unparse(node)}\n" for node in functions_of("loops.py") if node.name in CUDA_LOOPS]
+    lines += [f"\n\n@kernel\n{ast.unparse(node)}\n" for node in functions_of("cuda_loops.py")]
     return import_text(f"{rule}_cuda", "".join(lines))
 
 

@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from subsong_sim.cache import cache_folder
+from subsong_sim.cache import cache_folder, keep
 
 
 def kept(what: object, make: Callable[[], list[bytes]]) -> list[bytes]:
@@ -21,7 +19,8 @@ def kept(what: object, make: Callable[[], list[bytes]]) -> list[bytes]:
     found = _read(path)
     if found is None:
         found = make()
-        _write(path, found)
+        text = json.dumps({"codes": [code.hex() for code in found], "sha256": _sum(found)})
+        keep(path, text.encode())
     return found
 
 
@@ -33,19 +32,6 @@ def _read(path: Path) -> list[bytes] | None:
         return codes if entry["sha256"] == _sum(codes) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _write(path: Path, codes: list[bytes]) -> None:
-    """Write to the cache, whole or not at all; where it cannot be written, the next call compiles again."""
-    text = json.dumps({"codes": [code.hex() for code in codes], "sha256": _sum(codes)})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        with os.fdopen(fd, "w", encoding="utf-8") as f:
-            f.write(text)
-        Path(temporary).replace(path)
-    except OSError:
-        return
 
 
 def _sum(codes: list[bytes]) -> str:

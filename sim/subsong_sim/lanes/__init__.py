@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subsong_device import layout
-from subsong_sim import loader
 from subsong_sim.errors import EngineError
 from subsong_sim.lanes import native
 from subsong_sim.lanes.flow import Word
 from subsong_sim.lanes.loops import TooLong
 from subsong_sim.lanes.writer import Thawed, Writer, parameters, signature
-from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, TASK_KERNELS, Source, gather
+from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, Source, functions_of, gather, learner_and_tasks
 
 LANES = 16
 # Blocks of so many runs, in bytes, stay near the processor; beyond, every step would fetch them from afar.
@@ -141,15 +140,12 @@ def rows_end(layers: int) -> int:
 @cache
 def joined(rule: str, *, with_task: bool) -> Source:
     """Return a rule's kernels, with a task's and the trial around them if asked for."""
-    learner = gather(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS)
     if not with_task:
-        return learner
-    tasks = gather(f"{PACKAGE}.tasks", TASK_KERNELS)
-    constants = loader.joined_constants(learner, tasks, gather(f"{PACKAGE}.layout", ()))
-    path = resources.files(__name__).joinpath("trial.py")
-    trial = {n.name: n for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.FunctionDef)}
-    files = {**learner.files, **tasks.files, **dict.fromkeys(trial, str(path))}
-    return Source(constants, {**learner.functions, **tasks.functions, **trial}, files)
+        return gather(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS)
+    source = learner_and_tasks(rule)
+    trial = {function.name: function for function in functions_of("lanes/trial.py")}
+    files = {**source.files, **dict.fromkeys(trial, "lanes/trial.py")}
+    return Source(source.constants, {**source.functions, **trial}, files)
 
 
 def module_text(source: Source, names: tuple[str, ...], words: dict[Word, int], lanes: int) -> str:

@@ -1,14 +1,12 @@
 """Vector code as machine code of this computer's processor, kept on disk, loaded where it is called."""
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
 
-from subsong_sim.cache import cache_folder
+from subsong_sim.cache import cache_folder, keep
 
 # 512 bits where the processor has them; it would otherwise use halves. No call of memset: the object stands alone.
 ATTRIBUTES = 'nounwind "no-builtins" "prefer-vector-width"="512" "min-legal-vector-width"="512"'
@@ -25,8 +23,8 @@ def kept(what: bytes) -> Path:
     return cache_folder() / "lanes" / f"{key}.o"
 
 
-def translate(text: str, keep: Path) -> bytes:
-    """Compile IR for this processor; keep the object, whole or not at all."""
+def translate(text: str, path: Path) -> bytes:
+    """Compile IR for this processor; keep the object at a path of the cache."""
     machine = _machine()
     module = llvm.parse_assembly(text)
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
@@ -35,15 +33,7 @@ def translate(text: str, keep: Path) -> bytes:
     builder = llvm.create_pass_builder(machine, tuning)
     builder.getModulePassManager().run(module, builder)
     code: bytes = machine.emit_object(module)
-    try:
-        keep.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd, temporary = tempfile.mkstemp(dir=keep.parent, suffix=".tmp")
-        with os.fdopen(fd, "wb") as f:
-            f.write(hashlib.sha256(code).digest() + code)
-        Path(temporary).replace(keep)
-    except OSError:
-        # Where nothing can be kept, the next process compiles again.
-        pass
+    keep(path, hashlib.sha256(code).digest() + code)
     return code
 
 
