@@ -100,3 +100,13 @@ class PacedPlant:
         """Take one step of the plant, and wait until it is due."""
         self.plant.actuate(u)
         self.clock.wait()
+
+
+def clock_of(plant: object) -> Clock | None:
+    """Return the clock that a plant goes by, its own or that of what it is made of; None: as fast as it can."""
+    while plant is not None:
+        clock = getattr(plant, "clock", None)
+        if isinstance(clock, Clock):
+            return clock
+        plant = getattr(plant, "plant", None)
+    return None
