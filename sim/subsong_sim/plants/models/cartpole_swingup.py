@@ -1,7 +1,7 @@
 """A pole to swing up on a cart that is pushed by a continuous force, on a track with ends.
 
-x is the cart's position, theta the pole's angle from upright, l half its length, as in R. V. Florian, "Correct equations
-for the dynamics of the cart-pole system" (2007):
+x is the cart's position, theta the pole's angle from upright, l half its length, as in R. V. Florian, "Correct
+equations for the dynamics of the cart-pole system" (2007):
 
     (m_c + m_p) x'' + m_p l cos theta theta'' = F + m_p l sin theta theta'^2 - viscous x' - coulomb sgn x'
     m_p l cos theta x'' + (4/3) m_p l^2 theta'' = m_p g l sin theta - joint theta'

@@ -56,13 +56,13 @@ def advance(state: Floats, u: Floats, p: Floats) -> float:
     step = p[PERIOD] / SUBSTEPS
     mobility = 1.0 / p[INERTIA]
     # What slows the motor in proportion to its speed is taken at the end of the step: stable for any parameters.
-    damping = p[VISCOUS] + p[BACK_EMF] ** 2 / p[RESISTANCE]
+    slowing = 1.0 / (1.0 + step * mobility * (p[VISCOUS] + p[BACK_EMF] ** 2 / p[RESISTANCE]))
     torque = p[BACK_EMF] * voltage / p[RESISTANCE]
     half = p[BACKLASH] / 2.0
     end = (p[END] + half) * p[RATIO]
     motor, speed, load = state[MOTOR], state[SPEED], state[LOAD]
     for _ in range(SUBSTEPS):
-        speed = (speed + step * mobility * torque) / (1.0 + step * mobility * damping)
+        speed = (speed + step * mobility * torque) * slowing
         speed += mobility * friction_impulse(speed, mobility, p[COULOMB] * step)
         motor += speed * step
         if abs(motor) > end:

@@ -5,12 +5,13 @@ I = m l^2 / 3 its inertia about the joint, J the arm's about the motor. By Lagra
 (J + m r^2 + I sin^2 alpha) theta'^2 / 2 + (m r l / 2) cos alpha theta' alpha' + I alpha'^2 / 2:
 
     (J + m r^2 + I sin^2 alpha) theta'' + (m r l / 2) cos alpha alpha''
-        = torque - 2 I sin alpha cos alpha theta' alpha' + (m r l / 2) sin alpha alpha'^2 - viscous theta' - coulomb sgn theta'
+        = torque - 2 I sin alpha cos alpha theta' alpha' + (m r l / 2) sin alpha alpha'^2
+          - viscous theta' - coulomb sgn theta'
     (m r l / 2) cos alpha theta'' + I alpha'' = I sin alpha cos alpha theta'^2 + (m g l / 2) sin alpha - joint alpha'
     torque = kt (V - kt theta') / R
 
-Semi-implicit Euler, ten steps a period. At its ends, where the cable would be torn, the arm stops. The parameters are
-those of Quanser's QUBE-Servo 2 with pendulum (its user manual, 2016).
+Semi-implicit Euler, ten steps a period. At its ends, where the cable would be torn, the arm stops. The figures are of
+the order of Quanser's QUBE-Servo 2 with its pendulum.
 Cost of a step: 2 (1 - cos alpha) + 0.2 theta^2 + 0.0005 V^2, after the step: alpha^2, where alpha is small.
 """
 

@@ -4,8 +4,9 @@
 
 drive, 0 to 1, arrives `delay` periods late; what is below 0 is none, so that word 0 is off. T is the heater's
 temperature, S the thermometer's. Implicit Euler, ten steps a period: stable for any parameters.
-The figures are of the order of the Temperature Control Lab's heater (J. Hedengren and R. Martin, Industrial &
-Engineering Chemistry Research 60, 2021, linearised). Cost of a step: (set point - S)^2, K^2, after the step.
+The figures are of the order of one heater of the Temperature Control Lab (J. Park et al., "Benchmark temperature
+microcontroller for process dynamics and control", Computers & Chemical Engineering 135, 2020), radiation left out.
+Cost of a step: (set point - S)^2, K^2, after the step.
 """
 
 from subsong_sim.plants.models.common import Floats, normal, uniform

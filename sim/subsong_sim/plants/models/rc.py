@@ -4,7 +4,8 @@
 
 A period has the exact solution, since the duty is constant in it:
 
-    V := V_inf + (V - V_inf) exp(-period / tau),  V_inf = duty supply R_load / (R + R_load),  tau = C R R_load / (R + R_load)
+    V := V_inf + (V - V_inf) exp(-period / tau),   V_inf = duty supply share,   tau = C R share
+    share = R_load / (R + R_load)
 
 The set point changes every `hold` periods. Cost of a step: (set point - V)^2, after the step.
 """
