@@ -1,14 +1,17 @@
 """The contract of a plant, held against every plant there is."""
 
 import random
+import re
 from array import array
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
 from subsong_sim.errors import PlantError
 from subsong_sim.plants import Mismatch, Plant, PlantSpec, make_plant
 from subsong_sim.plants.base import COST_MAX
+from subsong_sim.plants.models import NAMES
 
 CARTPOLE_RANGE = [[-2.4, 2.4], [-3.0, 3.0], [-0.21, 0.21], [-3.0, 3.0]]
 CARTPOLE = PlantSpec(id="CartPole-v1", sensor_range=CARTPOLE_RANGE)
@@ -40,6 +43,8 @@ PLANTS: dict[str, Callable[[], Plant]] = {
     "mountain car": lambda: make_plant(PlantSpec(id="MountainCar-v0")),
     "mountain car continuous": lambda: make_plant(PlantSpec(id="MountainCarContinuous-v0", cost_lsb=0.001)),
     "acrobot": lambda: make_plant(PlantSpec(id="Acrobot-v1")),
+    **{name: partial(make_plant, PlantSpec(kind="simulated", name=name, cost_lsb=0.01)) for name in NAMES},
+    "dc motor mismatch": lambda: make_plant(PlantSpec(kind="simulated", name="dc_motor", cost_lsb=0.01), CONTINUOUS),
 }
 EDGES = (-32768, -32767, -1, 0, 1, 32766, 32767)
 
@@ -189,7 +194,7 @@ def test_wrong_commands_are_refused_and_cost_no_step(maker: Callable[[], Plant],
 
 def test_the_description_is_one_line_that_names_the_environment(plant: Plant) -> None:
     assert "\n" not in plant.description
-    assert "-v" in plant.description
+    assert re.match(r"(\w+-v\d|\w+, simulated)", plant.description)
     assert "cost_lsb=" in plant.description
 
 
