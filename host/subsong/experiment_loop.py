@@ -71,7 +71,7 @@ class TclabPlant(Table):
     port: Annotated[str, StringConstraints(max_length=256)] = other(
         "a text", "serial port of a lab, for `run` and `sim --mismatch`; none: they have the model, too", ""
     )
-    period_ms: int = whole(1, 600_000, "from one step to the next, simulated or a lab's own, milliseconds", 1000)
+    period_ms: int = whole(1, 60_000, "from one step to the next, simulated or a lab's own, milliseconds", 1000)
     target_range: _Targets = other(
         f"{_PAIRS}, one or two, degrees Celsius",
         "set points: each episode has its own; two for two heaters",
