@@ -14,7 +14,7 @@ from gymnasium.spaces import Box
 from subsong.block import build_block
 from subsong.board_session import run_on_board
 from subsong.compare import compare
-from subsong.errors import PlantError
+from subsong.errors import ExperimentError, PlantError
 from subsong.experiment import Experiment, parse_experiment
 from subsong.findings import FEWEST_COSTS, Findings, Pace, read_pace
 from subsong.replay import replay
@@ -123,6 +123,12 @@ def test_a_plant_that_fails_in_a_trial_ends_the_run_with_a_sentence_and_a_log_th
     if where == "unix":  # the board was told goodbye: it is at its prompt, and takes the next run
         living(lambda _age, action: (0.5, -abs(action)))
         assert run_on_board(odd(2), port="unix", out=tmp_path / "next.mcap").trials == 2
+
+
+def test_an_environment_that_shows_more_than_a_step_carries_is_refused_in_a_sentence(living: Any) -> None:
+    living(blind).observation_space = Box(0, 255, (96, 96, 3), np.uint8)
+    with pytest.raises(ExperimentError, match=r"^plant: Odd-v0 has 27648 sensors and 1 .* 505 words at most;"):
+        simulate(odd(), out=None)
 
 
 @pytest.mark.parametrize("logged", [True, False])

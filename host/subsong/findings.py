@@ -1,9 +1,9 @@
 """What a run's user should know of its plant: which steps came late, and whether there was anything to learn from."""
 
+import math
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from subsong.runlog import Recorder
 from subsong.runlog.records import Event
@@ -64,10 +64,10 @@ class Findings:
         """Return how the time was kept so far; None without a clock, or before its first step."""
         if self._clock is None or not self._clock.lateness_us:
             return None
-        lateness = np.array(self._clock.lateness_us)
-        late = int((lateness >= LATE_NS // 1000).sum())
-        quantiles = np.quantile(lateness, [0.5, 0.99, 1.0], method="higher").tolist()
-        return Pace(self._clock.period_ms, len(lateness), late, *quantiles)
+        ordered = sorted(self._clock.lateness_us)
+        late = len(ordered) - bisect_left(ordered, LATE_NS // 1000)
+        median, p99, worst = (ordered[math.ceil(share * (len(ordered) - 1))] for share in (0.5, 0.99, 1.0))
+        return Pace(self._clock.period_ms, len(ordered), late, median, p99, worst)
 
     def close(self, costs: list[float]) -> tuple[Pace | None, list[str]]:
         """Record what there is to say at a run's end, or where it was cut off, and return it.

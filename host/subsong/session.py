@@ -20,6 +20,7 @@ from subsong.block import Block, build_block, stream_seed
 from subsong.console import Progress, SilentProgress
 from subsong.errors import ExperimentError, LogError, PlantError
 from subsong.experiment import Experiment
+from subsong.experiment_check import MAX_WORDS
 from subsong.experiment_plant import BoardPlant
 from subsong.experiment_tasks import TaskPlant
 from subsong.findings import Findings, Pace
@@ -400,9 +401,15 @@ def require_model(experiment: Experiment) -> None:
 
 
 def check_shape(experiment: Experiment, plant: Any) -> None:
-    """Raise ExperimentError where the network's ends do not fit the plant."""
+    """Raise ExperimentError where the network's ends do not fit the plant, or the plant no frame of the link."""
     layers = experiment.network.layers
     wrong = []
+    if plant.n_sensors + plant.n_actuators > MAX_WORDS:
+        plant.close()
+        raise ExperimentError(
+            f"plant: {experiment.plant.title} has {plant.n_sensors} sensors and {plant.n_actuators} actuators, and a "
+            f"step carries {MAX_WORDS} words at most; wrap the environment in one that shows less, and register that"
+        )
     if layers[0] != plant.n_sensors:
         wrong.append(f"network.layers[0]: is {layers[0]} (allowed: {plant.n_sensors}, the plant's sensors)")
     if layers[-1] != plant.n_actuators:
