@@ -1,5 +1,6 @@
 """Whole runs on plants that fail, that teach nothing, or that are in real time: what is told, and what is logged."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -227,7 +228,7 @@ def test_each_late_step_is_in_the_log_with_its_trial_and_by_how_much() -> None:
 
 
 def test_a_pace_that_a_log_has_wrongly_is_none() -> None:
-    good = dict(zip(Pace._fields, range(6), strict=True))
+    good = dataclasses.asdict(Pace(0, 1, 2, 3, 4, 5))
     assert read_pace([Event("late", "", good), Event("pace", "", good)]) == Pace(0, 1, 2, 3, 4, 5)
     assert read_pace([Event("pace", "", {**good, "late": "2"})]) is None
     assert read_pace([Event("pace", "", {})]) is None

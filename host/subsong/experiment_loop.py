@@ -36,7 +36,7 @@ class MismatchTable(Table):
 
 
 class GymnasiumPlant(Table):
-    """A Gymnasium environment: Box observations, Discrete or Box actions; cost = -reward."""
+    """A Gymnasium environment: numbers and choices in, numbers or choices out; cost = -reward."""
 
     kind: Literal["gymnasium"]
     id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/-]+$", max_length=128)] = other(

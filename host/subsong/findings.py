@@ -3,7 +3,8 @@
 import math
 from bisect import bisect_left
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from subsong.runlog import Recorder
 from subsong.runlog.records import Event
@@ -13,7 +14,8 @@ from subsong_sim.plants.clock import LATE_NS, clock_of
 FEWEST_COSTS = 10  # fewer trials may well cost the same
 
 
-class Pace(NamedTuple):
+@dataclass(frozen=True)
+class Pace:
     """How a run in real time kept its time, over all its steps. A step is late when it ends 0.1 ms after its deadline.
 
     Attributes:
@@ -39,9 +41,10 @@ class Pace(NamedTuple):
 
 def read_pace(events: Iterable[Event]) -> Pace | None:
     """Return what a log's events say of a run's pace; None where it had none, or where that cannot be read."""
+    names = [field.name for field in fields(Pace)]
     for event in events:
-        if event.kind == "pace" and all(type(event.fields.get(name)) is int for name in Pace._fields):
-            return Pace(*(event.fields[name] for name in Pace._fields))
+        if event.kind == "pace" and all(type(event.fields.get(name)) is int for name in names):
+            return Pace(*(event.fields[name] for name in names))
     return None
 
 
@@ -81,7 +84,7 @@ class Findings:
         self._tell("The trial that was cut off")
         pace, warnings = self.pace(), []
         if pace is not None:
-            self._event("pace", f"{pace}.", **pace._asdict())
+            self._event("pace", f"{pace}.", **asdict(pace))
         if len(costs) >= FEWEST_COSTS and min(costs) == max(costs):
             warnings.append(
                 f"every one of {len(costs):,} trials cost exactly {costs[0]:.6g}: nothing can be learned from that. "
