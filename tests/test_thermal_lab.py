@@ -1,7 +1,12 @@
 """The Temperature Control Lab: tclab's model against its equations, and a lab that is played by the test."""
 
+import os
+import pty
 import random
-from collections.abc import Callable
+import threading
+import tty
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -219,6 +224,53 @@ def test_a_port_without_a_lab_is_one_clear_error(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == ""
     with pytest.raises(PlantError, match=r"the lab at plant\.port is no model"):
         make_lab(SPEC, {"Ta": 20.0}, "/dev/nowhere", None)
+
+
+@pytest.fixture
+def firmware() -> Iterator[tuple[str, list[str]]]:
+    """A lab's firmware, as far as its protocol goes, behind a pty: the port's name, and the commands that came."""
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    commands: list[str] = []
+
+    def serve() -> None:
+        held = b""
+        while data := _read(ours):
+            *lines, held = (held + data).split(b"\r\n")
+            for line in lines:
+                commands.append(line.decode())
+                name, _, value = commands[-1].partition(" ")
+                reply = {"VER": "TCLab Firmware", "T1": "24.5", "T2": "23.25", "X": "Stop"}.get(name, value)
+                os.write(ours, f"{reply}\r\n".encode())
+
+    server = threading.Thread(target=serve, daemon=True)
+    server.start()
+    yield os.ttyname(theirs), commands
+    os.close(theirs)
+    server.join(5)
+    os.close(ours)
+
+
+def _read(file: int) -> bytes:
+    try:
+        return os.read(file, 256)
+    except OSError:  # nobody has the other end open any more
+        return b""
+
+
+@pytest.mark.slow
+def test_the_package_drives_a_lab_that_speaks_its_protocol(firmware: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    port, commands = firmware
+    # A pty is no USB device, and only those are found.
+    monkeypatch.setattr(tclab.tclab, "find_arduino", lambda wanted: (wanted, "a pty"))
+    plant = make_plant(replace(SPEC, period_ms=50), Mismatch(port=port))
+    plant.reset(1)
+    plant.actuate([32767, 0])
+    one, two, *_ = ((word / 32767 + 1) * 50 for word in plant.sense())
+    assert (one, two) == (pytest.approx(24.5, abs=0.01), pytest.approx(23.25, abs=0.01))
+    assert {"Q1 100.0", "Q2 50.0"} <= set(commands)
+    plant.close()
+    assert commands[-3:] == ["Q1 0", "Q2 0", "X"]
 
 
 def test_the_model_is_the_packages() -> None:
