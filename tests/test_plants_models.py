@@ -434,9 +434,8 @@ def test_what_is_simulated_costs_what_theory_says() -> None:
     means = []
     for scale in (1.0, 0.5):
         gain = scale * lqr.optimal_gain(p)
-        costs = []
-        for plant in (Bare("lqr", seed) for seed in range(20)):
-            costs.append([plant.advance(*(-gain @ plant.state[:3])) for _ in range(400)])
-        means.append(np.mean(np.array(costs)[:, 100:]))
+        plants = [Bare("lqr", seed) for seed in range(20)]
+        costs = [[plant.advance(*(-gain @ plant.state[:3])) for plant in plants] for _ in range(400)]
+        means.append(np.mean(costs[100:]))
         assert means[-1] == pytest.approx(cost_of(gain, p), rel=0.1)
     assert means[0] < means[1], "the same noise, a gain that is not optimal"
