@@ -149,9 +149,8 @@ def test_runs_on_simulated_plants_are_the_single_runs() -> None:
     assert len({tuple(result.costs) for result in results}) == len(results)
 
 
-def test_different_plants_share_lanes_and_stop_where_the_mismatch_is_more_than_parameters() -> None:
-    """Runs with effects on words are single ones, as their plants are no compiled ones."""
-    bent = {"parameters": {"coulomb": 0.5}}
+def test_different_plants_share_lanes_and_effects_on_words_make_single_runs() -> None:
+    bent = {"parameters": {"masspole": 0.5, "viscous": 0.1}}
     experiments = [
         simulated("cartpole_swingup", mismatch=bent),
         simulated("furuta"),

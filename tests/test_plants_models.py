@@ -106,8 +106,9 @@ def test_the_document_has_every_parameter_with_its_default_and_every_sensor(name
         assert f"`{channel}` {low:g} to {high:g}" in section
 
 
-def test_the_experiment_knows_the_plants_there_are() -> None:
+def test_the_experiment_knows_the_plants_there_are_and_each_name_has_its_own() -> None:
     assert get_args(SimulatedTable.model_fields["name"].annotation) == models.NAMES
+    assert [Path(str(models.model(name).__file__)).stem for name in models.NAMES] == list(models.NAMES)
 
 
 @pytest.mark.parametrize("name", models.NAMES)
