@@ -3,7 +3,7 @@
 One or two heaters, of 0 to 100 % power, each with a thermometer and a set point (J. D. Hedengren's lab, J. Kantor's
 Python package, https://tclab.readthedocs.io). The sensors are the temperatures and then the set points, degrees
 Celsius; the cost is the sum of the squared errors of the measured temperatures, K^2, divided by `cost_lsb`. With one
-set point, the second heater stays off and the second thermometer unread.
+set point, the second heater stays off and the second thermometer is ignored.
 
 The model is tclab's TCLabModel, told the time by steps instead of by a clock, its noise a function of the reset seed:
 as fast as the processor, and deterministic. An episode of the model begins at the ambient temperature; one of a lab
