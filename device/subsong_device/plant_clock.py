@@ -1,6 +1,6 @@
 """Keeps the control period of a plant on the board, and measures how well: what T_TIME of the link tells.
 
-By deadlines in microseconds: a sleep that leaves callbacks their turn, and a busy wait of a millisecond or two at its end.
+By deadlines in microseconds: a sleep that leaves callbacks their turn, then a busy wait of a millisecond or two.
 On an emulated Pico that begins a step 12 us after its deadline, give or take 1, and so does a periodic machine.Timer
 whose callback sets a flag; but that timer has whole milliseconds on many ports, is missing on others, and does not say
 by how much a step was late.
@@ -31,8 +31,8 @@ class Clock:
     def next(self, now):
         """Begin a step, when it is due; the one before ended now. Return the time.
 
-        A step whose deadline has gone by begins at once, and its successor is due a period after that: what was missed is
-        not made up for, and no two steps are nearer than a period.
+        A step whose deadline has gone by begins at once, and its successor is due a period after that: what was missed
+        is not made up for, and no two steps are nearer than a period.
         """
         late = self._ended(now) if self._steps else 0
         self._steps += 1
@@ -76,13 +76,13 @@ class Clock:
         return 0
 
     def told(self):
-        """Return T_TIME's fields, from `steps` on: steps, period, late ones, jitter (mean, worst), step (mean, longest)."""
+        """Return T_TIME's fields, from `steps` on; means are over the steps, and nothing is rounded up."""
         n = self._steps or 1
         jitter, busy = self._jitter // n, self._busy // n
         return self._steps, self._period, self._late, jitter, self._worst, busy, self._longest
 
     def excess(self, least):
-        """Return by how much the steps of a trial missed the period on average, if all of `least` or more did; else 0."""
+        """Return by how much the mean step missed the period, where all of a trial's `least` or more did; else 0."""
         if self._steps < least or self._late < self._steps:
             return 0
         return max(1, self._busy // self._steps - self._period)

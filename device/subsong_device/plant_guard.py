@@ -310,7 +310,7 @@ class Guard:
     # ------------------------------------------------------------------------------------------ time
 
     def _check(self):
-        """Return the time; raise Fault: LATE, if what is on took too long; PLANT, if the plant could not be made safe."""
+        """Return the time; raise Fault: LATE, where what is on took too long; PLANT, where the plant is not safe."""
         if self.unsafe is not None:
             raise self.unsafe
         now = self._us()

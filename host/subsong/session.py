@@ -22,9 +22,11 @@ from subsong.errors import ExperimentError, LogError, PlantError
 from subsong.experiment import Experiment
 from subsong.experiment_plant import BoardPlant
 from subsong.experiment_tasks import TaskPlant
+from subsong.flat_cost import FlatCost
 from subsong.rules import PAIRS
 from subsong.runlog import Recorder, RunHeader, Step
 from subsong.runlog.recorder import require_room
+from subsong.timing import TimingTotal
 from subsong_device.layout import ARITHMETIC_VERSION, COST_LIMIT
 from subsong_sim.learner import Ended, StepHook
 
@@ -50,6 +52,7 @@ class RunResult:
         stopped: why it ended.
         counters: what was counted on the way: retries, dropped frames, saturations.
         tier: what executed the kernels on a board; "" in the simulator.
+        timing: how well the board's own plant was kept to its control period; no steps where nobody kept one.
         failed: of a board, which better tiers failed its known answers, a line each.
         state: the learner's head and mem at the end, of a simulation without a log; its log has them otherwise.
     """
@@ -65,6 +68,7 @@ class RunResult:
     evaluations: list[tuple[int, float]] = field(default_factory=list)
     stopped: str = "all trials done"
     counters: dict[str, int] = field(default_factory=dict)
+    timing: TimingTotal = field(default_factory=TimingTotal)
     tier: str = ""
     failed: tuple[str, ...] = ()
     state: tuple[bytes, bytes] = field(default=(b"", b""), repr=False)
@@ -187,6 +191,7 @@ class _Course:
     ) -> None:
         self.experiment, self.trials, self.result, self.on_end = experiment, trials, result, on_end
         self.number = 0
+        self._flat = FlatCost() if isinstance(experiment.plant, BoardPlant) else None
         self._began = time.monotonic() - result.seconds
         self._episodes = evaluation_seeds(experiment)
 
@@ -199,6 +204,8 @@ class _Course:
             result.seconds = time.monotonic() - self._began
             if ended is not None:
                 check_cost(self.experiment, ended.summary.trial, ended.summary.total)
+                if self._flat is not None and not evaluate:
+                    self._flat.take(ended.summary)
                 result.steps += ended.summary.steps
                 result.counters["saturated_words"] = result.counters.get("saturated_words", 0) + ended.summary.saturated
                 if self.on_end is not None:
