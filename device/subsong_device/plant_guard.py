@@ -152,13 +152,13 @@ class Guard:
             Fault: NO_WATCHDOG, where one is asked for and the board has none.
         """
         given = len(words) > 0
+        self._dry = given and words[plant_check.DRY] == 1
         self._evaluated = self._first  # every evaluation meets the same starts
         self._clock.start(1000 * words[plant_check.PERIOD_MS] + words[plant_check.PERIOD_US] if given else 0)
-        self._dry = given and words[plant_check.DRY] == 1
         self._actuate = still if self._dry else self._plant.actuate
         self._step_ms = words[plant_check.STEP_MS] if given else 0
         self._reset_ms = words[plant_check.RESET_MS] if given else 0
-        self._stuck = words[plant_check.STUCK_STEPS] if given else 0
+        self._stuck = words[plant_check.STUCK_STEPS] if given and not self._dry else 0  # what rests may read the same
         at = DATA
         self._ranges = [(-32768, 32767)] * n_sensors
         for i in range(n_sensors if given else 0):
