@@ -10,16 +10,20 @@ import time
 
 
 class Clock:
-    """The deadlines of a trial's steps. Times are microseconds, at most 8 seconds each."""
+    """The deadlines of a trial's steps. Times are microseconds, at most 8 seconds each.
+
+    Attributes:
+        period: from one step to the next.
+    """
 
     def __init__(self):
         self._now, self._diff, self._add = time.ticks_us, time.ticks_diff, time.ticks_add  # looked up once
-        self._period = 0
+        self.period = 0
         self.begin()
 
     def start(self, period_us):
         """Take the control period; 0: steps follow each other as fast as they come."""
-        self._period = period_us
+        self.period = period_us
 
     def begin(self):
         """Begin a trial."""
@@ -36,7 +40,7 @@ class Clock:
         """
         late = self._ended(now) if self._steps else 0
         self._steps += 1
-        period = self._period
+        period = self.period
         if period:
             due = self._due
             if self._steps == 1 or late:
@@ -68,7 +72,7 @@ class Clock:
         self._busy += took
         if took > self._longest:
             self._longest = took
-        if self._period:
+        if self.period:
             late = self._diff(now, self._due)
             if late > 0:
                 self._late += 1
@@ -79,10 +83,10 @@ class Clock:
         """Return T_TIME's fields, from `steps` on; means are over the steps, and nothing is rounded up."""
         n = self._steps or 1
         jitter, busy = self._jitter // n, self._busy // n
-        return self._steps, self._period, self._late, jitter, self._worst, busy, self._longest
+        return self._steps, self.period, self._late, jitter, self._worst, busy, self._longest
 
     def excess(self, least):
         """Return by how much the mean step missed the period, where all of a trial's `least` or more did; else 0."""
         if self._steps < least or self._late < self._steps:
             return 0
-        return max(1, self._busy // self._steps - self._period)
+        return max(1, self._busy // self._steps - self.period)

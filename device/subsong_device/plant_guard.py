@@ -7,6 +7,7 @@ noticed while it lasts: by a timer's callback, which runs between two bytecodes 
 The functions at the end are what subsong_device.tasks has, so that a plant is to a trial what a task is.
 """
 
+import gc
 import os
 import sys
 import time
@@ -211,6 +212,8 @@ class Guard:
                 self.seed += 1
             seed = self.seed
         self._check()
+        if self._clock.period:
+            gc.collect()  # now, with the plant safe, rather than within a step: 14 ms on a Pico
         self._watch(self._reset_ms)
         if self._dry:
             self._make_safe()  # reset() may move things
