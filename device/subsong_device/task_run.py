@@ -124,7 +124,7 @@ class TaskRun:
                 if guard is not None:
                     session.listen()  # a plant that is driven is not to wait for a trial's end
                 session.reserve(n)
-                session.write(self._box.view[: frames.seal_frame(self._box.buf, self._box.body)])
+                session.write(self._box.seal())
                 if guard is not None and guard.ended():
                     break
             if guard is not None:
