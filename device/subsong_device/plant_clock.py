@@ -54,7 +54,7 @@ class Clock:
                     time.sleep_us(left)
                 now = self._now()
                 late = self._diff(now, due)
-                self._due = self._add(due, period)
+                self._due = self._add(now, period - late)
             if late > self._worst:
                 self._worst = late
             self._jitter += late
