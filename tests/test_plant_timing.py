@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from runlog_sessions import header
+from runlog_sessions import Session, header, record, rewrite
 from subsong.board_session import run_on_board
 from subsong.cli import subsong
 from subsong.errors import BoardError
 from subsong.experiment import Experiment, parse_experiment
 from subsong.replay import replay
 from subsong.runlog import Recorder, Timing, TimingTotal, read_run
-from subsong_device import faults
+from subsong_device import faults, frames
+from subsong_device import session as device_session
 from subsong_device.plant_clock import Clock
 from subsong_device.plant_guard import FEWEST_STEPS
 from test_board_plant import EXAMPLE, Board, Plant, experiment_of
@@ -255,3 +256,41 @@ def test_whole_milliseconds_mean_what_they_meant(period: str) -> None:
     other = text.replace("period_ms = 0\n", f"period_ms = {period}\n")
     assert parse_experiment(other, "test").digest == parse_experiment(text, "test").digest
     assert "period_ms = 2.5\n" in experiment_of(period_ms=2.5).to_toml()
+
+
+def test_a_timing_that_was_altered_in_the_log_names_its_trial(tmp_path: Path) -> None:
+    session = Session().open(frames.PLANT).run(0, 2, 4)
+    for number in range(2):
+        session.tell(frames.T_TIME, number, 4, 2000, 0, 13, 17, 900, 1200)
+        session.task_trial(number, 4)
+    recorder = record(tmp_path / "run.mcap", session.done(2))
+    assert read_run(recorder.partial).timings == [Timing(n, "board", 4, 2000, 0, 13, 17, 900, 1200) for n in range(2)]
+    log = recorder.close()
+    assert read_run(log).disagreements() == []
+
+    def alter(messages: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+        return [
+            (topic, data.replace(b'"trial":1', b'"trial":3') if topic == "/timing" else data)
+            for topic, data in messages
+        ]
+
+    found = read_run(rewrite(log, tmp_path / "altered.mcap", alter)).disagreements()
+    assert [each.trial for each in found] == [1, 3]
+    assert str(found[0]) == "The timing of trial 1: the raw frames say so, and channel /timing does not."
+
+
+def test_a_host_that_greets_in_a_run_costs_no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    states: list[int] = []  # of the session, when garbage was collected; then, when it was greeted
+    greeted: list[int] = []
+    with Board(Plant(), monkeypatch) as board:
+        bridge, session = board.connect(), board.session
+        monkeypatch.setattr(device_session, "collect", lambda: states.append(session._state) or 99)
+        assert bridge.greet().heap_free == 99
+        answer = session._on_hello
+        monkeypatch.setitem(
+            session._handlers, frames.HELLO, lambda schema: (greeted.append(session._state), answer(schema))
+        )
+        bridge.run_task(0, 2, 300)
+        assert bridge.close()
+    assert faults.RUNNING in greeted
+    assert faults.RUNNING not in states
