@@ -153,6 +153,7 @@ LATER = (
     ("run", "checkpoint_every"),
     ("run", "period_ms"),
     ("plant", "hold"),
+    ("plant", "authority"),
     *(("learner", key) for key in OPTIONS),
 )
 
@@ -213,6 +214,18 @@ class Experiment(Table):
             ExperimentError: the seed is outside 0..2**32-1.
         """
         return from_tables({**self.model_dump(exclude_none=True), "seed": seed}, "")
+
+    def with_authority(self, authority: float) -> "Experiment":
+        """Return the same experiment with another plant.authority.
+
+        Raises:
+            ExperimentError: it is out of range, or the plant is not the board's own.
+        """
+        if not isinstance(self.plant, BoardPlant):
+            raise ExperimentError('plant.authority: only the board\'s own plant has one (plant.kind = "board")')
+        tables = self.model_dump(exclude_none=True)
+        tables["plant"]["authority"] = authority
+        return from_tables(tables, "")
 
     def steps(self, evaluate: bool) -> int:
         """Return the steps of a trial, at most, or of an evaluation."""

@@ -277,7 +277,7 @@ def _check_guard(good: Good) -> Iterator[Problem]:
             yield Problem(("plant", "actuator_safe", i), f"{word} is outside [{low}, {high}]", "a word of its range")
     period, limit, watchdog = good("plant.period_ms"), good("plant.step_limit_ms"), good("plant.watchdog_ms")
     if period is not None and limit is not None and period >= limit:
-        yield Problem(("plant", "step_limit_ms"), f"is {limit}, and steps are {period} ms apart", f"above {period}")
+        yield Problem(("plant", "step_limit_ms"), f"is {limit}, and steps are {period:g} ms apart", f"above {period:g}")
     if watchdog is not None and 0 < watchdog < MIN_WATCHDOG_MS:
         yield Problem(("plant", "watchdog_ms"), f"got {watchdog}", f"0, or {MIN_WATCHDOG_MS} and more")
 
