@@ -1,6 +1,6 @@
 """What every plant.py has to do, as checks that run wherever it runs: CPython, the unix board, a Pico.
 
-    for line in complaints(plant, 2, 1): print(line)
+    for line in complaints(plant, 2, 1, lambda: time.sleep_ms(20)): print(line)
 
 Runs under MicroPython and CPython.
 """
@@ -15,13 +15,14 @@ TOLERANCE = 512  # counts, between two starts from one seed: noise of a converte
 STEPS = 50
 
 
-def complaints(plant, n_sensors, n_actuators, repeats=True):
+def complaints(plant, n_sensors, n_actuators, wait, repeats=True):
     """Return what is wrong with a plant, a line each.
 
     Args:
         plant: the module.
         n_sensors: the words of sense().
         n_actuators: the words of actuate().
+        wait: lets time pass, so that what is driven moves.
         repeats: whether reset() brings it to the start that the seed names.
     """
     missing = [name for name in FUNCTIONS if not callable(getattr(plant, name, None))]
@@ -36,11 +37,13 @@ def complaints(plant, n_sensors, n_actuators, repeats=True):
         plant.reset(seed)
         plant.sense(x)
         starts.append(list(x))
+        step(plant, x, u, 0x7FFF, found)
+        wait()
         plant.safe()
         off(plant, "after reset(%d)" % seed, found)
-    if repeats and any(apart(a, b) > TOLERANCE for a, b in zip(starts[0], starts[2])):
+    if repeats and differ(starts[0], starts[2]):
         found.append("reset(1) started from %s, then from %s" % (starts[0], starts[2]))
-    if starts[0] == starts[1] == starts[3]:
+    if not differ(starts[0], starts[1]) and not differ(starts[0], starts[3]):
         found.append("every seed is the same")
     written(plant, x, found)
     for word in EXTREMES:
@@ -55,9 +58,9 @@ def complaints(plant, n_sensors, n_actuators, repeats=True):
     return found
 
 
-def apart(a, b):
-    """Return how far two words are apart, counted around."""
-    return abs(((a - b + 0x8000) & 0xFFFF) - 0x8000)
+def differ(one, other):
+    """Whether words of two starts are further apart than a converter's noise; words count around."""
+    return any(abs(((a - b + 0x8000) & 0xFFFF) - 0x8000) > TOLERANCE for a, b in zip(one, other))
 
 
 def off(plant, when, found):

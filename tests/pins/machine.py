@@ -70,6 +70,7 @@ class PWM:
             raise ValueError("duty_u16 must be from 0 to 65535")
         move()
         plant.duty[self._pin] = duty / 65535
+        plant.driven |= duty > 0
         return None
 
 
@@ -83,5 +84,6 @@ class ADC:
         global noise
         move()
         noise = (noise * 25173 + 13849) & 0xFFFF
-        raw = min(max(int(4095 * plant.voltage(self._pin)) + (noise >> 15), 0), 4095)
+        bit = noise >> 15 if plant.noisy else 0
+        raw = min(max(int(4095 * plant.voltage(self._pin)) + bit, 0), 4095)
         return raw << 4 | raw >> 8

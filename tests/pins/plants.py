@@ -9,7 +9,10 @@ from math import exp
 class Plant:
     """Nothing: the voltage is half the supply's."""
 
+    noisy = True  # the converter's last bit is
+
     def __init__(self):
+        self.driven = False  # whether a duty has ever been other than 0
         self.duty = {}  # by pin
         self.hz = {}
         self.level = {}
@@ -88,4 +91,17 @@ class Heater(Plant):
         return (0.5 + 0.01 * self.t) / 3.3
 
 
-NAMED = {"rc": RC, "dc_motor": Motor, "servo_pot": Servo, "heater": Heater}
+class Stuck(Plant):
+    """A converter that no longer converts."""
+
+    noisy = False
+
+
+class Unplugged(Plant):
+    """A converter on ground."""
+
+    def voltage(self, pin):
+        return 0.0
+
+
+NAMED = {"rc": RC, "dc_motor": Motor, "servo_pot": Servo, "heater": Heater, "stuck": Stuck, "unplugged": Unplugged}

@@ -16,7 +16,7 @@ PWM_PIN = 15
 ADC_PIN = 26
 PWM_HZ = 20000
 EMPTY_MS = 100  # ten time constants of 10 kOhm and 1 uF
-LOWEST, SPAN = 13107, 39322  # voltages wanted: 20 % to 80 % of the supply
+LOWEST, SPAN = 6554, 52428  # voltages wanted: 10 % to 90 % of the supply
 
 pwm = PWM(Pin(PWM_PIN), freq=PWM_HZ, duty_u16=0)
 adc = ADC(Pin(ADC_PIN))
