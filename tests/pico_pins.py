@@ -22,6 +22,7 @@ class PinnedPico:
         self._said = bytearray()
         self._machine = PicoMachine(firmware, None, self._said.extend)
         self._mcu: Any = self._machine._mcu
+        self._convert = self._mcu.adc.on_adc_read
         self._until(b">>> ")
         self._send(b"\x01")
         self._until(b"exit\r\n>")
@@ -57,15 +58,25 @@ class PinnedPico:
         self._mcu.gpio[pin].set_input_value(bool(level))
 
     def wire(self, channel: int, voltage: Callable[[], float]) -> None:
-        """Have the converter ask for a voltage, a part of the supply."""
+        """Have the converter ask for a channel's voltage, a part of the supply."""
         adc = self._mcu.adc
-        convert = adc.on_adc_read
 
         def read(asked: int) -> None:
             adc.channel_values[channel] = round(SUPPLY * voltage())
-            convert(asked)
+            self._convert(asked)
 
         adc.on_adc_read = read
+
+    def on_duty(self, call: Callable[[], None]) -> None:
+        """Call after each change of the PWM's registers."""
+        pwm = self._mcu.pwm
+        write = pwm.write_uint32
+
+        def on_write(offset: int, value: int) -> None:
+            write(offset, value)
+            call()
+
+        pwm.write_uint32 = on_write
 
     def at_intervals(self, us: float, calls: Iterable[Callable[[], None]]) -> None:
         """Call one after the other, so many us of device time apart, while the board does what it does."""

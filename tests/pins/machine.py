@@ -1,6 +1,6 @@
 """A fake of MicroPython's `machine`: as much of it as drivers need, and on its pins the plant that `wiring` names.
 
-An RP2's pins and ADC: 12 bits, of which the last is noise. Time is that of clock.py. Runs under MicroPython and CPython.
+An RP2's pins and ADC: 12 bits, the last of which is noise. Time is clock.py's. Runs under MicroPython and CPython.
 """
 
 import time
