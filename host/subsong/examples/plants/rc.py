@@ -2,7 +2,7 @@
 
 Learn with the example rc_pins; docs/pins.md has the wiring.
 
-    sensors   half the way to the voltage wanted; the voltage. 65536 counts are the supply
+    sensors   the way to the voltage wanted, which saturates; the voltage. 65536 counts are the supply
     actuator  -32767 to 32767: 0 to 100 % of the supply; so 0 is half of it
     cost      the way squared, in units of 1/1024 of the supply
     reset     empties the capacitor; the seed says which voltage is wanted
@@ -35,8 +35,8 @@ def sense(x):
     """Read the voltage."""
     global way
     voltage = adc.read_u16()
-    way = (wanted - voltage) >> 1
-    x[0] = way & 0xFFFF
+    way = wanted - voltage
+    x[0] = min(max(way, -32767), 32767) & 0xFFFF
     x[1] = voltage ^ 0x8000
 
 
@@ -47,7 +47,7 @@ def actuate(u):
 
 def cost():
     """Return what is left of the way, squared: at most 2**20."""
-    return (way >> 5) * (way >> 5)
+    return (way >> 6) * (way >> 6)
 
 
 def safe():

@@ -2,7 +2,7 @@
 
 Learn with the example servo_pot_pins; docs/pins.md has the wiring.
 
-    sensors   half the way to the reading wanted; the reading. 65536 counts are the potentiometer's whole track
+    sensors   the way to the reading wanted, which saturates; the reading. 65536 counts are the potentiometer's whole track
     actuator  -32767 to 32767: pulses of 1 to 2 ms; 0 is 1.5 ms, the middle
     cost      the way squared, in units of 1/1024 of the track
     reset     turns to the middle; the seed says which reading is wanted
@@ -40,8 +40,8 @@ def sense(x):
     """Read the potentiometer."""
     global way
     angle = adc.read_u16()
-    way = (wanted - angle) >> 1
-    x[0] = way & 0xFFFF
+    way = wanted - angle
+    x[0] = min(max(way, -32767), 32767) & 0xFFFF
     x[1] = angle ^ 0x8000
 
 
@@ -52,7 +52,7 @@ def actuate(u):
 
 def cost():
     """Return what is left of the way, squared: at most 2**20."""
-    return (way >> 5) * (way >> 5)
+    return (way >> 6) * (way >> 6)
 
 
 def safe():

@@ -20,8 +20,9 @@ def sense(x):  # read every sensor once: x[0], x[1], ... as many as network.laye
     x[1] = reading ^ 0x8000
 
 
-def actuate(u):  # put out u[0], u[1], ...; 0 should be what harms least
-    pwm.duty_u16(u[0] ^ 0x8000)
+def actuate(u):  # put out u[0], u[1], ...: any words; 0 is to be what harms least
+    word = (u[0] ^ 0x8000) - 0x8000
+    pwm.duty_u16(2 * max(word, 0))
 
 
 def cost():  # of the step, a whole number: what is to become small; a trial's sum stays below 2**28
