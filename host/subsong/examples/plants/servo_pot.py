@@ -2,7 +2,7 @@
 
 Learn with the example servo_pot_pins; docs/pins.md has the wiring.
 
-    sensors   the way to the reading wanted, which saturates; the reading. 65536 counts are the potentiometer's whole track
+    sensors   the way to the reading wanted, which saturates; the reading. 65536 counts are the whole track
     actuator  -32767 to 32767: pulses of 1 to 2 ms; 0 is 1.5 ms, the middle
     cost      the way squared, in units of 1/1024 of the track
     reset     turns to the middle; the seed says which reading is wanted
