@@ -302,7 +302,7 @@ def test_what_cannot_run_is_said_before_anything_runs() -> None:
     with pytest.raises(ExperimentError, match=r"(?s)^run 1: network\.layers\[0\].*3.*layers\[-1\].*1"):
         simulate_many([good, wrong])
     with pytest.raises(ExperimentError, match=r'^run 0: plant\.kind: "board"'):
-        simulate_many([shortened("rc")])
+        simulate_many([shortened("filters")])
 
 
 class Told(SilentProgress):

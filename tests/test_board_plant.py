@@ -33,7 +33,7 @@ from subsong_device.faults import Fault
 
 pytest_plugins = ["subsong_hil.fixtures"]
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "rc_plant.py"
+EXAMPLE = Path(__file__).parent.parent / "examples" / "plants" / "filters.py"
 DEADMAN_MS = 60000
 STEP_MS = 8000  # a busy machine is not to trip what does not test the time
 # What MicroPython's time has and CPython's lacks, beside what link_wire brings.
@@ -43,7 +43,7 @@ time.sleep_us = lambda us: time.sleep(us / 1000000)  # type: ignore[attr-defined
 
 def experiment_of(**plant: object) -> Experiment:
     """The example with other keys in its [plant], shortened."""
-    text = example_text("rc").replace("step_limit_ms = 100 ", f"step_limit_ms = {STEP_MS} ")
+    text = example_text("filters").replace("step_limit_ms = 100 ", f"step_limit_ms = {STEP_MS} ")
     text = text.replace("trials = 1000", "trials = 8").replace("steps = 40", "steps = 12")
     for key, value in plant.items():
         lines = [line for line in text.splitlines() if not line.startswith(f"{key} = ")]
