@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from subsong.experiment_tasks import TASKS
-from subsong.rules import BY_NAME, DRIVE, DRIVE_FRAC, OPTIONS, WEIGHT, Rule
+from subsong.rules import BY_NAME, DRIVE, DRIVE_FRAC, OPTIONS, RATE_KEYS, WEIGHT, Rule
 from subsong_device.block import MOST_SIGN_WORDS
 from subsong_device.plant_check import MIN_WATCHDOG_MS
 
@@ -153,8 +153,11 @@ def _check_learner(good: Good) -> Iterator[Problem]:
         if rule.name not in rules:
             yield Problem(("learner", key), f"{rule.name} has no such key", f"with {' or '.join(rules)}")
     yield from _check_spiking(good, rule)
-    for key in sorted(given & {"rate", "rate_shift"} if not rule.rated else ()):
+    for key in sorted(given & RATE_KEYS if not rule.rated else ()):
         yield Problem(("learner", key), f"{rule.name} has no learning rate", f"no {key}")
+    if rule.rated and good("learner.anneal") and good("learner.spread_shift") == 0:
+        what = "the rate falls only where the cost is divided by its spread"
+        yield Problem(("learner", "anneal"), what, "with learner.spread_shift, 1 to 15")
     steps, layers = good("run.steps"), good("network.layers")
     if steps is not None and steps > rule.most_steps:
         yield Problem(("run", "steps"), f"{steps} steps for {rule.name}", f"at most {rule.most_steps}")
