@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from subsong.compare.effects import Effect, hedges, noncentrality, smallest_detectable_effect
 from subsong.compare.statistics import (
     LEVEL,
     RESAMPLES,
@@ -20,7 +21,6 @@ from subsong.compare.statistics import (
     equivalence,
     interquartile_mean,
     interval_of,
-    noncentrality,
     probability_of_improvement,
     welch,
 )
@@ -44,8 +44,10 @@ class Judgement:
         gap: difference of the interquartile means; `gap_interval` over runs.
         welch: difference of means, None where t does not exist.
         equivalence: against the margin, None where none was declared or t does not exist.
+        effect: the difference in standard deviations of a run, None where there is no spread.
         p: what "different" was judged by: Welch's, or the exact permutation test's where no side has any spread.
         detectable: smallest true difference that runs like these would show with probability 0.8, physical cost.
+        detectable_effect: the same for so many runs of equal spread, standard deviations of a run.
         unseen: "alike" only: share of further runs that may still end otherwise (upper limit at 1 - alpha).
     """
 
@@ -63,8 +65,10 @@ class Judgement:
     gap_interval: Interval | None = None
     welch: Welch | None = None
     equivalence: Equivalence | None = None
+    effect: Effect | None = None
     p: float | None = None
     detectable: float | None = None
+    detectable_effect: float | None = None
     unseen: float | None = None
 
     @property
@@ -126,6 +130,8 @@ def judge(
         gap_interval=interval_of([one, two], distance, **options),
         welch=t,
         equivalence=tost,
+        effect=hedges(one, two, level=level),
+        detectable_effect=smallest_detectable_effect(n, m, alpha=alpha),
         detectable=t.error * noncentrality(t.freedom, alpha=alpha) if t else None,
     )
     if t is None:
