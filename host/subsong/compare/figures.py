@@ -97,7 +97,15 @@ def scale(low: float, high: float, *, count: int = 5, tight: bool = False) -> Sc
     return Scale(first * step, last * step, tuple(i * step for i in range(first, last + 1)))
 
 
-def chart(identity: str, title: str, x_name: str, series: Sequence[Series], *, goal: float | None = None) -> Markup:
+def chart(
+    identity: str,
+    title: str,
+    x_name: str,
+    series: Sequence[Series],
+    *,
+    goal: float | None = None,
+    start: float = 0.0,
+) -> Markup:
     """Draw curves of cost.
 
     Args:
@@ -106,12 +114,13 @@ def chart(identity: str, title: str, x_name: str, series: Sequence[Series], *, g
         x_name: what the places count, in the plural.
         series: what to draw; at least one with a line or a point.
         goal: a cost to mark, or None.
+        start: the least place that is shown.
     """
     lines = [line for each in series for line in (*each.thin, *filter(None, (each.bold, each.carried)))]
     places = [line.x[-1] for line in lines] + [x for each in series for x, _ in each.points]
     values = [*(line.y.min() for line in lines), *(line.y.max() for line in lines)]
     values += [y for each in series for _, y in each.points] + ([] if goal is None else [goal])
-    across = scale(0.0, float(max(places, default=1.0)) or 1.0, tight=True)
+    across = scale(start, float(max(places, default=1.0)) or 1.0, count=6, tight=True)
     up = scale(float(min(values, default=0.0)), float(max(values, default=1.0)))
     drawn = [_series(each, across, up) for each in series]
     plot = tag(

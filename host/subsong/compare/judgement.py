@@ -72,7 +72,7 @@ class Judgement:
     unseen: float | None = None
 
     @property
-    def better(self) -> str:
+    def better(self) -> Literal["software", "hardware"]:
         """Name the side with the lower mean cost; meant for the verdict "different"."""
         return "hardware" if (self.difference or 0.0) < 0 else "software"
 
@@ -155,3 +155,41 @@ def _without_spread(one: Floats, two: Floats, found: dict[str, Any], alpha: floa
     if p is not None and p < alpha:
         return Judgement(verdict="different", why="", p=p, **found)
     return Judgement(verdict="inconclusive", why="no spread", p=p, **found)
+
+
+def to_json(judgement: Judgement) -> dict[str, Any]:
+    """Return a judgement for JSON: intervals as [low, high]."""
+    welch, test, effect = judgement.welch, judgement.equivalence, judgement.effect
+    return {
+        "runs": {"software": judgement.runs[0], "hardware": judgement.runs[1]},
+        "verdict": judgement.verdict,
+        "why": judgement.why,
+        "software_iqm": judgement.software,
+        "software_interval": _pair(judgement.software_interval),
+        "hardware_iqm": judgement.hardware,
+        "hardware_interval": _pair(judgement.hardware_interval),
+        "difference_of_iqm": judgement.gap,
+        "difference_of_iqm_interval": _pair(judgement.gap_interval),
+        "difference_of_means": judgement.difference,
+        "difference_of_means_interval": _pair(welch.interval) if welch else None,
+        "p": judgement.p,
+        "probability_of_improvement": judgement.improvement,
+        "probability_of_improvement_interval": _pair(judgement.improvement_interval),
+        "cliffs_delta": None if judgement.improvement is None else 2.0 * judgement.improvement - 1.0,
+        "hedges_g": effect.g if effect else None,
+        "hedges_g_interval": _pair(effect.interval) if effect else None,
+        "smallest_detectable_effect": judgement.detectable_effect,
+        "equivalence": {
+            "margin": test.margin,
+            "p": test.p,
+            "interval": _pair(test.interval),
+            "equivalent": test.equivalent,
+        }
+        if test
+        else None,
+        "smallest_detectable_difference": judgement.detectable,
+    }
+
+
+def _pair(interval: Any) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]

@@ -239,8 +239,9 @@ class NumbaCartPole:
         self.scale = cartpole_scale(spec)
         self.episode_steps = EPISODE_STEPS[spec.id]
         self.cost_per_step = cost_word(1.0, spec.cost_lsb)
+        self.sensor_ranges = _sensor_ranges(spec)
         settings = describe_settings(
-            cartpole_settings(spec.parameters, over), {"sensor_range": _sensor_ranges(spec)}, spec.cost_lsb
+            cartpole_settings(spec.parameters, over), {"sensor_range": self.sensor_ranges}, spec.cost_lsb
         )
         self.description = f"{spec.id}, Numba: {settings}"
         self.done = False
