@@ -62,9 +62,9 @@ def test_the_page_renders_at_every_width_and_scheme(chromium, report, tmp_path, 
     runs = [make_run("sim", seed) for seed in (1, 2)] + [make_run("board", seed) for seed in (1, 2)]
     chromium.open(report(runs, margin=20.0), width, 900, scheme)
     found = chromium.evaluate(COUNTS)
-    # Two charts: two thin lines a side, and a bold one.
+    # Two charts: two thin lines a side, and a bold one. One of coarser sensors: seven markers.
     assert found["curves"] >= 2 * 2 * 3
-    assert found["marks"] == 2 * (4 * 6)
+    assert found["marks"] == 2 * (4 * 6) + 7
     assert found["stroke"] == {"light": "rgb(11, 92, 171)", "dark": "rgb(116, 180, 240)"}[scheme]
     assert found["paper"] == {"light": "rgb(251, 250, 247)", "dark": "rgb(21, 22, 26)"}[scheme]
     assert found["wide"] == width, "the page scrolls sideways"
@@ -111,7 +111,7 @@ def test_the_figures_under_the_pointer_and_under_the_arrow_keys(chromium, report
 def test_hostile_logs_run_nothing_and_load_nothing(chromium, report):
     chromium.open(report(hostile_runs()), 1200, 900)
     assert chromium.evaluate("document.images.length") == 0
-    assert chromium.evaluate("document.scripts.length") == 3
+    assert chromium.evaluate("document.scripts.length") == 4
     assert chromium.evaluate("document.body.textContent").count(HOSTILE.split("\u202e", maxsplit=1)[0]) > 3
     assert chromium.seen("Page.javascriptDialogOpening") == []
     quiet(chromium)

@@ -87,9 +87,15 @@ def model(analysis: Analysis, source: Markup) -> Markup:
     shown = [(side, found) for side in SIDES if (found := analysis.model[side]).trials]
     if not shown:
         return Markup()
-    horizons = [step for step in HORIZONS if any(found.at(step) is not None for _, found in shown)]
+    off = [found for _, found in shown if not found.exact]
+    horizons = [step for step in HORIZONS if any(found.at(step) is not None for found in off)]
     rows: list[Markup | None] = []
     for side, found in shown:
+        if found.exact:
+            head = tag("th", analysis.sides.title(side), scope="row", class_=f"{side}-ink")
+            text = f"every word of every sensor, {int(found.reached.sum()):,} steps"
+            rows.append(tag("tr", head, tag("td", text, colspan=len(horizons) + 1)))
+            continue
         ends = [found.at(step) for step in horizons]
         for sensor in range(found.squares.shape[1]):
             cells = [
@@ -118,7 +124,7 @@ def model(analysis: Analysis, source: Markup) -> Markup:
         "section",
         tag("h2", "What the nominal model foretells"),
         tag("p", lead, class_="note"),
-        table(headers, rows, class_="figures", label="Errors of the nominal model"),
+        table(headers, rows, class_="errors", label="Errors of the nominal model"),
         source,
     )
 
@@ -234,8 +240,8 @@ def statistics(analysis: Analysis, source: Markup) -> Markup:
     lead = (
         f"One score a run: the mean cost of its final weights in the transfer table. Differences are "
         f"{analysis.label('hardware')} minus {analysis.label('software')}; intervals in brackets are 95% over runs. "
-        f"The probability of improvement is that of a {analysis.label('hardware')} run ending with the lower cost. Effects "
-        "are in standard deviations of a run; the smallest is what a test at 5% finds four times in five."
+        f"The probability of improvement is that of a {analysis.label('hardware')} run ending with the lower cost. "
+        "Effects are in standard deviations of a run; the smallest is what a test at 5% finds four times in five."
     )
     if margin.value is not None:
         lead += f" The margin of {number(margin.value)} was declared by {margin.where}."
