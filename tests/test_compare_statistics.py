@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -190,6 +190,7 @@ def test_the_interval_of_g_is_that_of_the_noncentral_t(n, m, shift):
         assert stats.nct.cdf(t, n + m - 2, reach) == pytest.approx(share, abs=2e-5)
 
 
+@settings(max_examples=30)  # each takes milliseconds
 @given(spread, spread, st.sampled_from([0.01, 3.0, 1e4]), st.integers(-1000, 1000))
 def test_g_knows_no_units_and_lies_in_its_interval(software, hardware, unit, offset):
     found = hedges(software, hardware)

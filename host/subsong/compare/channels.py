@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from subsong.experiment import Experiment
 from subsong.session import schedule
-from subsong_sim.plants.base import WORD_MAX
 
 if TYPE_CHECKING:
     from subsong.runlog.records import Event, RunHeader, Trial
@@ -19,6 +18,7 @@ Words = NDArray[np.int16]
 
 SAMPLED = 20  # trials of a run that are predicted, evenly over the run
 _WORDS = 1 << 16
+_END = 32767  # sensors' words reach from -32767 to here
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class _Tally:
     def _use(counts: NDArray[np.int32]) -> Use:
         seen = np.flatnonzero(counts) - 32768
         # The ends hold whatever lies beyond them: their distance to the next word says nothing of the resolution.
-        inside = seen[np.abs(seen) < WORD_MAX]
+        inside = seen[np.abs(seen) < _END]
         gaps = np.diff(inside if len(inside) > 1 else seen)
         at_ends = int(counts[[0, 1, _WORDS - 1]].sum())
         step = int(gaps.min()) if len(gaps) else 0

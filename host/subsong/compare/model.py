@@ -7,7 +7,7 @@ plant that is the model is foretold exactly: every error is 0.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from subsong.compare.curves import Floats
 from subsong.console import Progress
 from subsong.errors import PlantError, SubsongError
 from subsong.experiment import Experiment, GymnasiumPlant
-from subsong_sim.plants.base import Plant
+
+if TYPE_CHECKING:
+    from subsong_sim.plants.base import Plant
 
 HORIZONS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 MODELLED = ("gymnasium", "simulated", "tclab")  # kinds of plants that this computer can play as often as it likes
@@ -24,7 +26,7 @@ _RANGE = 65534.0  # counts from one end of a sensor's range to the other
 _SPARSE = 0.25  # errors are drawn as long as this share of the trials lasts
 
 # Makes the nominal plant; compiled=True the one that the simulator played.
-Nominal = Callable[..., Plant]
+Nominal = Callable[..., "Plant"]
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def foretell(
     return OpenLoop(reached, squares, len(samples), ended, None if ranges is None else tuple(map(tuple, ranges)))
 
 
-def _foretell(plant: Plant, sample: Sample, reached: Floats, squares: Floats) -> bool:
+def _foretell(plant: "Plant", sample: Sample, reached: Floats, squares: Floats) -> bool:
     """Add one trial's errors; return True where the model's episode was over first."""
     plant.reset(sample.seed)
     recorded, commands = sample.x.astype(np.float64), sample.u.tolist()

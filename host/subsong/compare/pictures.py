@@ -94,11 +94,12 @@ def _places(record: Record, steps: bool) -> Any:
 
 def _model(analysis: Analysis) -> list[Markup]:
     shown = [(side, found) for side in SIDES if (found := analysis.model[side]).trials]
-    if not shown:
+    off = [found for _, found in shown if not found.exact]
+    if not off:
         return []
     # An error of 0 needs no more room than what stands beside it.
-    most = max((len(found.growth()[0]) for _, found in shown if not found.exact), default=0)
-    series = [_errors(side, analysis.sides.title(side), found, most or None) for side, found in shown]
+    most = max(len(found.growth()[0]) for found in off)
+    series = [_errors(side, analysis.sides.title(side), found, most) for side, found in shown]
     figure = chart("model", "Error of the nominal model, % of range", "steps since the reset", series)
     exact = [analysis.label(side) for side, found in shown if found.exact]
     words = (
@@ -108,7 +109,7 @@ def _model(analysis: Analysis) -> list[Markup]:
     return [_below(figure, words + (f" Of the {' and the '.join(exact)} runs it errs by exactly 0." if exact else ""))]
 
 
-def _errors(side: str, name: str, found: OpenLoop, most: int | None) -> Series:
+def _errors(side: str, name: str, found: OpenLoop, most: int) -> Series:
     steps, share = found.growth()
     steps, percent = steps[:most], 100.0 * share[:most]
     each = [Line(*thin(steps, percent[:, sensor])) for sensor in range(percent.shape[1])]

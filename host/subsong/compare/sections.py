@@ -14,9 +14,16 @@ from subsong.compare.words import PLACE, percent, pvalue, rounding
 
 
 def subject(analysis: Analysis) -> str:
-    """Name the experiment: its plant and its rule."""
-    plant, rule = analysis.experiment.plant, analysis.experiment.learner.rule.replace("_", " ")
-    return f"{plant.name if plant.kind == 'task' else plant.title}, {rule}"
+    """Name the experiment: its plant and its rule; of two rules, the sides."""
+    plant, sides = analysis.experiment.plant, analysis.sides
+    name = plant.name if plant.kind == "task" else plant.title
+    rules = {sides.experiments[side].learner.rule for side in SIDES}
+    what = (
+        rules.pop().replace("_", " ")
+        if len(rules) == 1
+        else f"{sides.labels['software']} or {sides.labels['hardware']}"
+    )
+    return f"{name}, {what}"
 
 
 def figure(value: float | None, digits: int = 4) -> str:
