@@ -386,5 +386,19 @@ def test_link_loss_is_in_the_gap(run):
     assert link["finding"] == "2 commands repeated, 1 damaged frame"
 
 
+def test_late_steps_are_timing_and_nonsense_is_not(run):
+    late = make_run("board")
+    late.events.append(Event("pace", "", {"period_ms": 20, "steps": 1000, "late": 3, "worst_us": 4200}))
+
+    def timing(found):
+        result = run({"sim.mcap": make_run("sim"), "run.mcap": found})
+        return next(part for part in result.details["gap"] if part["part"] == "Timing")
+
+    assert timing(late)["finding"] == "3 late"
+    assert "3 of 1,000 steps were late, by 4.2 ms at most" in timing(late)["text"]
+    late.events[-1].fields["late"] = "many"
+    assert timing(late)["finding"] == "none by construction"
+
+
 def test_a_simulators_log_has_no_link():
     assert read_record(Path("sim.mcap"), make_run("sim")).link is None

@@ -9,9 +9,9 @@
     resolution  what coarser sensors cost
     model       how well the nominal model foretells the sensors
     statistics, effects, judgement    what few runs support, and what they do not
-    analysis    all of it together, as values
+    analysis    all of it together; values: the same for scripts
     words, parts                      the same in sentences
-    report      the same as a page (curves, figures, pictures, sections, provenance, markup)
+    report      the same as a page (curves, figures, pictures, sections, measured, provenance, markup)
 
 docs/compare.md explains every figure.
 """

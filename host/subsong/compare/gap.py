@@ -134,6 +134,30 @@ def read_link(frames: "Iterable[Frame]", events: "Iterable[Event]", dropped: int
     return Link(to_board, from_board, _lost(events, dropped), times)
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How a run kept its control period.
+
+    Attributes:
+        steps: that had a deadline.
+        late: that missed it.
+        worst_us: by how much the latest did, microseconds.
+    """
+
+    steps: int
+    late: int
+    worst_us: int
+
+
+def read_pace(events: "Iterable[Event]") -> Pace | None:
+    """Return what a log's event of kind "pace" says; None without one, or where it cannot be read."""
+    for event in events:
+        steps, late, worst = (event.fields.get(name) for name in ("steps", "late", "worst_us"))
+        if event.kind == "pace" and isinstance(steps, int) and isinstance(late, int) and isinstance(worst, int):
+            return Pace(steps, late, worst)
+    return None
+
+
 def _lost(events: "Iterable[Event]", dropped: int) -> dict[str, int]:
     """Name and count what went wrong, leaving out what did not."""
     kinds: Counter[str] = Counter()

@@ -6,7 +6,7 @@ from subsong.compare.analysis import Analysis
 from subsong.compare.counting import plural
 from subsong.compare.gap import Link
 from subsong.compare.markup import number
-from subsong.compare.model import OpenLoop
+from subsong.compare.model import MODELLED, OpenLoop
 from subsong.compare.records import SIDES
 from subsong.compare.words import Statement, arithmetic, duration, percent, signed
 
@@ -52,21 +52,32 @@ def _link(analysis: Analysis) -> Statement:
 
 def _timing(analysis: Analysis) -> Statement:
     trips = [link.round_trip_us for link in _links(analysis) if link.round_trip_us]
-    if analysis.experiment.plant.kind in {"task", "board"}:
-        what = "task runs" if analysis.experiment.plant.kind == "task" else "plant is"
-        text = f"The {what} on the board: the link carries telemetry only."
-    else:
+    trip = ""
+    if trips:
+        median, late, longest = (max(values) for values in zip(*trips, strict=True))
+        trip = f" Round trip: median {duration(median)}, 99th percentile {duration(late)}, longest {duration(longest)}"
+        trip += " (the slowest run's)." if len(trips) > 1 else "."
+    paces = [record.pace for record in analysis.records if record.pace is not None]
+    if paces:
+        steps, missed = sum(pace.steps for pace in paces), sum(pace.late for pace in paces)
+        worst = duration(max(pace.worst_us for pace in paces))
+        text = f"The plant goes on by a clock. {missed:,} of {steps:,} steps were late, by {worst} at most.{trip}"
+        return (
+            Statement("Timing", f"{missed:,} late", "open", text)
+            if missed
+            else Statement("Timing", "none late", "good", text)
+        )
+    kind = analysis.experiment.plant.kind
+    if kind == "task":
+        text, finding = "The task runs on the board: the link carries telemetry only.", "none by construction"
+    elif kind in MODELLED:
         text = "The plant waits for the board at every step, so time on the wire cannot change a cost."
-    if not trips:
+        finding = "none by construction"
+    else:
+        text, finding = "The plant waits for nobody, and no log says how its period was kept.", "not recorded"
+    if not trips and kind != "task":
         return Statement("Timing", "not recorded", "open", text)
-    median, late, longest = (max(values) for values in zip(*trips, strict=True))
-    return Statement(
-        "Timing",
-        "none by construction",
-        "good",
-        f"{text} Round trip: median {duration(median)}, 99th percentile {duration(late)}, longest {duration(longest)}"
-        + (" (the slowest run's)." if len(trips) > 1 else "."),
-    )
+    return Statement("Timing", finding, "open" if finding == "not recorded" else "good", text + trip)
 
 
 def _saturation(analysis: Analysis) -> Statement:

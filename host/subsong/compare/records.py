@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from subsong.compare.channels import Channels, read_channels
 from subsong.compare.curves import Curve, read_curve
-from subsong.compare.gap import Link, read_link
+from subsong.compare.gap import Link, Pace, read_link, read_pace
 from subsong.compare.transfer import State
 from subsong.errors import ExperimentError, LogError
 from subsong.experiment import Experiment, parse_experiment
@@ -72,6 +72,7 @@ class Record:
         complete: False for a log that was recovered or cut.
         channels: what its words were.
         link: what the link did; None for a simulator's log.
+        pace: how it kept its control period; None where it had none.
         identity: equal for logs of the same run.
     """
 
@@ -86,6 +87,7 @@ class Record:
     complete: bool
     channels: Channels
     link: Link | None
+    pace: Pace | None
     identity: str
 
     @property
@@ -148,5 +150,6 @@ def read_record(path: Path, run: LoggedRun, side: Side | None = None) -> Record:
         complete=run.complete,
         channels=read_channels(run.iter_trials(), header, experiment, run.events, numbers),
         link=link,
+        pace=read_pace(run.events),
         identity=identity.hexdigest(),
     )

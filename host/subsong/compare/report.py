@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 
-from subsong.compare import VERSUS, provenance, sections
+from subsong.compare import VERSUS, measured, provenance, sections
 from subsong.compare.analysis import Analysis
 from subsong.compare.markup import Markup, pretty, tag
 from subsong.compare.pictures import pictures
@@ -57,8 +57,8 @@ def render(analysis: Analysis, out: Path) -> str:
         sections.gap_table(analysis, source("gap")),
         sections.transfer(analysis, source("transfer")),
         sections.statistics(analysis, source("statistics")),
-        sections.model(analysis, source("model")),
-        sections.resolution(analysis, source("resolution")),
+        measured.model(analysis, source("model")),
+        measured.resolution(analysis, source("resolution")),
         provenance.notes(analysis),
         provenance.runs(analysis, source("runs", "These figures, and every evaluation of the curves")),
         provenance.compared(analysis),
