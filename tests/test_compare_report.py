@@ -308,3 +308,8 @@ def test_an_axis_shows_its_values_and_few_ticks(low, width, tight):
     assert 1 <= len(axis.ticks) <= 8
     assert all(axis.low - slack <= tick <= axis.high + slack for tick in axis.ticks)
     assert list(axis.ticks) == sorted(set(axis.ticks))
+
+
+def test_ticks_are_told_apart():
+    assert scale(1186.2, 1187.9).labels == ["1,186", "1,186.5", "1,187", "1,187.5", "1,188"]
+    assert scale(0.0, 100.0).labels == ["0", "20", "40", "60", "80", "100"]

@@ -129,7 +129,12 @@ def _resolution(analysis: Analysis) -> list[Markup]:
     series.thin = runs if len(runs) > 1 else []
     series.points = list(zip(bits.tolist(), found.costs.mean(axis=1).tolist(), strict=True))
     figure = chart(
-        "resolution", "Cost with coarser sensors, nominal plant", "bits of every sensor", [series], start=bits[0]
+        "resolution",
+        "Cost with coarser sensors, nominal plant",
+        "bits of every sensor",
+        [series],
+        start=bits[0],
+        least=0.1 * abs(float(found.costs[-1].mean())),
     )
     words = (
         f"Final weights, {found.episodes} episodes a run. Words have 16 bits; where the line is flat, fewer would do."
