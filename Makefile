@@ -18,11 +18,12 @@ VENV := .venv/.made
 RUN := .venv/.installed
 DEV := .venv/.installed-dev
 RIVALS := .venv-rivals/.installed
+RLIABLE := .venv-rliable/.installed
 
 # Tests start hundreds of Pythons: each would compile the package anew, and pytest the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test quick lint bench bench-rivals figures simulator-figures clean
+.PHONY: help demo test quick lint bench bench-rivals figures golden-rliable simulator-figures clean
 
 help: ## say this
 	@sed -n 's/^\([a-z%-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -62,11 +63,14 @@ simulator-figures: $(DEV) $(RIVALS) ## every section of bench-sim, written into 
 	echo; echo "![What a sweep gains by workers, and what its runs cost as they grow](images/simulator-costs.png)"; \
 	} > docs/simulator-figures.md.new; mv docs/simulator-figures.md.new docs/simulator-figures.md
 
+golden-rliable: $(RLIABLE) ## what rliable says of scores, into tests/golden/rliable.json; it gets an environment of its own: 500 MB
+	.venv-rliable/bin/python benchmarks/rliable_reference.py tests/golden/rliable.json
+
 bench-%: $(DEV) ## one benchmark: benchmarks/bench_NAME.py
 	$(BIN)/python benchmarks/bench_$(subst -,_,$*).py
 
-clean: ## remove .venv, .venv-rivals and what tools left; run logs stay
-	rm -rf .venv .venv-rivals build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks
+clean: ## remove .venv, .venv-rivals, .venv-rliable and what tools left; run logs stay
+	rm -rf .venv .venv-rivals .venv-rliable build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV):
@@ -96,4 +100,10 @@ $(RIVALS): pyproject.toml $(VENV)
 	$(BIN)/python -m venv --clear .venv-rivals
 	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check --group rivals
+	@touch $@
+
+$(RLIABLE): pyproject.toml $(VENV)
+	$(BIN)/python -m venv --clear .venv-rliable
+	.venv-rliable/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	.venv-rliable/bin/python -m pip install --quiet --disable-pip-version-check --group rliable
 	@touch $@

@@ -9,7 +9,7 @@ import numpy as np
 
 from subsong.errors import PlantError
 from subsong.experiment import Experiment, parse_experiment
-from subsong.runlog.records import Event, Frame, RunHeader
+from subsong.runlog.records import Event, Frame, RunHeader, Trial
 from subsong_sim.learner import TrialSummary
 
 CARTPOLE = """
@@ -66,9 +66,13 @@ class FakeRun:
     events: list[Event] = field(default_factory=list)
     wire: list[Frame] = field(default_factory=list)
     complete: bool = True
+    steps: list[Trial] = field(default_factory=list)
 
     def summaries(self) -> list[TrialSummary]:
         return self.trials
+
+    def iter_trials(self) -> Iterator[Trial]:
+        return iter(self.steps)
 
     def frames(self) -> Iterator[Frame]:
         return iter(self.wire)

@@ -45,6 +45,14 @@ def test_learning_on_micropython_has_no_arithmetic_gap(deployed_flash, tmp_path)
     link, timing = (part for part in result.details["gap"] if part["part"] in {"Link", "Timing"})
     assert link["finding"] == "nothing lost"
     assert "Round trip: median" in timing["text"]
+    # The nominal model foretells the simulator's logs, word for word, and not the board's, whose cart is another one.
+    model = result.details["model"]
+    assert model["software"]["exact"]
+    assert model["hardware"]["trials"] == 2 * 16
+    assert max(model["hardware"]["rms_after_steps"]["5"]["share_of_range"]) > 0.01
+    # Both sides' sensors show what the words hold.
+    words = result.details["resolution"]["words"]
+    assert [max(use["bits"] for use in words[side]["sensors"]) for side in words] == [16, 16]
     # The final weights of a log, evaluated here, are those that the run ended with: bit for bit the same costs again.
     again = compare(logs, tmp_path / "again.html", margin=5.0, episodes=5)
     assert again.transfer == result.transfer

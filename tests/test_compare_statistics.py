@@ -1,29 +1,32 @@
 """The comparison's statistics against closed forms, scipy, and what must hold for any scores."""
 
+import json
 from math import comb, sqrt
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from subsong.compare.coverage import COSTS, measure
+from subsong.compare.effects import hedges, smallest_detectable_effect
 from subsong.compare.judgement import judge
 from subsong.compare.statistics import (
     bootstrap,
     equivalence,
     interquartile_mean,
     interval_of,
+    percentiles,
     probability_of_improvement,
-    smallest_detectable_effect,
     welch,
 )
 
 finite = st.floats(-1e6, 1e6, allow_subnormal=False)
 scores = st.lists(finite, min_size=1, max_size=12)
 several = st.lists(finite, min_size=2, max_size=12)
+spread = st.lists(st.integers(-1000, 1000), min_size=2, max_size=12).filter(lambda values: len(set(values)) > 1)
 
 
 def middle(values):
@@ -130,10 +133,80 @@ def test_one_run_has_no_interval():
     assert interval_of([[1.0, 2.0], [3.0]], lambda a, b: middle(b) - middle(a)) is None
 
 
+# ---------------------------------------------------------------------------------------------- rliable
+
+# Written by rliable itself: `make golden-rliable`.
+RLIABLE = json.loads((Path(__file__).parent / "golden" / "rliable.json").read_text(encoding="utf-8"))
+
+
+def draws_of_rliable(seed, *sizes):
+    """Return the runs that rliable's resamples took: it draws side after side, a resample at a time."""
+    state = np.random.RandomState(seed)  # the stream that rliable uses, and that NumPy never changes
+    rows = [[state.choice(n, (n, 1))[:, 0] for n in sizes] for _ in range(RLIABLE["resamples"])]
+    return [np.array(side) for side in zip(*rows, strict=True)]
+
+
+@pytest.mark.parametrize("case", RLIABLE["cases"].values(), ids=RLIABLE["cases"])
+def test_interquartile_means_and_their_intervals_are_rliables(case):
+    software = np.array(case["software"])
+    assert interquartile_mean(software) == pytest.approx(case["iqm"], rel=1e-12)
+    draws = draws_of_rliable(case["seed"], len(software))
+    assert percentiles([software], draws, middle, RLIABLE["level"]) == pytest.approx(case["iqm_interval"], rel=1e-12)
+
+
+@pytest.mark.parametrize("case", RLIABLE["cases"].values(), ids=RLIABLE["cases"])
+def test_probabilities_of_improvement_and_their_intervals_are_rliables(case):
+    sides = [np.array(case["software"]), np.array(case["hardware"])]
+    assert probability_of_improvement(*sides) == pytest.approx(case["improvement"], rel=1e-12)
+    draws = draws_of_rliable(case["seed"], *map(len, sides))
+    found = percentiles(sides, draws, probability_of_improvement, RLIABLE["level"])
+    assert found == pytest.approx(case["improvement_interval"], rel=1e-12)
+
+
+# ---------------------------------------------------------------------------------------------- effects
+
+
+def test_hedges_g_is_that_of_a_published_example():
+    # Borenstein et al., Introduction to Meta-Analysis (2009), p. 26 to 27: means 103 and 100, deviations 5.5 and 4.5,
+    # 50 a side: d = 0.5970, g = 0.5924, standard error of g 0.2028.
+    def scores(mean, deviation):
+        values = stats.norm.ppf((np.arange(50) + 0.5) / 50)
+        return mean + deviation * values / values.std(ddof=1)
+
+    found = hedges(scores(100, 4.5), scores(103, 5.5))
+    assert found.g == pytest.approx(0.5924, abs=1e-4)
+    assert (found.interval.high - found.interval.low) / (2 * 1.96) == pytest.approx(0.2028, abs=2e-3)
+
+
+@pytest.mark.parametrize(("n", "m", "shift"), [(2, 2, 1.0), (5, 9, 0.0), (12, 10, -3.0)])
+def test_the_interval_of_g_is_that_of_the_noncentral_t(n, m, shift):
+    rng = np.random.default_rng(n)
+    software, hardware = rng.normal(size=n), rng.normal(shift, 1.0, m)
+    found = hedges(software, hardware)
+    t = stats.ttest_ind(hardware, software).statistic
+    factor = found.g / (t * sqrt(1 / n + 1 / m))  # of g = factor * d
+    for end, share in zip(found.interval[:2], (0.975, 0.025), strict=True):
+        reach = end / factor / sqrt(1 / n + 1 / m)
+        assert stats.nct.cdf(t, n + m - 2, reach) == pytest.approx(share, abs=2e-5)
+
+
+@settings(max_examples=30)  # each takes milliseconds
+@given(spread, spread, st.sampled_from([0.01, 3.0, 1e4]), st.integers(-1000, 1000))
+def test_g_knows_no_units_and_lies_in_its_interval(software, hardware, unit, offset):
+    found = hedges(software, hardware)
+    moved = hedges(*(unit * np.array(side) + offset for side in (software, hardware)))
+    assert moved.g == pytest.approx(found.g, rel=1e-6, abs=1e-6)
+    assert found.interval.low <= found.g <= found.interval.high
+    other = hedges(hardware, software)
+    assert (other.g, other.interval.low) == pytest.approx((-found.g, -found.interval.high), abs=1e-6)
+
+
+def test_no_spread_has_no_standardised_difference():
+    assert hedges([1.0, 1.0], [2.0, 2.0]) is None
+    assert hedges([1.0], [2.0, 3.0]) is None
+
+
 # ---------------------------------------------------------------------------------------------- Welch, margins, power
-
-
-spread = st.lists(st.integers(-1000, 1000), min_size=2, max_size=12).filter(lambda values: len(set(values)) > 1)
 
 
 @given(spread, spread)

@@ -42,7 +42,7 @@ ALLOWED = {
     ("host/subsong/sweep/workers.py", "joblib"),
     ("host/subsong/sweep/workers.py", "joblib.externals.loky.process_executor"),
     # Gymnasium makes the environment that the user's experiment names; for "MODULE:ID" it imports MODULE. Experiments
-    # in logs are read, replayed and compared, and make no environment (below).
+    # in logs are read and replayed, and make no environment (below); compared, none whose id names a module.
     ("sim/subsong_sim/plants/gym.py", "make"),
 }
 MAKES_PLANTS = {"host/subsong/session.py"}

@@ -1,5 +1,7 @@
 """The report in a real browser: it draws, its script works, and nothing leaves the page."""
 
+import base64
+import re
 import socket
 import threading
 
@@ -62,9 +64,9 @@ def test_the_page_renders_at_every_width_and_scheme(chromium, report, tmp_path, 
     runs = [make_run("sim", seed) for seed in (1, 2)] + [make_run("board", seed) for seed in (1, 2)]
     chromium.open(report(runs, margin=20.0), width, 900, scheme)
     found = chromium.evaluate(COUNTS)
-    # Two charts: two thin lines a side, and a bold one.
+    # Two charts: two thin lines a side, and a bold one. One of coarser sensors: seven markers.
     assert found["curves"] >= 2 * 2 * 3
-    assert found["marks"] == 2 * (4 * 6)
+    assert found["marks"] == 2 * (4 * 6) + 7
     assert found["stroke"] == {"light": "rgb(11, 92, 171)", "dark": "rgb(116, 180, 240)"}[scheme]
     assert found["paper"] == {"light": "rgb(251, 250, 247)", "dark": "rgb(21, 22, 26)"}[scheme]
     assert found["wide"] == width, "the page scrolls sideways"
@@ -74,11 +76,46 @@ def test_the_page_renders_at_every_width_and_scheme(chromium, report, tmp_path, 
     assert len(chromium.screenshot(tmp_path / "page.png")) > 30_000
 
 
+PRINTED = """
+(() => {
+  const boxes = [...document.querySelectorAll(".picture")].map((each) => each.getBoundingClientRect());
+  const style = (selector, key) =>
+    [...new Set([...document.querySelectorAll(selector)].map((each) => getComputedStyle(each)[key]))];
+  const hidden = [...document.querySelectorAll("details.source > pre, details.screen")];
+  return {
+    pictures: boxes.length,
+    highest: Math.max(...boxes.map((box) => box.height)),
+    columns: new Set(boxes.map((box) => Math.round(box.left))).size,
+    wide: document.documentElement.scrollWidth,
+    inks: style("svg.plot, svg.strip", "printColorAdjust"),
+    divided: style(".picture, tr", "breakInside"),
+    hidden: hidden.filter((each) => each.getBoundingClientRect().height > 0).length,
+    experiment: [...document.querySelectorAll("details > pre")].at(-1).getBoundingClientRect().height,
+  };
+})()
+"""
+
+
 @pytest.mark.slow
 def test_the_page_prints(chromium, report):
-    chromium.open(report([make_run("sim"), make_run("board")]), 800, 900)
-    pdf = chromium.call("Page.printToPDF", printBackground=False)["data"]
-    assert len(pdf) > 20_000
+    """On A4 within its margins: every picture whole and in ink; what paper cannot unfold is unfolded, or left out."""
+    runs = [make_run("sim", seed) for seed in (1, 2)] + [make_run("board", seed) for seed in (1, 2)]
+    width, height = 182 / 25.4 * 96, 266 / 25.4 * 96
+    chromium.open(report(runs), round(width), round(height))
+    chromium.call("Emulation.setEmulatedMedia", media="print")
+    found = chromium.evaluate(PRINTED)
+    assert found["pictures"] == 4
+    assert found["columns"] == 2
+    assert found["highest"] < height / 2
+    assert found["wide"] <= round(width)
+    assert found["inks"] == ["exact"]
+    assert found["divided"] == ["avoid"]
+    assert found["hidden"] == 0
+    assert found["experiment"] > 200
+    pdf = base64.b64decode(
+        chromium.call("Page.printToPDF", printBackground=False, paperWidth=8.27, paperHeight=11.69)["data"]
+    )
+    assert 3 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 8
     quiet(chromium)
 
 
@@ -111,7 +148,7 @@ def test_the_figures_under_the_pointer_and_under_the_arrow_keys(chromium, report
 def test_hostile_logs_run_nothing_and_load_nothing(chromium, report):
     chromium.open(report(hostile_runs()), 1200, 900)
     assert chromium.evaluate("document.images.length") == 0
-    assert chromium.evaluate("document.scripts.length") == 3
+    assert chromium.evaluate("document.scripts.length") == 4
     assert chromium.evaluate("document.body.textContent").count(HOSTILE.split("\u202e", maxsplit=1)[0]) > 3
     assert chromium.seen("Page.javascriptDialogOpening") == []
     quiet(chromium)

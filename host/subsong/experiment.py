@@ -144,6 +144,10 @@ class Run(Table):
         0, 16384, "steps of an evaluation on the board or of a task; 0: as many as a trial's", 0
     )
     stop_cost: float | None = real("stop when an evaluation's mean physical cost is at most this", None)
+    margin: float | None = real(
+        "largest difference in mean cost between software and hardware that does not matter, for compare", None,
+        "above 0", gt=0.0,
+    )  # fmt: skip
     checkpoint_every: int = whole(
         0, 10_000_000, "learning trials between checkpoints on the board's flash; 0: none. A pair is kept whole", 0
     )

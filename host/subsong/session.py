@@ -121,6 +121,22 @@ def evaluation_seeds(experiment: Experiment) -> list[int]:
     return [stream_seed(experiment.seed, "evaluation", k) for k in range(episodes)]
 
 
+def schedule(experiment: Experiment, learned: int = 0) -> Iterator[tuple[bool, int]]:
+    """Yield (whether it is an evaluation, reset seed of the plant) of each trial of a run, in the order of `learn`.
+
+    Args:
+        experiment: has the schedule; a run that met stop_cost ended at one of the evaluations.
+        learned: learning trials before the first one, of a run that went on from a checkpoint.
+    """
+    run = experiment.run
+    paired = 2 if experiment.learner.estimator in PAIRS else 1
+    episodes = [(True, seed) for seed in evaluation_seeds(experiment)]
+    for index in range(learned, run.trials):
+        yield False, stream_seed(experiment.seed, "plant", index // paired)
+        if index + 1 == run.trials or (run.evaluate_every and (index + 1) % run.evaluate_every == 0):
+            yield from episodes
+
+
 def learn(
     experiment: Experiment,
     trials: Trials,

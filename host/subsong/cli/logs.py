@@ -60,16 +60,35 @@ def replay(log: Path, as_json: bool) -> int:
             "subsong compare runs/cartpole-*.mcap -o report.html",
             "many seeds: intervals, and a verdict that means something",
         ),
+        (
+            "subsong compare runs/wp-*.mcap vs runs/np-*.mcap",
+            "two rules, or two settings, on one plant: the first set against the second",
+        ),
+        (
+            'subsong compare *.mcap --exclude run3.mcap "the belt slipped"',
+            "left out of the statistics, and the page says why",
+        ),
     ],
 )
-@click.argument("logs", type=_LOG, nargs=-1, required=True)
+@click.argument("logs", nargs=-1, required=True)
 @click.option(
     "-o", "--out", type=_LOG, default=Path("report.html"), show_default=True, help="The report: one HTML file."
 )
 @click.option(
     "--margin",
     type=click.FloatRange(min=0, min_open=True),
-    help="The largest difference in mean cost that does not matter, chosen before looking: tests equivalence.",
+    help="The largest difference in mean cost that does not matter, chosen before looking: tests equivalence.  "
+    "[default: the experiment's run.margin]",
+)
+@click.option(
+    "--label", "labels", multiple=True, metavar="TEXT", help="What to call a side; twice, the first side first."
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    type=(_LOG, str),
+    metavar="LOG REASON",
+    help="Count this log in no statistic; the page says why. Any number of times.",
 )
 @click.option(
     "--episodes",
@@ -79,22 +98,50 @@ def replay(log: Path, as_json: bool) -> int:
     help="Evaluation episodes in every cell of the transfer table.",
 )
 @json_option
-def compare(logs: tuple[Path, ...], out: Path, margin: float | None, episodes: int, as_json: bool) -> int:
+def compare(
+    logs: tuple[str, ...],
+    out: Path,
+    margin: float | None,
+    labels: tuple[str, ...],
+    exclude: tuple[tuple[Path, str], ...],
+    episodes: int,
+    as_json: bool,
+) -> int:
     """Set software learning against hardware learning, in one self-contained HTML page.
 
-    Each log says by itself whether it comes from the simulator or from a board; name any number of both. Exit code 1
-    where a board computed something else than the simulator, or where learning is different despite a --margin.
+    Each log says by itself whether it comes from the simulator or from a board; name any number of both. With "vs"
+    between them, the logs before it are set against those behind it, whatever they are. Exit code 1 where a board
+    computed something else than the simulator, or where learning is different despite a margin.
     """
+    from subsong.compare import VERSUS
     from subsong.compare import compare as set_against
 
+    sets = [logs]
+    if VERSUS in logs:
+        at = logs.index(VERSUS)
+        sets = [logs[:at], logs[at + 1 :]]
+        if not all(sets) or VERSUS in sets[1]:
+            raise click.UsageError(f'"{VERSUS}" stands once, between two sets of logs: LOGS... {VERSUS} LOGS...')
+    if len(labels) not in {0, 2}:
+        raise click.UsageError("--label names both sides or none: give it twice, the first side first")
+    if any(not reason.strip() for _, reason in exclude):
+        raise click.UsageError("--exclude LOG REASON: the reason is empty; say why the run does not count")
     with console.progress(quiet=as_json) as progress:
-        result = set_against(logs, out, margin=margin, episodes=episodes, progress=progress)
+        result = set_against(
+            sets[0],
+            out,
+            against=sets[-1] if len(sets) > 1 else (),
+            labels=labels,
+            exclude=exclude,
+            margin=margin,
+            episodes=episodes,
+            progress=progress,
+        )
     if as_json:
         show_json(result.to_json())
     else:
         console.show([*result.verdict, f"report: {result.path}"])
-    negative = result.arithmetic_equal is False or (margin is not None and result.learning == "different")
-    return DIFFERENT if negative else OK
+    return DIFFERENT if result.negative else OK
 
 
 @click.command(

@@ -1,13 +1,16 @@
 """Everything that a comparison finds, as plain values: the report only draws it and `words` only says it."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from subsong.compare.counting import Exclusion, Margin, Options, choose_margin, holes, sort_out, warnings
 from subsong.compare.gap import Arithmetic, Replay, check_arithmetic
 from subsong.compare.judgement import Judgement, judge
-from subsong.compare.records import SIDES, Record, Side, check_comparable, cost_lsb, declares_mismatch
+from subsong.compare.model import Nominal, OpenLoop, foretell
+from subsong.compare.records import SIDES, Record, Side, cost_lsb, declares_mismatch
+from subsong.compare.resolution import Resolution, resolve
+from subsong.compare.sides import Sides, judge_sides
 from subsong.compare.transfer import Evaluate, State, Table, Weights, fill
 from subsong.console import Progress
 from subsong.experiment import Experiment
@@ -21,24 +24,45 @@ class Analysis:
     """What was compared and what came out.
 
     Attributes:
-        experiment: of the first log; the others differ in their seed at most.
+        sides: who is set against whom.
         records: one a run, duplicates left out.
         counted: by side, the records that count in the statistics.
-        arithmetic: by index in `records`, hardware only.
+        arithmetic: by index in `records`, of boards' logs only.
         table: the transfer table.
+        resolution: what the words' resolution costs.
+        model: by side, how well the nominal model foretells its sensors.
         judgements: the scores of both sides, each on its "own" plant, or both on one.
-        margin: the largest difference that does not matter, or None where none was declared.
-        notes: what was left out and what a reader should know, in sentences.
+        margin: of the equivalence test.
+        excluded: what counts in no statistic, and why.
+        notes: what a reader should know besides, in sentences.
+        options: what was asked for.
     """
 
-    experiment: Experiment
+    sides: Sides
     records: tuple[Record, ...]
     counted: dict[Side, tuple[Record, ...]]
     arithmetic: dict[int, Arithmetic]
     table: Table
+    resolution: Resolution
+    model: dict[Side, OpenLoop]
     judgements: dict[Basis, Judgement]
-    margin: float | None
+    margin: Margin
+    excluded: tuple[Exclusion, ...]
     notes: tuple[str, ...]
+    options: Options
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment; of two sets that differ in it, the first's. The plant is the same in both."""
+        return self.sides.experiments[self.records[0].side]
+
+    def label(self, side: Side) -> str:
+        """Return what a side is called within a sentence."""
+        return self.sides.labels[side]
+
+    def counts(self, record: Record) -> bool:
+        """Tell whether a run counts in the statistics."""
+        return any(record is each for each in self.counted[record.side])
 
     def of(self, side: Side) -> list[Record]:
         """Return the records of a side, counted or not."""
@@ -61,78 +85,97 @@ class Analysis:
 
 def analyse(
     records: Sequence[Record],
+    options: Options,
     *,
     evaluate: Evaluate,
     replay: Replay,
-    margin: float | None,
-    episodes: int,
-    first_seed: int,
-    seed: int,
+    nominal: Nominal,
     progress: Progress,
 ) -> Analysis:
     """Compare runs that have been read.
 
     Args:
         records: at least one.
+        options: what is asked for.
         evaluate: runs weights on a plant.
         replay: executes a log again.
-        margin: of the equivalence test, physical cost, or None.
-        episodes: of every cell of the transfer table.
-        first_seed: of those episodes.
-        seed: of the bootstrap.
+        nominal: makes the nominal plant.
         progress: what takes long is reported here.
 
     Raises:
-        ExperimentError: the runs are not of one experiment.
+        ExperimentError: the runs cannot be compared, or a log to be excluded is none of them.
     """
-    check_comparable(records)
-    kept, notes = _distinct(records)
-    notes += _warnings(kept)
-    counted: dict[Side, tuple[Record, ...]] = {
-        side: tuple(record for record in kept if record.side == side and record.usable) for side in SIDES
-    }
+    sides = judge_sides(records, apart=bool(options.against), labels=options.labels)
+    kept, excluded, counted = sort_out(records, options.exclude)
     arithmetic = {
         index: check_arithmetic(record.path, replay, progress)
         for index, record in enumerate(kept)
-        if record.side == "hardware"
+        if record.header.source == "board"
     }
-    for index, check in arithmetic.items():
-        if check.holes:
-            notes.append(
-                f"{kept[index].path}: {check.holes} {plural(check.holes, 'hole')} in the telemetry; replay went on "
-                "from the board's snapshots, and what fell into the holes was not checked."
-            )
+    margin = choose_margin(sides, options.margin)
+    notes = [*warnings(kept, sides, margin), *holes(kept, arithmetic)]
     experiment = kept[0].experiment
-    if isinstance(experiment.plant, TaskPlant) and not experiment.plant.varied:
-        episodes = 1  # no chance in it: every episode would cost the same
-    states: dict[Weights, list[State]] = {"untrained": [], "software": [], "hardware": []}
-    for record in (*counted["software"], *counted["hardware"]):
-        if record.initial is not None and record.initial not in states["untrained"]:
-            states["untrained"].append(record.initial)
-        if record.final is not None:
-            states[record.side].append(record.final)
+    lsb = cost_lsb(experiment, evaluate=True)
+    # Without chance in it, every episode of a task would cost the same.
+    once = isinstance(experiment.plant, TaskPlant) and not experiment.plant.varied
+    episodes = 1 if once else options.episodes
+    states = _states(counted)
     table = fill(
-        experiment,
         states,
         evaluate,
-        cost_lsb=cost_lsb(experiment, evaluate=True),
+        cost_lsb=lsb,
         has_mismatch=declares_mismatch(experiment),
         episodes=episodes,
-        first_seed=first_seed,
         progress=progress,
     )
+    resolution = resolve(
+        kept,
+        sides.experiments["software"],
+        [state for _, state in states["software"]],
+        evaluate,
+        cost_lsb=lsb,
+        episodes=episodes,
+        progress=progress,
+    )
+    model = {side: _foretold(kept, side, nominal, progress) for side in SIDES}
     progress.finish()
     bases: list[Basis] = ["own", *table.plants]
     judgements = {
         basis: judge(
             _scores(table, counted["software"], basis),
             _scores(table, counted["hardware"], basis),
-            margin=margin,
-            seed=seed,
+            margin=margin.value,
         )
         for basis in bases
     }
-    return Analysis(experiment, tuple(kept), counted, arithmetic, table, judgements, margin, tuple(notes))
+    return Analysis(
+        sides, tuple(kept), counted, arithmetic, table, resolution, model, judgements, margin, excluded, tuple(notes),
+        options,
+    )  # fmt: skip
+
+
+def _states(counted: Mapping[Side, Sequence[Record]]) -> dict[Weights, list[tuple[Experiment, State]]]:
+    """Return the weights of the transfer table's rows; each different start once."""
+    states: dict[Weights, list[tuple[Experiment, State]]] = {"untrained": [], "software": [], "hardware": []}
+    starts: list[tuple[str, State]] = []
+    for side in SIDES:
+        for record in counted[side]:
+            start = (record.experiment.learner.rule, record.initial)
+            if record.initial is not None and start not in starts:
+                starts.append((record.experiment.learner.rule, record.initial))
+                states["untrained"].append((record.experiment, record.initial))
+            if record.final is not None:
+                states[side].append((record.experiment, record.final))
+    return states
+
+
+def _foretold(records: Sequence[Record], side: Side, nominal: Nominal, progress: Progress) -> OpenLoop:
+    mine = [record for record in records if record.side == side]
+    samples = [sample for record in mine for sample in record.channels.samples]
+    experiment = mine[0].experiment if mine else records[0].experiment
+    # The simulator's own logs were played by the compiled plant, where there is one; a board's by the other.
+    compiled = bool(mine) and mine[0].header.source == "sim"
+    return foretell(experiment, samples, nominal, compiled=compiled, progress=progress)
 
 
 def _scores(table: Table, records: Sequence[Record], basis: Basis) -> list[float]:
@@ -144,87 +187,3 @@ def _scores(table: Table, records: Sequence[Record], basis: Basis) -> list[float
         return [float(score) for score in cell.scores]
     logged = [record.curve.evaluations[-1].mean for record in records if record.curve.evaluations]
     return logged if basis == "own" and len(logged) == len(records) else []
-
-
-def _distinct(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
-    """Leave out logs of a run that another log holds already: they are no further evidence."""
-    kept: dict[str, Record] = {}
-    notes: list[str] = []
-    for record in records:
-        first = kept.setdefault(record.identity, record)
-        if first is not record:
-            notes.append(f"{record.path} holds the same run, bit for bit, as {first.path}: counted once.")
-    return list(kept.values()), notes
-
-
-def _warnings(records: Sequence[Record]) -> list[str]:
-    notes: list[str] = []
-    for record in records:
-        if not record.complete:
-            notes.append(
-                f"{record.path} is incomplete (cut or recovered): its curve is drawn, but it counts in no statistic."
-            )
-        elif record.final is None:
-            notes.append(f"{record.path} holds no final state: its curve is drawn, but it counts in no statistic.")
-        elif record.header.continues:
-            notes.append(
-                f"{record.path} goes on from a checkpoint (of {record.header.continues.get('log')}): its curve is "
-                "drawn from there, but it counts in no statistic."
-            )
-        if record.unfinished:
-            count = record.unfinished
-            notes.append(f"{record.path}: {count} {plural(count, 'trial')} without an end, on no curve.")
-    for side in SIDES:
-        seeds = Counter(record.header.seed for record in records if record.side == side)
-        notes += [
-            f"{times} {side} runs share seed {seed}: they had the same initial weights and perturbations, so their "
-            "spread is the plant's alone and narrower than that of independent runs."
-            for seed, times in seeds.items()
-            if times > 1
-        ]
-    versions = sorted({record.header.arithmetic for record in records})
-    if len(versions) > 1:
-        notes.append(
-            f"The runs used different versions of the arithmetic ({', '.join(map(str, versions))}): differences "
-            "between them may come from that as well."
-        )
-    return notes
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """Return the word that goes with a count."""
-    return one if count == 1 else many or one + "s"
-
-
-def judgement_json(judgement: Judgement) -> dict[str, Any]:
-    """Return a judgement for JSON: intervals as [low, high]."""
-    welch, test = judgement.welch, judgement.equivalence
-    return {
-        "runs": {"software": judgement.runs[0], "hardware": judgement.runs[1]},
-        "verdict": judgement.verdict,
-        "why": judgement.why,
-        "software_iqm": judgement.software,
-        "software_interval": _pair(judgement.software_interval),
-        "hardware_iqm": judgement.hardware,
-        "hardware_interval": _pair(judgement.hardware_interval),
-        "difference_of_iqm": judgement.gap,
-        "difference_of_iqm_interval": _pair(judgement.gap_interval),
-        "difference_of_means": judgement.difference,
-        "difference_of_means_interval": _pair(welch.interval) if welch else None,
-        "p": judgement.p,
-        "probability_of_improvement": judgement.improvement,
-        "probability_of_improvement_interval": _pair(judgement.improvement_interval),
-        "equivalence": {
-            "margin": test.margin,
-            "p": test.p,
-            "interval": _pair(test.interval),
-            "equivalent": test.equivalent,
-        }
-        if test
-        else None,
-        "smallest_detectable_difference": judgement.detectable,
-    }
-
-
-def _pair(interval: Any) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]

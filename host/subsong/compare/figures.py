@@ -69,6 +69,14 @@ class Scale:
     high: float
     ticks: tuple[float, ...]
 
+    @property
+    def labels(self) -> list[str]:
+        """Return the ticks as text, with as many digits as it takes to tell them apart."""
+        digits = 4
+        while digits < 12 and len({number(tick, digits) for tick in self.ticks}) < len(self.ticks):
+            digits += 1
+        return [pretty(number(tick, digits)) for tick in self.ticks]
+
     def share(self, value: float) -> float:
         """Return where a value stands: 0 at the low end, 1 at the high end."""
         return (value - self.low) / (self.high - self.low)
@@ -97,7 +105,16 @@ def scale(low: float, high: float, *, count: int = 5, tight: bool = False) -> Sc
     return Scale(first * step, last * step, tuple(i * step for i in range(first, last + 1)))
 
 
-def chart(identity: str, title: str, x_name: str, series: Sequence[Series], *, goal: float | None = None) -> Markup:
+def chart(
+    identity: str,
+    title: str,
+    x_name: str,
+    series: Sequence[Series],
+    *,
+    goal: float | None = None,
+    start: float = 0.0,
+    least: float = 0.0,
+) -> Markup:
     """Draw curves of cost.
 
     Args:
@@ -106,13 +123,17 @@ def chart(identity: str, title: str, x_name: str, series: Sequence[Series], *, g
         x_name: what the places count, in the plural.
         series: what to draw; at least one with a line or a point.
         goal: a cost to mark, or None.
+        start: the least place that is shown.
+        least: span of the costs that is shown at least: small differences are to look small.
     """
     lines = [line for each in series for line in (*each.thin, *filter(None, (each.bold, each.carried)))]
     places = [line.x[-1] for line in lines] + [x for each in series for x, _ in each.points]
     values = [*(line.y.min() for line in lines), *(line.y.max() for line in lines)]
     values += [y for each in series for _, y in each.points] + ([] if goal is None else [goal])
-    across = scale(0.0, float(max(places, default=1.0)) or 1.0, tight=True)
-    up = scale(float(min(values, default=0.0)), float(max(values, default=1.0)))
+    across = scale(start, float(max(places, default=1.0)) or 1.0, count=6, tight=True)
+    low, high = float(min(values, default=0.0)), float(max(values, default=1.0))
+    room = max(0.0, least - (high - low)) / 2.0
+    up = scale(low - room, high + room)
     drawn = [_series(each, across, up) for each in series]
     plot = tag(
         "svg",
@@ -229,7 +250,10 @@ def _legend(series: Sequence[Series], goal: float | None) -> Markup:
 
 
 def _labels_up(up: Scale) -> Markup:
-    texts = [tag("text", pretty(number(t)), x="100%", y=_percent(1 - up.share(t)), dy="0.35em") for t in up.ticks]
+    texts = [
+        tag("text", text, x="100%", y=_percent(1 - up.share(t)), dy="0.35em")
+        for t, text in zip(up.ticks, up.labels, strict=True)
+    ]
     return tag("svg", texts, class_="up", aria_hidden="true")
 
 
@@ -237,12 +261,12 @@ def _labels_across(across: Scale, name: str) -> Markup:
     texts = [
         tag(
             "text",
-            pretty(number(t)),
+            text,
             x=_percent(across.share(t)),
             y="1.1em",
             class_="first" if across.share(t) < 0.02 else "last" if across.share(t) > 0.97 else None,
         )
-        for t in across.ticks
+        for t, text in zip(across.ticks, across.labels, strict=True)
     ]
     return tag("svg", texts, tag("text", name, x="50%", y="2.6em"), class_="across", aria_hidden="true")
 

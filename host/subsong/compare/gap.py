@@ -14,6 +14,8 @@ import numpy as np
 
 from subsong.console import Progress
 from subsong.errors import SubsongError
+from subsong.findings import read_pace
+from subsong.timing import Timing, TimingTotal
 
 if TYPE_CHECKING:
     from subsong.runlog.records import Event, Frame
@@ -132,6 +134,30 @@ def read_link(frames: "Iterable[Frame]", events: "Iterable[Event]", dropped: int
         median, late, longest = np.quantile(np.array(trips, dtype=np.float64) / 1000.0, [0.5, 0.99, 1.0]).tolist()
         times = (median, late, longest)
     return Link(to_board, from_board, _lost(events, dropped), times)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a run kept its control period.
+
+    Attributes:
+        steps: that had a deadline.
+        late: that missed it.
+        worst_us: by how much the latest did, microseconds.
+    """
+
+    steps: int
+    late: int
+    worst_us: int
+
+
+def pace_of(events: "Iterable[Event]", timings: "Iterable[Timing]") -> Pace | None:
+    """Return how a run kept its period: by the host's clock, else by the board's; None where nobody kept one."""
+    told, total = read_pace(events), TimingTotal.of(timings)
+    if told is not None:
+        return Pace(told.steps, told.late, told.worst_us)
+    worst = max(total.worst_jitter_us, total.longest_step_us - total.period_us)
+    return Pace(total.steps, total.late, worst) if total.period_us else None
 
 
 def _lost(events: "Iterable[Event]", dropped: int) -> dict[str, int]:

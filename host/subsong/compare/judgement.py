@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from subsong.compare.effects import Effect, hedges, noncentrality, smallest_detectable_effect
 from subsong.compare.statistics import (
     LEVEL,
     RESAMPLES,
@@ -20,7 +21,6 @@ from subsong.compare.statistics import (
     equivalence,
     interquartile_mean,
     interval_of,
-    noncentrality,
     probability_of_improvement,
     welch,
 )
@@ -44,8 +44,10 @@ class Judgement:
         gap: difference of the interquartile means; `gap_interval` over runs.
         welch: difference of means, None where t does not exist.
         equivalence: against the margin, None where none was declared or t does not exist.
+        effect: the difference in standard deviations of a run, None where there is no spread.
         p: what "different" was judged by: Welch's, or the exact permutation test's where no side has any spread.
         detectable: smallest true difference that runs like these would show with probability 0.8, physical cost.
+        detectable_effect: the same for so many runs of equal spread, standard deviations of a run.
         unseen: "alike" only: share of further runs that may still end otherwise (upper limit at 1 - alpha).
     """
 
@@ -63,12 +65,14 @@ class Judgement:
     gap_interval: Interval | None = None
     welch: Welch | None = None
     equivalence: Equivalence | None = None
+    effect: Effect | None = None
     p: float | None = None
     detectable: float | None = None
+    detectable_effect: float | None = None
     unseen: float | None = None
 
     @property
-    def better(self) -> str:
+    def better(self) -> Literal["software", "hardware"]:
         """Name the side with the lower mean cost; meant for the verdict "different"."""
         return "hardware" if (self.difference or 0.0) < 0 else "software"
 
@@ -126,6 +130,8 @@ def judge(
         gap_interval=interval_of([one, two], distance, **options),
         welch=t,
         equivalence=tost,
+        effect=hedges(one, two, level=level),
+        detectable_effect=smallest_detectable_effect(n, m, alpha=alpha),
         detectable=t.error * noncentrality(t.freedom, alpha=alpha) if t else None,
     )
     if t is None:
@@ -149,3 +155,41 @@ def _without_spread(one: Floats, two: Floats, found: dict[str, Any], alpha: floa
     if p is not None and p < alpha:
         return Judgement(verdict="different", why="", p=p, **found)
     return Judgement(verdict="inconclusive", why="no spread", p=p, **found)
+
+
+def to_json(judgement: Judgement) -> dict[str, Any]:
+    """Return a judgement for JSON: intervals as [low, high]."""
+    welch, test, effect = judgement.welch, judgement.equivalence, judgement.effect
+    return {
+        "runs": {"software": judgement.runs[0], "hardware": judgement.runs[1]},
+        "verdict": judgement.verdict,
+        "why": judgement.why,
+        "software_iqm": judgement.software,
+        "software_interval": _pair(judgement.software_interval),
+        "hardware_iqm": judgement.hardware,
+        "hardware_interval": _pair(judgement.hardware_interval),
+        "difference_of_iqm": judgement.gap,
+        "difference_of_iqm_interval": _pair(judgement.gap_interval),
+        "difference_of_means": judgement.difference,
+        "difference_of_means_interval": _pair(welch.interval) if welch else None,
+        "p": judgement.p,
+        "probability_of_improvement": judgement.improvement,
+        "probability_of_improvement_interval": _pair(judgement.improvement_interval),
+        "cliffs_delta": None if judgement.improvement is None else 2.0 * judgement.improvement - 1.0,
+        "hedges_g": effect.g if effect else None,
+        "hedges_g_interval": _pair(effect.interval) if effect else None,
+        "smallest_detectable_effect": judgement.detectable_effect,
+        "equivalence": {
+            "margin": test.margin,
+            "p": test.p,
+            "interval": _pair(test.interval),
+            "equivalent": test.equivalent,
+        }
+        if test
+        else None,
+        "smallest_detectable_difference": judgement.detectable,
+    }
+
+
+def _pair(interval: Any) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from subsong.compare.analysis import Analysis
 from subsong.compare.markup import Child, Markup, join, tag
-from subsong.compare.records import SIDES, Record, flatten
-from subsong.compare.sections import NAMES, figure, right, table
+from subsong.compare.records import SIDES, Record, Side
+from subsong.compare.sections import figure, right, table
+from subsong.compare.sides import flatten
 
 _SHOWN = 3  # different values of one key, before the rest are only counted
 
 
-def runs(analysis: Analysis) -> Markup:
+def runs(analysis: Analysis, source: Markup) -> Markup:
     """List the runs."""
     rows = []
     for index, record in enumerate(analysis.records):
@@ -21,14 +23,14 @@ def runs(analysis: Analysis) -> Markup:
         steps = int(record.curve.step[-1]) if len(record.curve.step) else 0
         cells = [
             tag("td", str(record.path), class_="path"),
-            tag("td", NAMES[record.side], class_=f"{record.side}-ink"),
+            tag("td", analysis.sides.title(record.side), class_=f"{record.side}-ink"),
             tag("td", record.own_plant),
             tag("td", str(record.header.seed), class_="figure"),
             tag("td", f"{len(record.curve.cost):,}", class_="figure"),
             tag("td", f"{steps:,}", class_="figure"),
             tag("td", figure(last), class_="figure"),
             tag("td", replayed),
-            tag("td", "yes" if record.usable else "no"),
+            tag("td", "yes" if analysis.counts(record) else "no"),
         ]
         rows.append(tag("tr", cells))
     headers: list[Child] = [
@@ -42,7 +44,7 @@ def runs(analysis: Analysis) -> Markup:
         "Replay",
         "Counts",
     ]
-    return tag("section", tag("h2", "Runs"), table(headers, rows, label="Runs"))
+    return tag("section", tag("h2", "Runs"), table(headers, rows, label="Runs"), source)
 
 
 def compared(analysis: Analysis) -> Markup:
@@ -59,9 +61,8 @@ def compared(analysis: Analysis) -> Markup:
 def _plants(analysis: Analysis) -> Markup:
     plant = analysis.experiment.plant.model_dump(exclude={"mismatch"})
     nominal = flatten(plant)
-    mismatch = {}
-    if (declared := getattr(analysis.experiment.plant, "mismatch", None)) is not None:
-        mismatch = flatten(declared.model_dump(exclude_defaults=True))
+    table_of = getattr(analysis.experiment.plant, "mismatch", None)
+    mismatch = {} if table_of is None else flatten(table_of.model_dump(exclude_defaults=True))
     rows = [
         tag(
             "tr",
@@ -72,13 +73,13 @@ def _plants(analysis: Analysis) -> Markup:
         for key in [*nominal, *(key for key in mismatch if key not in nominal)]
     ]
     described = sorted({(record.own_plant, record.header.plant) for record in analysis.records})
-    words = [tag("p", f"{NAMES[name]}, as recorded: {text}", class_="note") for name, text in described]
+    words = [tag("p", f"{name.title()} plant, as recorded: {text}", class_="note") for name, text in described]
     if not mismatch:
         return join((words, _list(nominal)))
     return join((words, table(["Parameter", "Nominal plant", "Mismatched plant"], rows, label="Plants")))
 
 
-def _machine(analysis: Analysis, side: str) -> Markup:
+def _machine(analysis: Analysis, side: Side) -> Markup:
     records = [record for record in analysis.records if record.side == side]
     if not records:
         return Markup()
@@ -86,10 +87,22 @@ def _machine(analysis: Analysis, side: str) -> Markup:
     facts = {"recorded": dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"}
     facts |= _gather([{"arithmetic version": str(record.header.arithmetic)} for record in records])
     facts |= _gather([flatten(record.header.engine) for record in records])
-    manifest = _gather([flatten(record.header.manifest) for record in records])
-    more = tag("details", tag("summary", f"Firmware manifest, {len(manifest)} entries"), _list(manifest))
-    title = "Software runs" if side == "software" else "Hardware runs"
+    facts |= _gather([{"firmware": str(record.header.manifest.get("digest", ""))} for record in records])
+    manifest = _gather([flatten(_files(record.header.manifest)) for record in records])
+    # Its digest stands for it on paper.
+    more = tag(
+        "details", tag("summary", f"Firmware manifest, {len(manifest)} entries"), _list(manifest), class_="screen"
+    )
+    title = f"{analysis.sides.title(side)} runs"
     return join((tag("h3", title, class_=f"{side}-ink"), _list(facts), more if manifest else None))
+
+
+def _files(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Give each file of a manifest an entry of its own: its path, its hash."""
+    listed = manifest.get("files")
+    files = listed if isinstance(listed, list) else []
+    named = {each["path"]: each.get("sha256", "") for each in files if isinstance(each, dict) and "path" in each}
+    return {**manifest, "files": named} if named else dict(manifest)
 
 
 def _gather(tables: Sequence[Mapping[str, str]]) -> dict[str, str]:
@@ -115,11 +128,26 @@ def _date(time_ns: int) -> str:
 
 
 def _experiment(analysis: Analysis) -> Markup:
+    files = {analysis.experiment.digest: (tag("summary", "The experiment file"), analysis.experiment)}
+    if analysis.sides.differences:
+        files = {
+            (each := analysis.sides.experiments[side]).digest: (
+                tag("summary", f"The experiment file of the {analysis.label(side)} runs"),
+                each,
+            )
+            for side in SIDES
+        }
+    rows = [
+        tag("tr", tag("th", key, scope="row"), tag("td", one or "not set"), tag("td", two or "not set"))
+        for key, one, two in analysis.sides.differences
+    ]
+    titles = [analysis.sides.title(side) for side in SIDES]
     return join(
         (
             tag("h3", "Experiment"),
-            _list({"digest": analysis.experiment.digest, "seeds": _seeds(analysis)}),
-            tag("details", tag("summary", "The experiment file"), tag("pre", analysis.experiment.to_toml())),
+            _list({"digest": ", ".join(files), "seeds": _seeds(analysis)}),
+            table(["Key", *titles], rows, caption="Where the two sets differ") if rows else None,
+            [tag("details", summary, tag("pre", each.to_toml())) for summary, each in files.values()],
         )
     )
 
@@ -133,13 +161,17 @@ def _list(items: Mapping[str, str]) -> Markup:
 
 
 def notes(analysis: Analysis) -> Markup:
-    """Say what was left out."""
-    body = (
-        tag("ul", [tag("li", note) for note in analysis.notes], class_="notes")
-        if analysis.notes
-        else tag("p", "Nothing was left out.")
+    """Say what was left out, and what to keep in mind."""
+    rows = [tag("tr", tag("td", str(each.path), class_="path"), tag("td", each.reason)) for each in analysis.excluded]
+    kept = tag("ul", [tag("li", note) for note in analysis.notes], class_="notes") if analysis.notes else None
+    return tag(
+        "section",
+        tag("h2", "Left out, and to keep in mind"),
+        table(["Log", "Why it counts in no statistic"], rows, label="Left out")
+        if rows
+        else tag("p", "Nothing was left out."),
+        kept,
     )
-    return tag("section", tag("h2", "Left out, and to keep in mind"), body)
 
 
 def reproduce(commands: Sequence[str], analysis: Analysis) -> Markup:
@@ -148,7 +180,11 @@ def reproduce(commands: Sequence[str], analysis: Analysis) -> Markup:
     return tag(
         "section",
         tag("h2", "How to reproduce"),
-        tag("p", "From the logs: every line gives the same result each time."),
+        tag(
+            "p",
+            "From the logs: every line gives the same result each time. The last one prints every figure of this page "
+            "as JSON, under the key that its section names.",
+        ),
         tag("pre", "\n".join(commands)),
         tag(
             "p",
@@ -161,6 +197,6 @@ def reproduce(commands: Sequence[str], analysis: Analysis) -> Markup:
 
 def _again(record: Record) -> str:
     seed = f"--seed {record.header.seed}"
-    if record.side == "hardware":
+    if record.header.source == "board":
         return f"subsong run experiment.toml {seed} --port PORT"
     return f"subsong sim experiment.toml {seed}" + " --mismatch" * (record.own_plant == "mismatched")

@@ -4,18 +4,19 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
+from subsong.compare.channels import Channels, read_channels
 from subsong.compare.curves import Curve, read_curve
-from subsong.compare.gap import Link, read_link
+from subsong.compare.gap import Link, Pace, pace_of, read_link
 from subsong.compare.transfer import State
 from subsong.errors import ExperimentError, LogError
 from subsong.experiment import Experiment, parse_experiment
-from subsong.findings import Pace, read_pace
 from subsong_sim.learner import TrialSummary
 
 if TYPE_CHECKING:
-    from subsong.runlog.records import Event, Frame, RunHeader
+    from subsong.runlog.records import Event, Frame, RunHeader, Trial
+    from subsong.timing import Timing
 
 Side = Literal["software", "hardware"]
 SIDES: tuple[Side, ...] = ("software", "hardware")
@@ -40,12 +41,21 @@ class LoggedRun(Protocol):
         ...
 
     @property
+    def timings(self) -> "Sequence[Timing]":
+        """How the board kept its own plant's period, trial by trial."""
+        ...
+
+    @property
     def complete(self) -> bool:
         """True where the log was closed by the run that wrote it."""
         ...
 
     def summaries(self) -> Sequence[TrialSummary]:
         """Return what end() returned for every trial that has an end."""
+        ...
+
+    def iter_trials(self) -> "Iterable[Trial]":
+        """Yield the trials in order, with their steps."""
         ...
 
     def frames(self) -> "Iterable[Frame]":
@@ -59,13 +69,14 @@ class Record:
 
     Attributes:
         path: of the log.
-        side: "software" for a simulator's log, "hardware" for a board's.
+        side: "software" for a simulator's log, "hardware" for a board's, unless the user set two sets apart.
         header: as recorded.
         experiment: as recorded, validated.
         curve: how it learned.
         initial, final: (head, mem), or None where the log lacks them.
         unfinished: trials without an end: they are on no curve.
         complete: False for a log that was recovered or cut.
+        channels: what its words were.
         link: what the link did; None for a simulator's log.
         pace: how a plant in real time kept its time; None where it had all it wanted.
         identity: equal for logs of the same run.
@@ -80,14 +91,10 @@ class Record:
     final: State | None
     unfinished: int
     complete: bool
+    channels: Channels
     link: Link | None
     pace: Pace | None
     identity: str
-
-    @property
-    def usable(self) -> bool:
-        """True where the run may count in the statistics: it is there from its beginning to its final weights."""
-        return self.complete and self.final is not None and not self.header.continues
 
     @property
     def own_plant(self) -> Literal["nominal", "mismatched"]:
@@ -107,8 +114,13 @@ def declares_mismatch(experiment: Experiment) -> bool:
     return experiment.mismatch() is not None
 
 
-def read_record(path: Path, run: LoggedRun) -> Record:
+def read_record(path: Path, run: LoggedRun, side: Side | None = None) -> Record:
     """Take from a run what compare needs.
+
+    Args:
+        path: of its log.
+        run: as read.
+        side: where the user put it; None: where the log says that it belongs.
 
     Raises:
         LogError: its experiment does not parse, or is not the one that its digest names.
@@ -123,16 +135,18 @@ def read_record(path: Path, run: LoggedRun) -> Record:
         ) from error
     if experiment.digest != header.experiment_digest:
         raise LogError(f"{path}: its experiment is not the one that its header's digest names: the log was altered.")
-    curve = read_curve(run.summaries(), cost_lsb(experiment), cost_lsb(experiment, evaluate=True))
+    summaries = run.summaries()
+    curve = read_curve(summaries, cost_lsb(experiment), cost_lsb(experiment, evaluate=True))
+    numbers = [summary.trial for summary in summaries]
     states = run.states
     link = read_link(run.frames(), run.events, curve.dropped) if header.source == "board" else None
     # Not the time: bit for bit the same run twice, copied or repeated on a plant without chance, says nothing new.
-    identity = hashlib.sha256(repr((header.source, header.seed, header.mismatch)).encode())
+    identity = hashlib.sha256(repr((header.source, header.experiment_digest, header.seed, header.mismatch)).encode())
     for part in (*states.get("initial", ()), curve.cost.tobytes(), curve.step.tobytes(), *states.get("final", ())):
         identity.update(part)
     return Record(
         path=path,
-        side="hardware" if header.source == "board" else "software",
+        side=side or ("hardware" if header.source == "board" else "software"),
         header=header,
         experiment=experiment,
         curve=curve,
@@ -140,54 +154,8 @@ def read_record(path: Path, run: LoggedRun) -> Record:
         final=states.get("final"),
         unfinished=sum(event.kind == "unfinished" for event in run.events),
         complete=run.complete,
+        channels=read_channels(run.iter_trials(), header, experiment, run.events, numbers),
         link=link,
-        pace=read_pace(run.events),
+        pace=pace_of(run.events, run.timings),
         identity=identity.hexdigest(),
     )
-
-
-def check_comparable(records: Sequence[Record]) -> None:
-    """Refuse to compare different experiments. Seeds may differ: that is what makes several runs several.
-
-    Raises:
-        ExperimentError: naming both logs and every key that differs; or runs of one side that learned on two plants.
-    """
-    first = records[0]
-    for side in SIDES:
-        plants: dict[str, Path] = {record.own_plant: record.path for record in records if record.side == side}
-        if len(plants) > 1:
-            raise ExperimentError(
-                f"the {side} runs learned on two plants: {plants['nominal']} on the nominal one, "
-                f"{plants['mismatched']} on the mismatched one. They are no repetitions of one another: compare one "
-                f"kind of {side} run at a time."
-            )
-    for other in records[1:]:
-        if first.experiment.with_seed(0).digest == other.experiment.with_seed(0).digest:
-            continue
-        one, two = flatten(first.experiment.model_dump()), flatten(other.experiment.model_dump())
-        lines = [
-            f"  {key}: {one.get(key, 'not set')} against {two.get(key, 'not set')}"
-            for key in sorted({*one, *two} - {"seed"})
-            if one.get(key) != two.get(key)
-        ]
-        raise ExperimentError(
-            f"{first.path} and {other.path} are runs of different experiments; compare runs that differ in their seed "
-            "only:\n" + "\n".join(lines)
-        )
-
-
-def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return nested tables as dotted keys and text, leaving out what is not set."""
-    flat: dict[str, str] = {}
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        elif value is not None:
-            flat[prefix + key] = _plain(value)
-    return flat
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_plain(item) for item in value) + "]"
-    return f"{value:.12g}" if isinstance(value, float) else str(value)

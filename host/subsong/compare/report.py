@@ -11,15 +11,12 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-from subsong.compare import provenance, sections
+from subsong.compare import VERSUS, measured, provenance, sections
 from subsong.compare.analysis import Analysis
-from subsong.compare.curves import middle, thin, trailing_mean, window_of
-from subsong.compare.figures import Band, Line, Series, chart
 from subsong.compare.markup import Markup, pretty, tag
-from subsong.compare.records import SIDES, Record
-from subsong.compare.statistics import LEVEL
+from subsong.compare.pictures import pictures
+from subsong.compare.records import SIDES
 from subsong.compare.words import verdicts
 
 _INK: dict[str, str] = {"good": "good", "bad": "bad", "open": ""}
@@ -45,17 +42,27 @@ def render(analysis: Analysis, out: Path) -> str:
         tag("title", f"Subsong: {sections.subject(analysis)}"),
         tag("style", Markup(style)),
     )
+    command = _command(analysis, out)
+
+    def source(key: str, words: str = "These figures") -> Markup:
+        short = tag("code", "subsong compare … --json")
+        line = (f"{words}: ", short, ", ", tag("code", key))
+        return tag("details", tag("summary", line), tag("pre", f"{command} --json"), class_="source")
+
     main = tag(
         "main",
-        _top(analysis),
-        _curves(analysis),
-        sections.transfer(analysis),
-        sections.gap_table(analysis),
-        sections.statistics(analysis),
-        provenance.runs(analysis),
-        provenance.compared(analysis),
+        _title(analysis),
+        pictures(analysis),
+        _found(analysis),
+        sections.gap_table(analysis, source("gap")),
+        sections.transfer(analysis, source("transfer")),
+        sections.statistics(analysis, source("statistics")),
+        measured.model(analysis, source("model")),
+        measured.resolution(analysis, source("resolution")),
         provenance.notes(analysis),
-        provenance.reproduce(_commands(analysis, out), analysis),
+        provenance.runs(analysis, source("runs", "These figures, and every evaluation of the curves")),
+        provenance.compared(analysis),
+        provenance.reproduce([*_replays(analysis), f"{command} --json"], analysis),
         tag(
             "footer",
             tag(
@@ -70,8 +77,24 @@ def render(analysis: Analysis, out: Path) -> str:
     return "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"
 
 
-def _top(analysis: Analysis) -> Markup:
-    counts = [f"{len(analysis.of(side))} {side} {'run' if len(analysis.of(side)) == 1 else 'runs'}" for side in SIDES]
+def _title(analysis: Analysis) -> Markup:
+    counts = []
+    for side in SIDES:
+        count = len(analysis.of(side))
+        counts.append(f"{count} {analysis.label(side)} {'run' if count == 1 else 'runs'}")
+    of = "of two experiments on one plant" if analysis.sides.differences else "of one experiment"
+    brand = f"{analysis.label('software')} against {analysis.label('hardware')}"
+    if not analysis.sides.apart:
+        brand = "software learning against hardware learning"
+    return tag(
+        "header",
+        tag("p", f"Subsong comparison: {brand}", class_="brand"),
+        tag("h1", sections.subject(analysis)),
+        tag("p", f"{counts[0]} against {counts[1]} {of}. Costs are minimised: lower is better.", class_="lead"),
+    )
+
+
+def _found(analysis: Analysis) -> Markup:
     found = [
         tag(
             "li",
@@ -81,91 +104,33 @@ def _top(analysis: Analysis) -> Markup:
         )
         for statement in verdicts(analysis)
     ]
-    return tag(
-        "header",
-        tag("p", "Subsong comparison: software learning against hardware learning", class_="brand"),
-        tag("h1", sections.subject(analysis)),
-        tag(
-            "p",
-            f"{counts[0]} against {counts[1]} of one experiment. Costs are minimised: lower is better.",
-            class_="lead",
-        ),
-        tag("ul", found, class_="verdicts"),
-    )
+    return tag("section", tag("h2", "What was found"), tag("ul", found, class_="verdicts"))
 
 
-def _curves(analysis: Analysis) -> Markup:
-    learning = [record for record in analysis.records if len(record.curve.cost)]
-    if not learning:
-        return Markup()
-    window = window_of(record.curve for record in learning)
-    goal = analysis.experiment.run.stop_cost
-    by_trial = chart("by-trial", "Cost by trial", "trials", _series(learning, window, steps=False), goal=goal)
-    lengths = {float(length) for record in learning for length in (record.curve.step[0], *_differences(record))}
-    smooth = f"the mean of the last {window} trials" if window > 1 else "each trial's cost"
-    words = (
-        f"Markers are evaluations without perturbation. Lines show learning trials, perturbation included: {smooth}. "
-        "Where a side has several runs, the bold line is their interquartile mean, the band its pointwise 95% interval "
-        "over runs, and each thin line one run; with a single run the thin line is every trial as it was. Dotted, and "
-        "without a band: some run has stopped, and is carried forward at its last evaluation."
-    )
-    if len(lengths) == 1:
-        figures = by_trial
-        words += f" Every trial had {lengths.pop():.0f} steps."
-    else:
-        by_step = chart("by-step", "Cost by learning step", "steps", _series(learning, window, steps=True), goal=goal)
-        figures = tag("div", by_trial, by_step, class_="pair")
-    return tag("section", tag("h2", "Learning curves"), figures, tag("p", words, class_="note"))
+def _replays(analysis: Analysis) -> list[str]:
+    boards = [record for record in analysis.records if record.header.source == "board"]
+    return [f"subsong replay {shlex.quote(str(record.path))}" for record in boards]
 
 
-def _differences(record: Record) -> list[float]:
-    steps = record.curve.step
-    return (steps[1:] - steps[:-1]).tolist()  # type: ignore[no-any-return]
+def _command(analysis: Analysis, out: Path) -> str:
+    """Say how to make this page again; whatever comes from the command line is quoted for a shell."""
+    options = analysis.options
+    words = ["subsong", "compare", *_paths(options.logs)]
+    if options.against:
+        words += [VERSUS, *_paths(options.against)]
+    for label in options.labels:
+        words += ["--label", label]
+    for each in options.exclude:
+        words += ["--exclude", str(each.path), each.reason]
+    words += ["--episodes", str(options.episodes)]
+    if options.margin is not None:
+        words += ["--margin", f"{options.margin!r}".removesuffix(".0")]
+    return shlex.join([*words, "-o", str(out)])
 
 
-def _series(records: Sequence[Record], window: int, *, steps: bool) -> list[Series]:
-    """Draw each side: its runs, the middle of several, and the evaluations."""
-    found: list[Series] = []
-    for side in SIDES:
-        mine = [record for record in records if record.side == side]
-        if not mine:
-            continue
-        series = Series(side, sections.NAMES[side])
-        lines = [
-            (_places(record, steps), trailing_mean(record.curve.cost, window), record.curve.last) for record in mine
-        ]
-        together = middle(lines, level=LEVEL, seed=0, whole=not steps)
-        if together is None:
-            x, y, _ = lines[0]
-            series.thin = [Line(*thin(x, mine[0].curve.cost))] if window > 1 else []
-            series.bold = Line(*thin(x, y))
-        else:
-            series.thin = [Line(*thin(x, y)) for x, y, _ in lines]
-            reached = max(1, int((together.x <= together.all_until).sum()))
-            series.band = Band(together.x[:reached], together.low[:reached], together.high[:reached])
-            series.bold = Line(together.x[:reached], together.mean[:reached])
-            if reached < len(together.x):
-                series.carried = Line(together.x[reached - 1 :], together.mean[reached - 1 :])
-        series.points = [
-            (float(point.step if steps else point.trial), point.mean)
-            for record in mine
-            for point in record.curve.evaluations
-        ]
-        series.small = len(mine) > 1
-        found.append(series)
-    return found
-
-
-def _places(record: Record, steps: bool) -> Any:
-    return record.curve.step if steps else (record.curve.step * 0 + 1).cumsum()
-
-
-def _commands(analysis: Analysis, out: Path) -> list[str]:
-    """Say how to make this page again; names from the command line are quoted for a shell."""
-    replays = [f"subsong replay {shlex.quote(str(record.path))}" for record in analysis.of("hardware")]
-    logs = " ".join(shlex.quote(str(record.path)) for record in analysis.records)
-    margin = "" if analysis.margin is None else f" --margin {analysis.margin:g}"
-    return [*replays, f"subsong compare {logs} --episodes {analysis.table.episodes}{margin} -o {shlex.quote(str(out))}"]
+def _paths(logs: Sequence[Path]) -> list[str]:
+    """Return paths as a command line takes them: a log of that name is no separator."""
+    return [f"./{log}" if str(log) == VERSUS else str(log) for log in logs]
 
 
 def _asset(name: str) -> str:

@@ -1,28 +1,28 @@
 """The report's tables and texts, section by section."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from subsong.compare.analysis import Analysis
-from subsong.compare.figures import Strip, strips
 from subsong.compare.judgement import Judgement
 from subsong.compare.markup import Child, Markup, number, pretty, tag
+from subsong.compare.parts import gap
+from subsong.compare.records import SIDES, Side
 from subsong.compare.statistics import FEW_RUNS, Interval
-from subsong.compare.transfer import WEIGHTS, Cell, PlantName, Weights
-from subsong.compare.words import PLACE, gap, pvalue, rounding
-
-NAMES: dict[str, str] = {
-    "untrained": "Untrained",
-    "software": "Software",
-    "hardware": "Hardware",
-    "nominal": "Nominal plant",
-    "mismatched": "Mismatched plant",
-}
+from subsong.compare.transfer import WEIGHTS, PlantName, Weights
+from subsong.compare.words import PLACE, pvalue, rounding
 
 
 def subject(analysis: Analysis) -> str:
-    """Name the experiment: its plant and its rule."""
-    plant, rule = analysis.experiment.plant, analysis.experiment.learner.rule.replace("_", " ")
-    return f"{plant.name if plant.kind == 'task' else plant.title}, {rule}"
+    """Name the experiment: its plant and its rule; of two rules, the sides."""
+    plant, sides = analysis.experiment.plant, analysis.sides
+    name = plant.name if plant.kind == "task" else plant.title
+    rules = {sides.experiments[side].learner.rule for side in SIDES}
+    what = (
+        rules.pop().replace("_", " ")
+        if len(rules) == 1
+        else f"{sides.labels['software']} or {sides.labels['hardware']}"
+    )
+    return f"{name}, {what}"
 
 
 def figure(value: float | None, digits: int = 4) -> str:
@@ -51,18 +51,13 @@ def right(text: Child) -> Markup:
     return tag("th", text, scope="col", class_="figure")
 
 
-def transfer(analysis: Analysis) -> Markup:
+def transfer(analysis: Analysis, source: Markup) -> Markup:
     """Show every set of weights on every plant."""
     grid, rows = analysis.table, []
     for weights in WEIGHTS:
         cells = [_cell(analysis, weights, plant) for plant in grid.plants]
-        label = f"{NAMES[weights]} weights"
+        label = f"{analysis.sides.title(weights)} weights"
         rows.append(tag("tr", tag("th", label, scope="row", class_=f"{weights}-ink"), cells))
-    groups = [
-        (NAMES[plant], [strip for weights in WEIGHTS if (strip := _strip(analysis, weights, plant))])
-        for plant in grid.plants
-    ]
-    groups = [(heading, strips_) for heading, strips_ in groups if strips_]
     where = "on either plant" if len(grid.plants) > 1 else "on the plant"
     count = f"{grid.episodes} evaluation {'episode' if grid.episodes == 1 else 'episodes'}"
     lead = (
@@ -71,16 +66,13 @@ def transfer(analysis: Analysis) -> Markup:
         "episodes of one run, which says nothing about other runs. Shaded: the plant that the weights were learned "
         "on."
     )
-    chart = strips(
-        "Mean cost of each run (markers), and the 10th to 90th percentile of all episodes (bars)", groups, "cost"
-    )
-    headers: list[Child] = ["Weights", *(tag("th", NAMES[plant], scope="col") for plant in grid.plants)]
+    headers: list[Child] = ["Weights", *(tag("th", f"{plant.title()} plant", scope="col") for plant in grid.plants)]
     return tag(
         "section",
         tag("h2", "Transfer"),
         tag("p", lead, class_="note"),
         table(headers, rows, class_="transfer", label="Transfer table"),
-        chart if groups else None,
+        source,
     )
 
 
@@ -96,15 +88,7 @@ def _cell(analysis: Analysis, weights: Weights, plant: PlantName) -> Markup:
     return tag("td", figure(cell.mean), tag("small", below), class_="big own" if own else "big")
 
 
-def _strip(analysis: Analysis, weights: Weights, plant: PlantName) -> Strip | None:
-    cell: Cell | None = analysis.table.cell(weights, plant)
-    if cell is None:
-        return None
-    low, high = cell.quantiles(0.1, 0.9)
-    return Strip(weights, NAMES[weights], cell.scores.tolist(), (low, high) if cell.costs.shape[1] > 1 else None)
-
-
-def gap_table(analysis: Analysis) -> Markup:
+def gap_table(analysis: Analysis, source: Markup) -> Markup:
     """Split the gap between software and hardware into its parts."""
     rows = [
         tag(
@@ -119,17 +103,19 @@ def gap_table(analysis: Analysis) -> Markup:
         "section",
         tag("h2", "The gap, part by part"),
         table(["Part", "Found", "How it is known"], rows, class_="gap", label="The gap"),
+        source,
     )
 
 
-def statistics(analysis: Analysis) -> Markup:
+def statistics(analysis: Analysis, source: Markup) -> Markup:
     """Show what the scores of both sides support."""
-    bases = list(analysis.judgements)
+    bases, margin = list(analysis.judgements), analysis.margin
+    one, two = analysis.sides.title("software"), analysis.sides.title("hardware")
     found = [analysis.judgements[basis] for basis in bases]
     rows: list[Markup | None] = [
-        _row("Software runs, hardware runs", [f"{j.runs[0]}, {j.runs[1]}" for j in found]),
-        _row("Software, interquartile mean", [_with(j.software, j.software_interval) for j in found]),
-        _row("Hardware, interquartile mean", [_with(j.hardware, j.hardware_interval) for j in found]),
+        _row(f"{one} runs, {two[:1].lower()}{two[1:]} runs", [f"{j.runs[0]}, {j.runs[1]}" for j in found]),
+        _row(f"{one}, interquartile mean", [_with(j.software, j.software_interval) for j in found]),
+        _row(f"{two}, interquartile mean", [_with(j.hardware, j.hardware_interval) for j in found]),
         _row("Difference of interquartile means", [_with(j.gap, j.gap_interval, sign=True) for j in found]),
         _row(
             "Difference of means (Welch)",
@@ -138,30 +124,39 @@ def statistics(analysis: Analysis) -> Markup:
         _row("p, no difference", [pvalue(j.p) for j in found]),
         _row("Probability of improvement", [_improvement(j) for j in found]),
         _row(
-            f"Equivalence within ±{number(analysis.margin)} (TOST)"
-            if analysis.margin is not None
-            else "Equivalence (TOST)",
+            "Effect size (Hedges' g)",
+            [_with(j.effect.g, j.effect.interval, sign=True) if j.effect else "" for j in found],
+        ),
+        _row(
+            "Smallest effect that so many runs show",
+            [figure(j.detectable_effect, 2) if j.effect else "" for j in found],
+        ),
+        _row(
+            "The same in units of cost",
+            [figure(j.detectable, 2) if j.detectable else "" for j in found],
+        ),
+        _row(
+            f"Equivalence within ±{number(margin.value)} (TOST)" if margin.value is not None else "Equivalence (TOST)",
             [
                 f"p {pvalue(j.equivalence.p, '= ')}"
                 if j.equivalence
                 else "no margin declared"
-                if j.welch and not analysis.margin
+                if j.welch and margin.value is None
                 else ""
                 for j in found
             ],
         ),
-        _row(
-            "Smallest detectable difference",
-            [figure(j.detectable, 2) if j.detectable else "" for j in found],
-        ),
         _row("Verdict", [tag("strong", j.verdict) for j in found]),
     ]
     lead = (
-        "One score a run: the mean cost of its final weights in the transfer table. Differences are hardware minus "
-        "software; intervals in brackets are 95% over runs. The probability of improvement is that of a hardware "
-        "run ending with the lower cost."
+        f"One score a run: the mean cost of its final weights in the transfer table. Differences are "
+        f"{analysis.label('hardware')} minus {analysis.label('software')}; intervals in brackets are 95% over runs. "
+        f"The probability of improvement is that of a {analysis.label('hardware')} run ending with the lower cost. "
+        "Effects are in standard deviations of a run; the smallest is what a test at 5% finds four times in five."
     )
-    warning = _warning(*found[0].runs)
+    if margin.value is not None:
+        lead += f" The margin of {number(margin.value)} was declared by {margin.where}."
+    warning = _warning(*found[0].runs, analysis.sides.labels)
     headers: list[Child] = ["", *(tag("th", PLACE[basis], scope="col") for basis in bases)]
     return tag(
         "section",
@@ -169,10 +164,11 @@ def statistics(analysis: Analysis) -> Markup:
         tag("p", tag("strong", warning)) if warning else None,
         tag("p", lead, class_="note"),
         table(headers, rows, label="Statistics"),
+        source,
     )
 
 
-def _warning(n: int, m: int) -> str:
+def _warning(n: int, m: int, labels: Mapping[Side, str]) -> str:
     """Say what so few runs cannot tell."""
     if min(n, m) == 0:
         return "A side has no run that counts: there is nothing to compare."
@@ -182,7 +178,7 @@ def _warning(n: int, m: int) -> str:
             "is inconclusive."
         )
     if min(n, m) == 1:
-        side = "software" if n == 1 else "hardware"
+        side = labels["software" if n == 1 else "hardware"]
         return f"One {side} run: nothing can be said about other {side} runs, so the verdict is inconclusive."
     if min(n, m) < FEW_RUNS:
         return (

@@ -3,8 +3,8 @@
 One *score* a run (the mean physical cost of its final weights over evaluation episodes; lower is better) and, as a
 rule, few runs a side. So: interquartile means with bootstrap intervals and the probability of improvement (Agarwal
 et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice"), a Welch interval of the
-difference, two one-sided tests against a margin declared beforehand (Schuirmann 1987), and the smallest effect that
-this many runs could have shown.
+difference, and two one-sided tests against a margin declared beforehand (Schuirmann 1987). Sizes of effects are in
+`effects`.
 
 Every difference is hardware minus software: negative means that hardware ended with the lower cost. Everything
 random is drawn from `seed`, so that the same logs give the same page.
@@ -21,7 +21,6 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 LEVEL = 0.95
-POWER = 0.8
 RESAMPLES = 10_000
 # Below this many runs a side the bootstrap's intervals are clearly too narrow (docs/compare.md has the measurement).
 FEW_RUNS = 10
@@ -99,6 +98,21 @@ def bootstrap(
         raise ValueError("a bootstrap over runs needs at least two runs in every stratum")
     rng = np.random.default_rng(seed)
     draws = [rng.integers(0, len(array), (resamples, len(array))) for array in arrays]
+    return percentiles(arrays, draws, statistic, level)
+
+
+def percentiles(
+    arrays: Sequence[Floats], draws: Sequence[NDArray[Any]], statistic: Callable[..., Floats], level: float
+) -> tuple[Floats, Floats]:
+    """Return the ends of `bootstrap` for draws that are given.
+
+    Args:
+        arrays: as its strata.
+        draws: one array a stratum of the runs that each resample takes, shape (resamples, n_k).
+        statistic: as there.
+        level: as there.
+    """
+    resamples = len(draws[0])
     size = max(array.size for array in arrays) * max(len(array) for array in arrays)
     step = max(1, _CHUNK // size)
     parts = [
@@ -212,38 +226,3 @@ def equivalence(
     below = float(stats.t.cdf((result.difference - margin) / result.error, result.freedom))
     p = max(above, below)
     return Equivalence(margin, p, result.interval, p < alpha)
-
-
-def noncentrality(freedom: float, *, power: float = POWER, alpha: float = 1.0 - LEVEL) -> float:
-    """Return how many standard errors a true difference must measure to be shown with probability `power`.
-
-    Exact for normal costs, by the noncentral t of the two-sided test at `alpha` (Cohen 1988).
-    """
-    from scipy import optimize, stats
-
-    critical = float(stats.t.ppf(1.0 - alpha / 2.0, freedom))
-
-    def shortfall(reach: float) -> float:
-        # The far tail by symmetry, sf(t; -nc), since scipy's nct.cdf(-t; nc) is NaN at some arguments.
-        shown = stats.nct.sf(critical, freedom, reach) + stats.nct.sf(critical, freedom, -reach)
-        return float(shown) - power
-
-    return float(optimize.brentq(shortfall, 0.0, 2.0 * (critical + 4.0), xtol=1e-10))
-
-
-def smallest_detectable_effect(n: int, m: int, *, power: float = POWER, alpha: float = 1.0 - LEVEL) -> float | None:
-    """Return the smallest true difference that n runs against m would show with probability `power`, for planning.
-
-    Args:
-        n: software runs.
-        m: hardware runs.
-        power: probability of showing it.
-        alpha: of the two-sided test.
-
-    Returns:
-        The difference in standard deviations of one run, taken as equal on both sides; None where a side has fewer than
-        two runs.
-    """
-    if min(n, m) < 2:
-        return None
-    return noncentrality(n + m - 2, power=power, alpha=alpha) / sqrt(n * m / (n + m))

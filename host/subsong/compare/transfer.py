@@ -36,7 +36,6 @@ class Evaluate(Protocol):
         *,
         mismatch: bool,
         episodes: int,
-        first_seed: int = 0,
     ) -> list[int]:
         """Return the cost of each episode, counts."""
         ...
@@ -96,14 +95,12 @@ class Table:
 
     Attributes:
         episodes: of every cell.
-        first_seed: of the evaluation episodes.
         plants: the columns: both, or "nominal" alone where the experiment declares no mismatch.
         cells: what could be evaluated.
         missing: why a cell could not.
     """
 
     episodes: int
-    first_seed: int
     plants: tuple[PlantName, ...]
     cells: dict[tuple[Weights, PlantName], Cell] = field(default_factory=dict)
     missing: dict[tuple[Weights, PlantName], str] = field(default_factory=dict)
@@ -128,33 +125,30 @@ class Table:
             }
             for weights in WEIGHTS
         }
-        return {"episodes": self.episodes, "first_seed": self.first_seed, "plants": list(self.plants), "weights": rows}
+        return {"episodes": self.episodes, "plants": list(self.plants), "weights": rows}
 
 
 def fill(
-    experiment: Experiment,
-    states: Mapping[Weights, Sequence[State]],
+    states: Mapping[Weights, Sequence[tuple[Experiment, State]]],
     evaluate: Evaluate,
     *,
     cost_lsb: float,
     has_mismatch: bool,
     episodes: int,
-    first_seed: int = 0,
     progress: Progress,
 ) -> Table:
     """Evaluate every set of weights on every plant.
 
     Args:
-        experiment: supplies the plants and the seeds of the episodes: the same one for every cell.
-        states: (head, mem) of each run, by row; a row without any is missing.
+        states: (head, mem) of each run and the experiment that it learned in, by row; a row without any is missing. All
+            experiments have one plant.
         evaluate: runs one state on one plant.
         cost_lsb: physical cost of one count.
         has_mismatch: the experiment declares a mismatched plant.
         episodes: of every cell.
-        first_seed: of the episodes.
         progress: advances by one an evaluation.
     """
-    table = Table(episodes, first_seed, PLANTS if has_mismatch else ("nominal",))
+    table = Table(episodes, PLANTS if has_mismatch else ("nominal",))
     progress.start("transfer table", len(table.plants) * sum(len(rows) for rows in states.values()))
     for plant in table.plants:
         for weights in WEIGHTS:
@@ -163,7 +157,7 @@ def fill(
             if not rows:
                 table.missing[weights, plant] = "no run" if weights == "untrained" else f"no {weights} run"
             try:
-                for head, mem in rows:
+                for experiment, (head, mem) in rows:
                     costs.append(
                         evaluate(
                             experiment,
@@ -172,7 +166,6 @@ def fill(
                             mem,
                             mismatch=plant == "mismatched",
                             episodes=episodes,
-                            first_seed=first_seed,
                         )
                     )
                     progress.advance()

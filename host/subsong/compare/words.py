@@ -1,24 +1,18 @@
-"""What a comparison found, in sentences: the verdicts of the last screen and of the page, and the gap table."""
+"""What a comparison found, in sentences: the verdicts of the last screen and of the page."""
 
 import math
-from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from subsong.compare.analysis import Analysis, Basis, plural
-from subsong.compare.gap import Arithmetic, Link
+from subsong.compare.analysis import Analysis, Basis
+from subsong.compare.counting import plural
+from subsong.compare.gap import Arithmetic
 from subsong.compare.judgement import Judgement
 from subsong.compare.markup import number
 from subsong.compare.records import SIDES
 from subsong.compare.statistics import Interval
 
 State = Literal["good", "bad", "open"]
-_MANY = {
-    "command repeated": "commands repeated",
-    "late reply": "late replies",
-    "telemetry frame missing": "telemetry frames missing",
-    "frame refused by the board": "frames refused by the board",
-}
 PLACE: dict[Basis, str] = {
     "own": "Each on its own plant",
     "nominal": "Both on the nominal plant",
@@ -48,18 +42,14 @@ class Statement:
 
 def verdicts(analysis: Analysis) -> list[Statement]:
     """Say what was found: the arithmetic, the plant, and the learning."""
-    found = [_arithmetic(analysis), _plant(analysis), _learning(analysis, "own", "Learning")]
+    found = [arithmetic(analysis), _plant(analysis), _learning(analysis, "own", "Learning")]
     if "mismatched" in analysis.judgements:
         found.append(_learning(analysis, "mismatched", "Transfer"))
     return found
 
 
-def gap(analysis: Analysis) -> list[Statement]:
-    """Split the gap into its parts."""
-    return [_arithmetic(analysis), _link(analysis), _timing(analysis), _saturation(analysis), _rest(analysis)]
-
-
-def _arithmetic(analysis: Analysis) -> Statement:
+def arithmetic(analysis: Analysis) -> Statement:
+    """Say whether boards computed what the simulator computes."""
     checks = analysis.arithmetic
     if not checks:
         return Statement(
@@ -98,11 +88,15 @@ def _plant(analysis: Analysis) -> Statement:
         return Statement(
             "Plant", "one plant", "open", "The experiment declares no mismatch: both learned on one plant."
         )
+    one, two = analysis.label("software"), analysis.label("hardware")
     software, hardware = analysis.own_plant("software"), analysis.own_plant("hardware")
     if software == hardware:
         return Statement("Plant", "one plant", "open", f"Both learned on the {software} plant.")
     if software == "mismatched" or hardware == "nominal":
-        text = f"Software learned on the {software or 'other'} plant, hardware on the {hardware or 'other'} one."
+        text = (
+            f"The {one} runs learned on the {software or 'other'} plant, the {two} runs on the "
+            f"{hardware or 'other'} one."
+        )
         return Statement("Plant", "not split", "open", text)
     before, after = table.mean("software", "nominal"), table.mean("software", "mismatched")
     there = table.mean("hardware", "mismatched")
@@ -111,34 +105,32 @@ def _plant(analysis: Analysis) -> Statement:
         return Statement("Plant", "not measured", "open", f"The transfer table is incomplete: {why}.")
     loss, back = after - before, after - there
     if loss == 0:
-        moved = f"leaves the cost of the software weights at {number(before)}"
+        moved = f"leaves the cost of the {one} weights at {number(before)}"
     else:
         verb = "raises" if loss > 0 else "lowers"
-        moved = (
-            f"{verb} the cost of the software weights by {number(abs(loss))}, from {number(before)} to {number(after)}"
-        )
+        moved = f"{verb} the cost of the {one} weights by {number(abs(loss))}, from {number(before)} to {number(after)}"
     against = f"{number(abs(back))} {'less' if back > 0 else 'more'} than" if back else "as much as"
     return Statement(
         "Plant",
         f"gap of {signed(there - before)}",
         "open",
-        f"The mismatch {moved}. The weights learned on hardware cost {number(there)} on the same plant, {against} "
-        f"the software weights there.{_share(loss, back)}",
+        f"The mismatch {moved}. The {two} weights cost {number(there)} on the same plant, {against} the {one} weights "
+        f"there.{_share(loss, back)}",
     )
 
 
 def _share(loss: float, back: float) -> str:
     """Say how much of a loss was won back, where that is a sensible thing to say."""
-    return f" Learning on hardware wins back {back / loss:.0%} of the loss." if loss > 0 and back > 0 else ""
+    return f" Learning there wins back {back / loss:.0%} of the loss." if loss > 0 and back > 0 else ""
 
 
 def _learning(analysis: Analysis, basis: Basis, name: str) -> Statement:
     judgement = analysis.judgements[basis]
-    finding = {"alike": "alike in every run", "different": f"{judgement.better} is better"}.get(
+    finding = {"alike": "alike in every run", "different": f"{analysis.label(judgement.better)} is better"}.get(
         judgement.verdict, judgement.verdict
     )
     state: State = "good" if judgement.verdict in {"alike", "equivalent"} else "open"
-    return Statement(name, finding, state, f"{PLACE[basis]}: {_reason(judgement)}{_control(analysis, basis)}")
+    return Statement(name, finding, state, f"{PLACE[basis]}: {_reason(analysis, judgement)}{_control(analysis, basis)}")
 
 
 def _control(analysis: Analysis, basis: Basis) -> str:
@@ -150,21 +142,23 @@ def _control(analysis: Analysis, basis: Basis) -> str:
         untrained = analysis.table.mean("untrained", plant) if plant else None
         if learned is not None and untrained is not None and learned >= untrained:
             found.append(
-                f" The {side} weights are no better than untrained ones, which cost {number(untrained)} there."
+                f" The {analysis.label(side)} weights are no better than untrained ones, which cost "
+                f"{number(untrained)} there."
             )
     return "".join(found)
 
 
-def _reason(judgement: Judgement) -> str:
+def _reason(analysis: Analysis, judgement: Judgement) -> str:
     n, m = judgement.runs
+    one, two = analysis.label("software"), analysis.label("hardware")
     if judgement.why == "no runs":
-        sides = [side for side, runs in (("software", n), ("hardware", m)) if not runs]
+        sides = [label for label, runs in ((one, n), (two, m)) if not runs]
         return f"no {' and no '.join(sides)} run counts here, so there is nothing to compare."
     if judgement.why == "one run":
-        what = f"software {number(judgement.software)}, hardware {number(judgement.hardware)}. "
+        what = f"{one} {number(judgement.software)}, {two} {number(judgement.hardware)}. "
         if n == m == 1:
             return what + "One run a side: nothing can be said about other runs."
-        side = "software" if n == 1 else "hardware"
+        side = one if n == 1 else two
         return what + f"One {side} run: nothing can be said about other {side} runs."
     runs = f"{n} against {m} runs"
     if judgement.verdict == "alike":
@@ -178,120 +172,30 @@ def _reason(judgement: Judgement) -> str:
             f"counting alone, p {pvalue(judgement.p, '= ')}."
         )
     test = judgement.equivalence
-    differs = f"hardware minus software is {between(judgement.welch.difference, judgement.welch.interval)} over {runs}"
+    differs = f"{two} minus {one} is {between(judgement.welch.difference, judgement.welch.interval)} over {runs}"
+    margin = "" if test is None else f"{number(test.margin)} (declared by {analysis.margin.where})"
     if judgement.verdict == "equivalent" and test is not None:
-        return f"{differs}, within the declared margin of {number(test.margin)} (p {pvalue(test.p, '= ')})."
+        return f"{differs}, within the margin of {margin} (p {pvalue(test.p, '= ')})."
     if judgement.verdict == "different":
-        tail = "" if test is None else f"; not shown to lie within the declared margin of {number(test.margin)}"
+        tail = "" if test is None else f"; not shown to lie within the margin of {margin}"
         return f"{differs} (p {pvalue(judgement.p, '= ')}){tail}."
-    tail = f"The smallest difference that runs like these would show is about {number(judgement.detectable, 2)}."
+    tail = (
+        f"The smallest difference that runs like these would show is about {number(judgement.detectable, 2)}, or "
+        f"{number(judgement.detectable_effect, 2)} standard deviations of a run."
+    )
     if test is None:
         tail += " No margin was declared, so equivalence was not tested."
     return f"{differs}: neither a difference nor equivalence is shown. {tail}"
 
 
-def _links(analysis: Analysis) -> list[Link]:
-    return [record.link for record in analysis.records if record.link is not None]
-
-
-def _link(analysis: Analysis) -> Statement:
-    links = _links(analysis)
-    if not links:
-        return Statement("Link", "none", "open", "No board took part.")
-    sent, got = sum(link.to_board for link in links), sum(link.from_board for link in links)
-    if not sent + got:
-        return Statement("Link", "not recorded", "open", "The log holds no raw frames.")
-    totals: Counter[str] = Counter()
-    for link in links:
-        totals.update(link.lost)
-    text = f"{sent:,} {plural(sent, 'frame')} to the board, {got:,} back."
-    if not totals:
-        return Statement("Link", "nothing lost", "good", text)
-    return Statement(
-        "Link",
-        ", ".join(f"{total:,} {plural(total, name, _MANY.get(name, ''))}" for name, total in totals.items()),
-        "open",
-        f"{text} Commands are repeated until answered and executed exactly once: a repetition costs time and changes "
-        "no weight.",
-    )
-
-
-def _timing(analysis: Analysis) -> Statement:
-    if any(record.pace for record in analysis.records):
-        return _pace(analysis)
-    trips = [link.round_trip_us for link in _links(analysis) if link.round_trip_us]
-    if analysis.experiment.plant.kind in ("task", "board"):
-        what = "task runs" if analysis.experiment.plant.kind == "task" else "plant is"
-        text = f"The {what} on the board: the link carries telemetry only."
-    else:
-        text = "The plant waits for the board at every step, so time on the wire cannot change a cost."
-    if not trips:
-        return Statement("Timing", "not recorded", "open", text)
-    median, late, longest = (max(values) for values in zip(*trips, strict=True))
-    return Statement(
-        "Timing",
-        "none by construction",
-        "good",
-        f"{text} Round trip: median {duration(median)}, 99th percentile {duration(late)}, longest {duration(longest)}"
-        + (" (the slowest run's)." if len(trips) > 1 else "."),
-    )
-
-
-def _pace(analysis: Analysis) -> Statement:
-    found, late = [], 0
-    for side in SIDES:
-        paces = [record.pace for record in analysis.records if record.side == side and record.pace]
-        if paces:
-            steps, worst = sum(pace.steps for pace in paces), max(pace.worst_us for pace in paces)
-            here = sum(pace.late for pace in paces)
-            late += here
-            found.append(f"{here:,} of {steps:,} steps in {side}, the worst by {duration(worst)}")
-    text = f"Late were {'; '.join(found)}. The plant is stepped late then, and that is not made up for."
-    return Statement(
-        "Timing", f"{late:,} late {plural(late, 'step')}", "open" if late else "good", f"In real time. {text}"
-    )
-
-
-def _saturation(analysis: Analysis) -> Statement:
-    software, hardware = (
-        [record.curve.saturated for record in analysis.records if record.side == side]
-        for side in ("software", "hardware")
-    )
-    total = sum(software) + sum(hardware)
-    if total == 0:
-        return Statement("Saturation", "none", "good", "No drive and no weight reached its limits in any run.")
-    return Statement(
-        "Saturation",
-        f"{total:,} {plural(total, 'word')}",
-        "open",
-        f"Words clipped at their limits a run: {_mean(software)} in software, {_mean(hardware)} on hardware. "
-        "Clipping is part of the arithmetic and replays exactly; unequal counts come from the plant and the seeds.",
-    )
-
-
-def _mean(values: list[int]) -> str:
-    return number(sum(values) / len(values)) if values else "no run"
-
-
-def _rest(analysis: Analysis) -> Statement:
-    judgement = analysis.judgements["own"]
-    if judgement.difference is None:
-        return Statement("Plant", "not measured", "open", "It takes a run that counts on either side.")
-    if analysis.own_plant("software") == analysis.own_plant("hardware"):
-        text = "Both learned on the same plant: what remains is its own chance, and that of different seeds."
-    else:
-        text = {
-            True: "Everything else is excluded above: what remains is the plant, and chance where runs are few.",
-            False: "It cannot be told apart from the arithmetic until that agrees.",
-            None: "It is the plant's only if the arithmetic agrees, which was not checked for every run.",
-        }[analysis.arithmetic_equal]
-    what = f"Hardware minus software, each on its own plant. {text}"
-    return Statement("Plant", signed(judgement.difference), "open", what)
-
-
 def signed(value: float) -> str:
     """Write a difference with its sign."""
     return ("+" if value > 0 else "") + number(value)
+
+
+def percent(share: float) -> str:
+    """Write a share with three digits."""
+    return f"{number(100.0 * share, 3)}%"
 
 
 def between(value: float, interval: Interval | None) -> str:

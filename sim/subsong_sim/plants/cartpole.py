@@ -175,3 +175,4 @@ class NumbaCartPole(CompiledPlant):
             n_actuators=1,
             description=f"{spec.id}, Numba: {describe_settings(parameters, {'sensor_range': ranges}, spec.cost_lsb)}",
         )
+        self.sensor_ranges = ranges

@@ -54,6 +54,7 @@ class GymPlant:
     Attributes:
         env: the environment, wrappers of its registration included.
         discrete_actions: True where actions are choices: Discrete, MultiDiscrete, MultiBinary.
+        sensor_ranges: (low, high) of each sensor, physical units, onto the words +-32767.
 
     Raises:
         PlantError: the environment is unknown or cannot be made, its spaces are of another kind, or a parameter or
@@ -76,6 +77,7 @@ class GymPlant:
         low, high = _bounds(sensors)
         ranges = resolve_ranges("plant.sensor_range", spec.id, "sensor", spec.sensor_range, low, high)
         self.n_sensors = len(ranges)
+        self.sensor_ranges = ranges
         self._scales = [scale_of(bounds) for bounds in ranges]
         self._middles = np.array([scale.middle for scale in self._scales])
         self._gains = np.array([scale.words_per_unit for scale in self._scales])

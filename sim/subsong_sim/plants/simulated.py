@@ -15,6 +15,9 @@ from subsong_sim.plants.spec import Parameter, PlantSpec, Range
 class SimulatedPlant(CompiledPlant):
     """A plant by the equations of its model.
 
+    Attributes:
+        sensor_ranges: (low, high) of each sensor, physical units, onto the words +-32767.
+
     Args:
         spec: the nominal plant; `name` is the model's.
         mismatch_parameters: `plant.mismatch.parameters`, which go over those of the nominal plant.
@@ -43,6 +46,7 @@ class SimulatedPlant(CompiledPlant):
                 )
         scales = [number for bounds in sensors for number in scale_of(bounds)]
         spans = [number for low, high in actuators for number in ((low + high) / 2.0, (high - low) / 2.0, low, high)]
+        self.sensor_ranges = sensors
         super().__init__(
             spec.name,
             model_functions(spec.name),

@@ -66,6 +66,7 @@ class ThermalLab:
         for i, (low, high) in enumerate(self._powers):
             if low < OFF or high > FULL:
                 raise PlantError(f"plant.actuator_range[{i}]: {[low, high]} is wider than 0 to 100 percent")
+        self.sensor_ranges = sensed
         self._scales = [scale_of(bounds) for bounds in sensed]
         self._cost_lsb = spec.cost_lsb
         self._target: list[float] = []
