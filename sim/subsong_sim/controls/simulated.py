@@ -8,12 +8,14 @@ plant says. Slopes come from central differences along what going back asks for,
 and for each actuator. Words are real numbers here, not rounded; where one is clipped it passes no slope.
 
 An episode that the plant has ended costs nothing more. No small change moves its end, which has no slope therefore.
+Words of a state that count (steps, a seed) get slopes without meaning, which reach no weight: nothing steers such words.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from types import FunctionType
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -21,23 +23,10 @@ import numpy as np
 from subsong_device import layout
 from subsong_sim.controls.backprop import DRIVE_FRAC, SENSOR_FRAC, Floats, Network
 from subsong_sim.plants.base import WORD_MAX
+from subsong_sim.plants.models import Model
 from subsong_sim.plants.spec import Range
 
 STEP = 2.0**-17  # of a difference, of a value's size or of 1: errors of rounding and of curvature are some 1e-11
-
-Channel = tuple[str, str, float, float]  # name, unit, low, high
-
-
-class Plant(Protocol):
-    """A module of subsong_sim.plants.models."""
-
-    SENSORS: Sequence[Channel]
-    ACTUATORS: Sequence[Channel]
-    STATE: int
-    start: Any
-    advance: Any
-    sense: Any
-    done: Any
 
 
 def full_output(network: Network) -> float:
@@ -61,7 +50,7 @@ class Simulated:
         actuator_range: of each actuator, likewise.
     """
 
-    plant: Plant
+    plant: Model
     p: Floats
     seeds: Sequence[int]
     full: float
@@ -137,12 +126,21 @@ class _Compiled(NamedTuple):
 
 
 @cache
-def _compiled(plant: Plant) -> _Compiled:
+def _jitted(function: Any) -> Any:
+    """Return a function under Numba, with those of the package that it calls."""
+    names = {
+        name: _jitted(value) if isinstance(value, FunctionType) else value
+        for name, value in function.__globals__.items()
+        if name in function.__code__.co_names
+    }
+    return numba.njit(FunctionType(function.__code__, names, function.__name__))
+
+
+@cache
+def _compiled(plant: Model) -> _Compiled:
     """Compile a plant."""
     n_state, n_sensors, n_actuators = plant.STATE, len(plant.SENSORS), len(plant.ACTUATORS)
-    begin, advance, read, done = (
-        numba.njit(function) for function in (plant.start, plant.advance, plant.sense, plant.done)
-    )
+    begin, advance, read, done = map(_jitted, (plant.start, plant.advance, plant.sense, plant.done))
 
     @numba.njit
     def start(states: Any, seeds: Any, p: Any) -> None:
@@ -193,7 +191,11 @@ def _compiled(plant: Plant) -> _Compiled:
                     else:
                         drive[j - n_state] += h - 2 * h * side
                     costs[side] = advance(near[side], drive, p)
-                slope = (costs[0] - costs[1] + np.dot(d_next[e, :n_state], near[0] - near[1])) / (2 * h)
+                slope = costs[0] - costs[1]
+                for k in range(n_state):
+                    if near[0, k] != near[1, k]:  # else it adds nothing, were the slope infinite
+                        slope += d_next[e, k] * (near[0, k] - near[1, k])
+                slope /= 2 * h
                 if j < n_state:
                     d_states[e, j] = slope
                 else:
