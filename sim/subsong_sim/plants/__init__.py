@@ -17,15 +17,20 @@ def make_plant(spec: PlantSpec, mismatch: Mismatch | None = None, compiled: bool
     Args:
         spec: the nominal plant.
         mismatch: what the real one does otherwise; None is the nominal plant.
-        compiled: take the Numba twin where there is one and the mismatch is in its parameters alone. Its single
+        compiled: of CartPole, take the Numba twin where there is one and the mismatch is in its parameters alone. Its single
             steps are Gymnasium's to float64 rounding. Anything else is Gymnasium's own; `description` says which.
 
     Raises:
         PlantError: the plant cannot be made so; the message names the key and what is allowed.
     """
+    mismatch = mismatch or Mismatch()
+    if spec.kind == "simulated":
+        from subsong_sim.plants.mismatch import with_mismatch
+        from subsong_sim.plants.simulated import SimulatedPlant
+
+        return with_mismatch(SimulatedPlant(spec, mismatch.parameters), mismatch, discrete=False)
     if spec.kind != "gymnasium":
         raise PlantError(f"plant.kind: the task {spec.name!r} runs on the board, with no plant in the loop")
-    mismatch = mismatch or Mismatch()
     if compiled and spec.id in EPISODE_STEPS and not mismatch.changed():
         from subsong_sim.plants.cartpole import NumbaCartPole
 

@@ -200,6 +200,21 @@ def check_seed(seed: int) -> int:
     return int(seed)
 
 
+def not_a_number(plant: str, what: int, step: int, seed: int) -> PlantError:
+    """Return the error of a plant whose reading or cost is not a number.
+
+    Args:
+        plant: its name.
+        what: one plus the number of the sensor; -1: the cost.
+        step: of the episode.
+        seed: of its reset.
+    """
+    return PlantError(
+        f"{plant}: {'its cost' if what < 0 else f'sensor {what - 1}'} is not a number at step {step} after "
+        f"reset({seed}); check plant.parameters, the plant has left what its equations can compute"
+    )
+
+
 def check_words(u: Sequence[int], n: int, plant: str) -> None:
     """Check actuator words.
 

@@ -23,6 +23,7 @@ from subsong_sim.plants.base import (
     check_words,
     cost_word,
     describe_settings,
+    not_a_number,
     resolve_ranges,
     scale_of,
 )
@@ -33,6 +34,7 @@ from subsong_sim.plants.cartpole_parameters import (
     cartpole_semi_implicit,
     cartpole_settings,
 )
+from subsong_sim.plants.compiled import cartpole_functions
 from subsong_sim.plants.spec import Parameter, PlantSpec, Range
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -169,7 +171,7 @@ def cartpole_step(state: NDArray[np.float64], action: int, params: NDArray[np.fl
     return bool(x < -p[X_THRESHOLD] or x > p[X_THRESHOLD] or theta < -p[THETA_THRESHOLD] or theta > p[THETA_THRESHOLD])
 
 
-@_compiled("int64(float64[::1], float64[:, ::1], int16[::1])", "int64(float64[::1], float64[:, ::1], uint16[::1])")
+@_compiled("int64(float64[::1], float64[:, ::1], int16[::1])", "int64(float64[::1], float64[:, ::1], uint16[:])")
 def cartpole_sense(state: NDArray[np.float64], scale: NDArray[np.float64], x_words: NDArray[np.int16]) -> int:
     """Write the sensor words of a state, identical to those of the Gymnasium plant.
 
@@ -217,7 +219,7 @@ def cartpole_reset_states(seeds: Sequence[int] | NDArray[np.integer[Any]]) -> ND
 class NumbaCartPole:
     """CartPole as a Plant, without Gymnasium.
 
-    A compiled loop takes `params`, `scale`, `episode_steps` and `cost_per_step` from it.
+    A compiled loop takes `functions`, `settings`, `state_words` and `episode_steps` from it, as from SimulatedPlant.
 
     Args:
         spec: the nominal plant; `id` is "CartPole-v0" or "CartPole-v1", whose step limits it takes.
@@ -229,6 +231,7 @@ class NumbaCartPole:
 
     n_sensors = 4
     n_actuators = 1
+    state_words = 4
     discrete_actions = True
 
     def __init__(self, spec: PlantSpec, mismatch_parameters: Mapping[str, Parameter] | None = None) -> None:
@@ -239,6 +242,8 @@ class NumbaCartPole:
         self.scale = cartpole_scale(spec)
         self.episode_steps = EPISODE_STEPS[spec.id]
         self.cost_per_step = cost_word(1.0, spec.cost_lsb)
+        self.settings = np.array([*self.params, *self.scale.ravel(), self.cost_per_step])
+        self.functions = cartpole_functions()
         settings = describe_settings(
             cartpole_settings(spec.parameters, over), {"sensor_range": _sensor_ranges(spec)}, spec.cost_lsb
         )
@@ -247,11 +252,13 @@ class NumbaCartPole:
         self._name = spec.id
         self._state = np.zeros(4)
         self._words = np.zeros(4, np.int16)
+        self._seed = 0
         self._step: int | None = None  # None before the first reset
 
     def reset(self, seed: int) -> None:
         """Begin an episode in Gymnasium's starting state for this seed."""
         self._state[:] = cartpole_reset_states([seed])[0]
+        self._seed = seed
         self._step = 0
         self.done = False
         self._sense()
@@ -283,4 +290,4 @@ class NumbaCartPole:
     def _sense(self) -> None:
         bad = cartpole_sense(self._state, self.scale, self._words)
         if bad:
-            raise PlantError(f"{self._name}: sensor {bad - 1} is not a number at step {self._step}")
+            raise not_a_number(self._name, bad, self._step or 0, self._seed)

@@ -21,13 +21,13 @@ class PlantSpec:
     """The nominal plant.
 
     Attributes:
-        kind: "gymnasium", a plant in the loop, or "task", an integer task that runs on the board.
+        kind: "gymnasium" or "simulated", a plant in the loop, or "task", an integer task that runs on the board.
         id: the Gymnasium environment, for example "CartPole-v1".
-        name: the task, for kind "task".
-        parameters: attributes of the environment that differ from its defaults, in its own units.
+        name: the task, for kind "task"; for "simulated", the model (subsong_sim.plants.models).
+        parameters: those of the environment or model that differ from its defaults, in its own units.
         sensor_range: (low, high) for each sensor, physical, mapped to the words -32767..32767; None takes the
-            environment's own bounds, which must then be finite.
-        actuator_range: the same for each actuator of a Box action space; None takes the environment's bounds.
+            plant's own bounds, which must then be finite.
+        actuator_range: the same for each actuator that is no choice; None takes the plant's bounds.
         cost_lsb: physical cost of one count; the cost word is round(-reward / cost_lsb).
 
     Raises:
@@ -44,12 +44,14 @@ class PlantSpec:
 
     def __post_init__(self) -> None:
         problems: list[str] = []
-        if self.kind not in {"gymnasium", "task"}:
-            problems.append(f"plant.kind: {self.kind!r} is unknown; use 'gymnasium' or 'task'")
+        if self.kind not in {"gymnasium", "simulated", "task"}:
+            problems.append(f"plant.kind: {self.kind!r} is unknown; use 'gymnasium', 'simulated' or 'task'")
         if self.kind == "gymnasium" and not self.id:
             problems.append("plant.id: missing; name a Gymnasium environment, for example 'CartPole-v1'")
         if self.kind == "task" and not self.name:
             problems.append("plant.name: missing; name a task, for example 'xor'")
+        if self.kind == "simulated" and not self.name:
+            problems.append("plant.name: missing; name a simulated plant, for example 'pendulum'")
         _check_parameters(problems, "plant.parameters", self.parameters)
         for key, ranges in (("sensor_range", self.sensor_range), ("actuator_range", self.actuator_range)):
             if ranges is not None:
