@@ -88,29 +88,19 @@ def cartpole(rule: str, seeds: Sequence[int], learning: bool = True, limit: int 
     The policy is evaluated after every update; evaluation episodes are not counted.
     """
     from subsong_sim.plants import make_plant
-    from subsong_sim.plants.cartpole import cartpole_reset_states
+    from subsong_sim.trials import compiled_plant
 
     spent, last = [], []
     for seed in seeds:
         experiment = example("cartpole", rule, seed, learning)
         loops, learner, _task, pair = prepared(experiment)
         plant: Any = make_plant(experiment.plant_spec(), compiled=True)
-        starts = cartpole_reset_states([stream_seed(seed, "plant", i) for i in range(limit // pair)])
-        tests = cartpole_reset_states([stream_seed(seed, "evaluation", i) for i in range(TESTS)])
-        trials, mean = loops.cartpole_trials(
-            learner.head,
-            learner.mem,
-            learner.x,
-            learner.u,
-            starts,
-            pair,
-            tests,
-            plant.scale,
-            plant.params,
-            500,
-            pair,
-            -CARTPOLE_MEAN,
+        seeds_of = {"plant": limit // pair, "evaluation": TESTS}
+        resets, tests = (
+            np.array([stream_seed(seed, name, i) for i in range(n)], np.uint32) for name, n in seeds_of.items()
         )
+        own = compiled_plant(plant, np.zeros(3, np.int32))
+        trials, mean = loops.plant_trials(*learner.buffers, own, resets, pair, tests, 500, pair, -CARTPOLE_MEAN, -500)
         spent.append(trials if mean <= -CARTPOLE_MEAN else np.inf)
         last.append(-mean)
     return Figure(np.array(spent, dtype=float), np.array(last))

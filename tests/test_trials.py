@@ -12,7 +12,7 @@ from subsong.experiment import parse_experiment
 from subsong_sim.engines import LocalLearner
 from subsong_sim.plants.cartpole import NumbaCartPole
 from subsong_sim.plants.spec import PlantSpec
-from subsong_sim.trials import CompiledCartPoleTrials, Ended, StepHook, TaskTrials, plant_trial
+from subsong_sim.trials import CompiledPlantTrials, Ended, StepHook, TaskTrials, plant_trial
 from task_models import Model, model
 
 ROUNDS = ((0, 6, False), (6, 2, True), (8, 3, False))  # first trial, how many, evaluations
@@ -80,7 +80,7 @@ def test_cartpole_trials_are_the_oracles(rule: str) -> None:
         kind="gymnasium", id="CartPole-v1", sensor_range=((-2.4, 2.4), (-3.0, 3.0), (-0.21, 0.21), (-3.0, 3.0))
     )
     notes, expected = Notes(), Notes()
-    trials = CompiledCartPoleTrials(LocalLearner(rule, block.head, block.mem), NumbaCartPole(spec), 60, rule, notes)
+    trials = CompiledPlantTrials(LocalLearner(rule, block.head, block.mem), NumbaCartPole(spec), 60, rule, notes)
     oracle, plant = Oracle.of(rule, block.head, block.mem), NumbaCartPole(spec)
     for first, n, evaluate in ROUNDS:
         seeds = [7 * trial for trial in range(first, first + n)]

@@ -270,14 +270,14 @@ def _batch(task: Task, seeds: int, trials: int) -> Any:
     pair = 1 if task.experiment.learner.estimator == "running_baseline" else 2
     run = task.experiment.run
     episodes = 512 if run.steps == 1 else 1
-    plan = np.array([(trials, 0, episodes, pair, NEVER, run.steps, run.steps, -1)] * seeds, PLAN)
+    plan = np.array([(trials, 0, episodes, pair, NEVER, run.steps, run.steps)] * seeds, PLAN)
     code = compile_lanes(blocks[0].rule, heads, mems, boards)
     ends = task.experiment.network.layers[0], task.experiment.network.layers[-1]
     return Batch(code, heads, mems, boards, ends, plan, None if boards is not None else _plants(task, seeds))
 
 
 def _plants(task: Task, seeds: int) -> Any:
-    from subsong_sim.batch import CartPoles
+    from subsong_sim.batch import Plants
     from subsong_sim.plants import make_plant
 
     plant: Any = make_plant(task.experiment.plant_spec(), compiled=True)
@@ -286,7 +286,7 @@ def _plants(task: Task, seeds: int) -> Any:
         return (np.arange(first, last) * seeds + run).astype(np.uint32)
 
     tests = np.zeros((seeds, 1), np.uint32)
-    return CartPoles(np.array([plant.params] * seeds), np.array([plant.scale] * seeds), tests, resets)
+    return Plants([plant] * seeds, tests, resets)
 
 
 def _learned(task: Task, seeds: int, trials: int) -> tuple[float, int, float, float]:

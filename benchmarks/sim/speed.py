@@ -107,7 +107,7 @@ def by_batch(case: Case, runs: Runs, cores: int) -> Variant:
     """Return the simulator's batch, which runs so many cores' runs in one call, whichever core is asked."""
     heads, mems, tasks = (a[: cores * LANES] for a in (runs.heads, runs.mems, runs.tasks))
     code = compile_lanes(case.rule, heads, mems, tasks)
-    plan = np.array([(1 << 40, 0, 0, 1, NEVER, STEPS, STEPS, 0)] * len(heads), PLAN)
+    plan = np.array([(1 << 40, 0, 0, 1, NEVER, STEPS, STEPS)] * len(heads), PLAN)
     batch = Batch(code, heads, mems, tasks, (case.layers[0], case.layers[-1]), plan, threads=cores)
 
     def words() -> tuple[bytes, ...]:

@@ -22,12 +22,12 @@ from subsong.session import RunResult, check_cost, evaluation_seeds, local_plant
 from subsong_device import layout
 
 if TYPE_CHECKING:
-    from subsong_sim.batch import Batch, CartPoles
+    from subsong_sim.batch import Batch, Plants
     from subsong_sim.cuda import CudaBatch
 
 
 class _Job(NamedTuple):
-    """A run: its number, what it learns, and its compiled CartPole where it has one."""
+    """A run: its number, what it learns, and its compiled plant where it has one."""
 
     run: int
     experiment: Experiment
@@ -61,7 +61,8 @@ def simulate_many(
 ) -> list[RunResult]:
     """Learn many times on this computer with the firmware's kernels, many runs in one compiled call.
 
-    Plants that are not compiled (Gymnasium's, but for CartPole without delays and the like) run one after another.
+    Plants that are not compiled (Gymnasium's, but for CartPole), and those with delays and the like, run one after
+    another.
 
     Args:
         experiments: what to learn; those alike in rule, network, estimator and task run side by side.
@@ -126,7 +127,7 @@ def _job(run: int, experiment: Experiment, mismatch: bool, mem: bytes | None) ->
         if isinstance(experiment.plant, TaskPlant):
             return _Job(run, experiment, block, None)
         plant = local_plant(experiment, mismatch, compiled=True)
-        if hasattr(plant, "params"):
+        if hasattr(plant, "functions"):
             return _Job(run, experiment, block, plant)
         plant.close()
         return _Job(run, experiment, block, None)
@@ -163,7 +164,7 @@ def _batch(jobs: list[_Job], threads: int | None, device: str) -> "Batch | CudaB
 
         return CudaBatch(blocks[0].rule, heads, mems, cast("Any", tasks), ends, plan)
     code = compile_lanes(blocks[0].rule, heads, mems, tasks)
-    plants = None if tasks is not None else _cartpoles(jobs)
+    plants = None if tasks is not None else _plants(jobs)
     return Batch(code, heads, mems, tasks, ends, plan, plants, threads)
 
 
@@ -183,7 +184,6 @@ def _plan(job: _Job) -> tuple[int, ...]:
         _stop_total(experiment),
         experiment.steps(False) if plant is None else min(run.steps, plant.episode_steps),
         experiment.steps(True),
-        0 if plant is None else plant.cost_per_step,
     )
 
 
@@ -202,8 +202,8 @@ def _stop_total(experiment: Experiment) -> int:
     return sums[enough - 1] if enough else NEVER
 
 
-def _cartpoles(jobs: list[_Job]) -> "CartPoles":
-    from subsong_sim.batch import CartPoles
+def _plants(jobs: list[_Job]) -> "Plants":
+    from subsong_sim.batch import Plants
 
     rows = [evaluation_seeds(job.experiment) for job in jobs]
     tests = np.zeros((len(jobs), max(map(len, rows))), np.uint32)
@@ -214,11 +214,8 @@ def _cartpoles(jobs: list[_Job]) -> "CartPoles":
     def drawn(seed: int, first: int, last: int) -> Any:
         return np.array([stream_seed(seed, "plant", pair) for pair in range(first, last)], np.uint32)
 
-    return CartPoles(
-        np.array([job.plant.params for job in jobs]),
-        np.array([job.plant.scale for job in jobs]),
-        tests,
-        lambda run, first, last: drawn(jobs[run].experiment.seed, first, last),
+    return Plants(
+        [job.plant for job in jobs], tests, lambda run, first, last: drawn(jobs[run].experiment.seed, first, last)
     )
 
 
@@ -230,8 +227,13 @@ def _learn(
     told = 0
     for ends in batch.run():
         for job, course, totals in zip(jobs, batch.course, ends[:, :, 1], strict=True):
-            if course["failed"] >= 0:
-                with _named(job.run):
+            with _named(job.run):
+                if course["broken"]:
+                    from subsong_sim.plants.base import not_a_number
+
+                    what = (int(course[key]) for key in ("broken", "broken_step", "reset"))
+                    raise not_a_number(job.plant.name, *what)
+                if course["failed"] >= 0:
                     check_cost(job.experiment, int(course["failed"]), int(course["failed_total"]))
             if costs:
                 kept = results[job.run].costs

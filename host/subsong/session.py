@@ -325,7 +325,7 @@ def local_trials(
     """
     require_model(experiment)
     from subsong_sim.engines import LocalLearner
-    from subsong_sim.trials import CompiledCartPoleTrials, PlantTrials, TaskTrials
+    from subsong_sim.trials import CompiledPlantTrials, PlantTrials, TaskTrials
 
     learner = LocalLearner(block.rule, block.head, block.mem, engine)
     steps = experiment.run.steps
@@ -333,13 +333,13 @@ def local_trials(
         trials = TaskTrials(learner, block.task, steps, engine, block.rule, hook, experiment.run.evaluate_steps)
         return trials, experiment.plant.title
     plant = local_plant(experiment, mismatch, compiled=engine == "numba")
-    if hasattr(plant, "params"):
-        return CompiledCartPoleTrials(learner, plant, steps, block.rule, hook), plant.description
+    if engine == "numba" and hasattr(plant, "functions"):
+        return CompiledPlantTrials(learner, plant, steps, block.rule, hook), plant.description
     return PlantTrials(learner, plant, steps, hook), plant.description
 
 
 def local_plant(experiment: Experiment, mismatch: bool, *, compiled: bool) -> Any:
-    """Return the plant that the host plays; a compiled one, where there is one and it is asked for, has `params`.
+    """Return the plant that the host plays; a compiled one has `functions`.
 
     Raises:
         PlantError: it cannot be made.

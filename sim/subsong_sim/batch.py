@@ -8,7 +8,7 @@ the words of the single run.
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -30,27 +30,29 @@ MAX_WORDS = 1 << 34
 
 PLAN = np.dtype(
     [(name, np.int64) for name in (
-        "trials", "every", "episodes", "pair", "stop", "steps", "evaluate_steps", "cost_per_step",
+        "trials", "every", "episodes", "pair", "stop", "steps", "evaluate_steps",
     )]
 )  # fmt: skip
 """What a run is to do.
 
 trials, every, episodes: run.trials, evaluate_every and evaluate_episodes. pair: how many learning trials share a reset.
 stop: an evaluation whose totals sum to at most this ends the run. steps: of a trial, at most. evaluate_steps: of a
-task's evaluation. cost_per_step: of CartPole, counts. steps and evaluate_steps of a task are the same for all runs.
+task's evaluation. steps and evaluate_steps of a task are the same for all runs.
 """
 
 COURSE = np.dtype(
     [(name, np.int64) for name in (
         "alive", "trials", "numbered", "steps", "saturated", "evaluations", "stopped", "failed", "failed_total",
-        "sum",
+        "sum", "broken", "broken_step",
     )] + [("reset", np.uint32)]
 )  # fmt: skip
 """How far a run is.
 
 trials: learning trials. numbered: trials, evaluations included; steps, saturated: theirs. evaluations: how many there
 were. stopped: 1 once an evaluation was good enough. failed: number of the trial whose cost was clipped, failed_total
-its cost; -1 where none was. sum: of the totals of the evaluation that is under way. reset: of this trial.
+its cost; -1 where none was. sum: of the totals of the evaluation that is under way. broken: what was
+not a number (plants.base.not_a_number), which ended the run at broken_step of its episode; 0: nothing. reset: of this
+trial.
 """
 
 
@@ -105,20 +107,33 @@ def _aligned(groups: int, words: int, lanes: int, dtype: Any) -> NDArray[Any]:
 
 
 @dataclass
-class CartPoles:
-    """Each run's compiled CartPole.
+class Plants:
+    """Each run's compiled plant, runs differing as they like.
 
     Attributes:
-        params: float64[runs, 12], of NumbaCartPole.
-        scale: float64[runs, 4, 2].
+        plants: subsong_sim.plants.simulated.SimulatedPlant or subsong_sim.plants.cartpole.NumbaCartPole, one a run.
         tests: uint32[runs, episodes], reset seeds of an evaluation.
         seeds: returns uint32[last - first]: the reset seeds of a run's pairs `first` to `last` - 1.
     """
 
-    params: NDArray[np.float64]
-    scale: NDArray[np.float64]
+    plants: Sequence[Any]
     tests: NDArray[np.uint32]
     seeds: Callable[[int, int, int], NDArray[np.uint32]]
+
+    def addresses(self) -> NDArray[np.int64]:
+        """Return the addresses of each run's functions, int64[runs, 3]."""
+        return np.array([plant.functions.addresses for plant in self.plants], np.int64)
+
+    def settings(self) -> NDArray[np.float64]:
+        """Return each run's settings, float64[runs, n], zeros behind those of plants that have fewer."""
+        rows = np.zeros((len(self.plants), max(plant.settings.size for plant in self.plants)))
+        for row, plant in zip(rows, self.plants, strict=True):
+            row[: plant.settings.size] = plant.settings
+        return rows
+
+    def state_words(self) -> int:
+        """Return the length of the longest state."""
+        return max(int(plant.state_words) for plant in self.plants)
 
 
 @dataclass
@@ -129,10 +144,10 @@ class Batch:
         code: the kernels.
         heads: int32[runs, H].
         mems: uint16[runs, M].
-        tasks: uint16[runs, T], or None where there are `cartpoles`.
+        tasks: uint16[runs, T], or None where there are `plants`.
         ends: how many sensors and actuators there are.
         plan: PLAN[runs].
-        cartpoles: the plants, where there is no task.
+        plants: where there is no task.
         threads: at most; None: as many as Numba has.
         course: COURSE[runs], how far each run is.
         totals: int64[runs, evaluations], the sum of the totals of each evaluation's episodes.
@@ -144,7 +159,7 @@ class Batch:
     tasks: NDArray[np.uint16] | None
     ends: tuple[int, int]
     plan: NDArray[Any]
-    cartpoles: CartPoles | None = None
+    plants: Plants | None = None
     threads: int | None = None
     course: NDArray[Any] = field(init=False)
     totals: NDArray[np.int64] = field(init=False)
@@ -158,7 +173,10 @@ class Batch:
         self._course = np.zeros(groups * self.code.lanes, COURSE)
         self._course["failed"] = -1
         self._course["alive"][: self.runs] = 1
-        self._cartpoles = np.zeros((len(self._course), 4)), np.zeros((len(self._course), 4), np.uint16)
+        own = [np.zeros((self.runs, 3), np.int64), np.zeros((self.runs, 1)), np.zeros((self.runs, 1))]
+        if self.plants is not None:
+            own = [self.plants.addresses(), self.plants.settings(), np.zeros((self.runs, self.plants.state_words()))]
+        self._plants = [_filled(rows, groups * self.code.lanes) for rows in own]
         self._plan = _filled(self.plan, groups * self.code.lanes)
         every = np.where(self.plan["every"] > 0, self.plan["every"], self.plan["trials"])
         self._totals = np.zeros((groups * self.code.lanes, int((self.plan["trials"] // every).max()) + 1), np.int64)
@@ -196,7 +214,7 @@ class Batch:
         return max(1, min(MAX_ENDS // self.runs, MAX_WORDS // words) // 2) * 2
 
     def _call(self, first: int, last: int) -> NDArray[np.int32]:
-        params, scale, seeds, tests = self._plants(first, last)
+        seeds, tests = self._resets(first, last)
         code = (self.code.begin, self.code.act, self.code.end, self.code.task_trial)
         ends = np.zeros((len(self._course), last - first, 6), np.int32)
         with _threads(self.threads):
@@ -205,9 +223,7 @@ class Batch:
                 *self._blocks,
                 self._plan,
                 self._course,
-                params,
-                scale,
-                *self._cartpoles,
+                *self._plants,
                 seeds,
                 tests,
                 first,
@@ -217,26 +233,24 @@ class Batch:
             )
         return ends[: self.runs]
 
-    def _plants(self, first: int, last: int) -> tuple[NDArray[Any], ...]:
-        plants = self.cartpoles
+    def _resets(self, first: int, last: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        plants = self.plants
         if plants is None:
             nothing = np.zeros((len(self._course), 0), np.uint32)
-            return np.zeros((len(self._course), 12)), np.zeros((len(self._course), 4, 2)), nothing, nothing
+            return nothing, nothing
         seeds = np.zeros((len(self._course), last - first), np.uint32)
         for run in np.flatnonzero(self.course["alive"]).tolist():
             pair = int(self.plan["pair"][run])
             part = plants.seeds(run, first // pair, -(-last // pair))
             seeds[run, : len(part)] = part
-        params, scale, tests = (_filled(each, len(seeds)) for each in (plants.params, plants.scale, plants.tests))
-        return params, scale, seeds, tests
+        return seeds, _filled(plants.tests, len(seeds))
 
 
 @cache
 def _loops() -> ModuleType:
     """Return batch_loops, kept under the hash of its text and of all that is compiled into it."""
     here = resources.files(__package__)
-    linked = [here / "plants" / "cartpole.py", here / "plants" / "cartpole_start.py"]
-    linked.append(resources.files(loader.PACKAGE) / "layout.py")
+    linked = [here / "address.py", resources.files(loader.PACKAGE) / "layout.py"]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in linked)).hexdigest()
     text = (here / "batch_loops.py").read_text(encoding="utf-8")
     return loader.import_text("batch_loops", f"{text}\n# linked: {digest}\n")

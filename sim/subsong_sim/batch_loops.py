@@ -7,17 +7,14 @@ compilation serves every rule, shape and plant. A mask has a bit for each lane; 
 
 from collections import namedtuple
 
-from llvmlite import ir
-from numba import int32, int64, njit, prange, types
-from numba.extending import intrinsic
+from numba import int32, int64, njit, prange
 
 from subsong_device.layout import BASELINE, CHECK, COST, COST_LIMIT, EVALUATE, SATURATED, STEPS, TOTAL
-from subsong_sim.plants.cartpole import cartpole_sense, cartpole_step
-from subsong_sim.plants.cartpole_start import cartpole_start
+from subsong_sim.address import call
 
 # What a group works on. code: addresses of begin, act, end and task_trial, the last 0 without a task. head..u:
-# interleaved. costs: each lane's last. plan, course: of each lane. params..words: of each lane's CartPole.
-Group = namedtuple("Group", "code head mem task x u costs plan course params scale states words")  # noqa: PYI024
+# interleaved. costs: each lane's last. plan, course: of each lane. addresses..states: of each lane's compiled plant.
+Group = namedtuple("Group", "code head mem task x u costs plan course addresses settings states")  # noqa: PYI024
 
 # A literal would have its own compilation.
 LEARN, ASSESS = int64(0), int64(1)
@@ -26,26 +23,10 @@ LEARN, ASSESS = int64(0), int64(1)
 inner = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-@intrinsic
-def call(_context, address, arguments):
-    """Call the C function at an address, int64; of the arguments int64 are pointers, int32 are as they are."""
-
-    def generate(_target, builder, signature, values):
-        where, packed = values
-        passed = []
-        for i, kind in enumerate(signature.args[1]):
-            value = builder.extract_value(packed, i)
-            passed.append(builder.inttoptr(value, ir.IntType(8).as_pointer()) if kind == types.int64 else value)
-        function = ir.FunctionType(ir.IntType(32), [value.type for value in passed])
-        return builder.call(builder.inttoptr(where, function.as_pointer()), passed)
-
-    return types.int32(address, arguments), generate
-
-
 @njit(parallel=True, cache=True, nogil=True, error_model="numpy")
 def learn(
     code, head, mem, task, x, u, costs, plan, course,
-    params, scale, states, words, seeds, tests, first, last, ends, totals,
+    addresses, settings, states, seeds, tests, first, last, ends, totals,
 ):  # fmt: skip
     """Run learning trials `first` to `last` - 1 of every run that is alive, and the evaluations due behind them.
 
@@ -53,8 +34,8 @@ def learn(
         code: (begin, act, end, task_trial), addresses; the last 0 where there is no task.
         head, mem, task, x, u, costs: [groups, words, lanes], as kernels take them.
         plan, course: batch.PLAN[runs], batch.COURSE[runs]; `course` is written.
-        params, scale: float64[runs, 12], float64[runs, 4, 2] of the compiled CartPole.
-        states, words: float64[runs, 4], uint16[runs, 4], its own; written.
+        addresses, settings: int64[runs, 3], float64[runs, n] of each run's compiled plant (plants.compiled).
+        states: float64[runs, m], its own; written.
         seeds: uint32[runs, pairs], resets from the pair of trial `first` on; uint32[runs, 0] for a task.
         tests: uint32[runs, episodes], resets of an evaluation; likewise.
         first, last: int.
@@ -66,7 +47,7 @@ def learn(
         a = g * lanes
         b = a + lanes
         blocks = (head[g], mem[g], task[g], x[g], u[g], costs[g, 0])
-        plant = (params[a:b], scale[a:b], states[a:b], words[a:b])
+        plant = (addresses[a:b], settings[a:b], states[a:b])
         group = Group(code, *blocks, plan[a:b], course[a:b], *plant)
         _learn(group, seeds[a:b], tests[a:b], first, last, ends[a:b], totals[a:b])
 
@@ -146,13 +127,13 @@ def _assess(group, tests, due, totals):
 
 @inner
 def _trial(group, evaluate, active):
-    """Run a trial of every active lane and count it; a lane whose cost was clipped has failed, and ends."""
+    """Run a trial of every active lane and count it; a lane whose cost was clipped, or whose plant broke, has ended."""
     head, course = group.head, group.course
     if group.code[3] != 0:
         plan = group.plan[0]
         _task(group, plan.evaluate_steps if evaluate else plan.steps, evaluate, active)
     else:
-        _cartpole(group, evaluate, active)
+        _plant(group, evaluate, active)
     for lane in range(course.size):
         if active >> lane & 1:
             course[lane].steps += head[STEPS, lane]
@@ -160,6 +141,8 @@ def _trial(group, evaluate, active):
             if abs(head[TOTAL, lane]) >= COST_LIMIT:
                 course[lane].failed = course[lane].numbered
                 course[lane].failed_total = head[TOTAL, lane]
+                course[lane].alive = 0
+            if course[lane].broken != 0:
                 course[lane].alive = 0
             course[lane].numbered += 1
 
@@ -183,16 +166,19 @@ def _task(group, steps, evaluate, active):
 
 
 @inner
-def _cartpole(group, evaluate, active):
-    """Run a trial of every active lane on its own CartPole; who ends early waits for the rest."""
+def _plant(group, evaluate, active):
+    """Run a trial of every active lane on its own plant; who ends early waits for the rest."""
     begin, act, end, _ = group.code
-    head, x, u, costs = group.head, group.x, group.u, group.costs
-    plan, course, states, words = group.plan, group.course, group.states, group.words
+    head, costs, plan, course, plants = group.head, group.costs, group.plan, group.course, group.addresses
     head_at, mem_at = int64(head.ctypes.data), int64(group.mem.ctypes.data)
-    x_at, u_at = int64(x.ctypes.data), int64(u.ctypes.data)
+    x_at, u_at, costs_at = int64(group.x.ctypes.data), int64(group.u.ctypes.data), int64(costs.ctypes.data)
+    state_at, state_bytes = int64(group.states.ctypes.data), group.states.strides[0]
+    settings_at, settings_bytes = int64(group.settings.ctypes.data), group.settings.strides[0]
+    lanes = int32(plan.size)
     for lane in range(plan.size):
         if active >> lane & 1:
-            cartpole_start(course[lane].reset, states[lane])
+            own = (state_at + lane * state_bytes, settings_at + lane * settings_bytes)
+            call(plants[lane, 0], (int32(course[lane].reset), own[0], own[1]))
             head[EVALUATE, lane] = evaluate
             costs[lane] = 0
     call(begin, (head_at, mem_at, int32(active)))
@@ -201,18 +187,21 @@ def _cartpole(group, evaluate, active):
     while running != 0:
         for lane in range(plan.size):
             if running >> lane & 1:
-                cartpole_sense(states[lane], group.scale[lane], words[lane])
-                for j in range(4):
-                    x[j, lane] = words[lane, j]
+                own = (state_at + lane * state_bytes, settings_at + lane * settings_bytes)
+                said = call(plants[lane, 1], (own[0], own[1], x_at + 2 * lane, lanes))
+                if said != 0:
+                    course[lane].broken, course[lane].broken_step = said, step
+                    running &= ~(1 << lane)
                 head[COST, lane] = costs[lane]
         call(act, (head_at, mem_at, x_at, u_at, int32(running)))
         step += 1
         for lane in range(plan.size):
             if running >> lane & 1:
-                action = ((int32(u[0, lane]) ^ 0x8000) * 2) >> 16
-                done = cartpole_step(states[lane], action, group.params[lane])
-                costs[lane] = plan[lane].cost_per_step
-                if done or step >= plan[lane].steps:
+                own = (state_at + lane * state_bytes, settings_at + lane * settings_bytes)
+                said = call(plants[lane, 2], (own[0], own[1], u_at + 2 * lane, lanes, costs_at + 4 * lane))
+                if said < 0:
+                    course[lane].broken, course[lane].broken_step = said, step
+                if said != 0 or step >= plan[lane].steps:
                     running &= ~(1 << lane)
     for lane in range(plan.size):
         if active >> lane & 1:

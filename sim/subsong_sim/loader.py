@@ -192,13 +192,13 @@ def functions_of(file: str) -> list[ast.FunctionDef]:
 
 def join_loops(rule: str) -> str:
     """Return the text of a learner's kernels, the task's and the trial loops, for Numba."""
-    # Numba does not watch what a cached function calls in other files: the plant's own text is part of the name.
-    plant = resources.files(__package__).joinpath("plants", "cartpole.py").read_bytes()
+    # Numba does not watch what a cached function calls in other files: its text is part of the name.
+    linked = resources.files(__package__).joinpath("address.py").read_bytes()
     lines = [
         render(learner_and_tasks(rule), "numba"),
-        "\n\nimport numpy as np\n",
-        f"\n# plant: {hashlib.sha256(plant).hexdigest()}\n",
-        "from subsong_sim.plants.cartpole import cartpole_sense, cartpole_step\n",
+        "\n\nimport numpy as np\nfrom numba import int64\n",
+        f"\n# linked: {hashlib.sha256(linked).hexdigest()}\n",
+        "from subsong_sim.address import call\n",
     ]
     lines += [f"\n\n@njit(cache=True, nogil=True)\n{ast.unparse(node)}\n" for node in functions_of("loops.py")]
     return "".join(lines)

@@ -6,12 +6,12 @@ joined, the names are the chosen rule's.
 """
 
 import numpy as np
-from numba import int32
+from numba import int32, int64
 
 from subsong_device.layout import BASELINE, CHECK, COST, COST_LIMIT, EVALUATE, SATURATED, STEPS, TOTAL
 from subsong_device.learners.weight_perturbation import act, begin, end
 from subsong_device.tasks import task_begin, task_cost, task_sense
-from subsong_sim.plants.cartpole import cartpole_sense, cartpole_step
+from subsong_sim.address import call
 
 
 def task_trial(head, mem, task, x, u, steps, evaluate, xs, us, costs):
@@ -91,91 +91,105 @@ def task_trials(head, mem, task, x, u, steps, trials, every, stop):
     return trials, total
 
 
-def cartpole_trial(head, mem, x, u, state, scale, params, steps, cost_per_step, evaluate, xs, us, costs):
-    """Run one trial on the compiled CartPole.
+def plant_trial(head, mem, x, u, plant, seed, steps, evaluate, xs, us, costs):
+    """Run one trial on a compiled plant.
 
     Args:
         head, mem, x, u: kernel buffers.
-        state: float64[4], the starting state; changed.
-        scale, params: of subsong_sim.plants.cartpole.NumbaCartPole.
+        plant: (addresses, settings, state, told): int64[3], float64[n], float64[m] of a compiled plant, which see
+            (subsong_sim.plants.compiled), and int32[3]. told[1] is left alone, or what its functions say is not a
+            number, and told[2] the step: the trial is broken off.
+        seed: of the plant's reset.
         steps: int, at most this many.
-        cost_per_step: int, counts.
         evaluate: 0 or 1.
         xs, us, costs: as in task_trial.
 
     Returns:
         The cost that end() saw.
     """
+    addresses, settings, state, told = plant
     keep = xs.shape[0] > 0
+    state_at, settings_at = int64(state.ctypes.data), int64(settings.ctypes.data)
+    x_at, u_at, cost_at = int64(x.ctypes.data), int64(u.ctypes.data), int64(told.ctypes.data)
+    call(addresses[0], (int32(seed), state_at, settings_at))
     head[EVALUATE] = evaluate
     begin(head, mem)
-    cost = int32(0)
+    told[0] = 0
     for t in range(steps):
-        cartpole_sense(state, scale, x)
-        head[COST] = cost
+        said = call(addresses[1], (state_at, settings_at, x_at, int32(1)))
+        if said != 0:
+            told[1], told[2] = said, t
+            return told[0]
+        head[COST] = told[0]
         if keep:
-            costs[t] = cost
+            costs[t] = told[0]
             for j in range(x.size):
                 xs[t, j] = x[j]
         act(head, mem, x, u)
         if keep:
-            us[t, 0] = u[0]
-        done = cartpole_step(state, ((int32(u[0]) ^ 0x8000) * 2) >> 16, params)
-        cost = int32(cost_per_step)
-        if done:
+            for j in range(u.size):
+                us[t, j] = u[j]
+        said = call(addresses[2], (state_at, settings_at, u_at, int32(1), cost_at))
+        if said < 0:
+            told[1], told[2] = said, t + 1
+            return told[0]
+        if said > 0:
             break
-    head[COST] = cost
+    head[COST] = told[0]
     end(head, mem)
-    return cost
+    return told[0]
 
 
-def cartpole_stretch(head, mem, x, u, starts, scale, params, steps, cost_per_step, evaluate, xs, us, costs, ends):
-    """Run one trial from each row of `starts`, float64[n, 4]; `ends` as in task_stretch, else cartpole_trial's."""
+def plant_stretch(head, mem, x, u, plant, seeds, steps, evaluate, xs, us, costs, ends):
+    """Run one trial for each of `seeds`, uint32[n]; `ends` as in task_stretch, else plant_trial's.
+
+    Returns:
+        How many trials were not broken off.
+    """
     keep = steps if xs.shape[0] > 0 else 0
+    told = plant[3]
     for n in range(ends.shape[0]):
         a = n * keep
         b = a + keep
-        ends[n, 5] = cartpole_trial(
-            head, mem, x, u, starts[n], scale, params, steps, cost_per_step, evaluate, xs[a:b], us[a:b], costs[a:b]
-        )
+        ends[n, 5] = plant_trial(head, mem, x, u, plant, seeds[n], steps, evaluate, xs[a:b], us[a:b], costs[a:b])
+        if told[1] != 0:
+            return n
         summarise(head, ends[n])
-    return 0
+    return ends.shape[0]
 
 
-def cartpole_trials(head, mem, x, u, starts, pair, tests, scale, params, steps, every, stop):
-    """Learn CartPole (one count a step) until an evaluation over all `tests` has a mean cost of at most `stop` counts.
+def plant_trials(head, mem, x, u, plant, seeds, pair, tests, steps, every, stop, least):
+    """Learn until an evaluation over all `tests` has a mean cost of at most `stop` counts.
 
     Args:
-        head, mem, x, u, scale, params, steps: as in cartpole_trial.
-        starts: float64[n, 4], starting state of each pair of trials.
-        pair: 1, or 2 where two trials share a starting state.
-        tests: float64[m, 4], starting states of the evaluation episodes.
+        head, mem, x, u, plant, steps: as in plant_trial.
+        seeds: uint32[n], reset of each pair of trials.
+        pair: 1, or 2 where two trials share a reset.
+        tests: uint32[m], resets of the evaluation episodes.
         every: learning trials between evaluations.
         stop: float, counts.
+        least: the least total of an episode, counts.
 
     Returns:
         (trials run, mean cost of the last evaluation).
     """
     none = xs_none()
     costs = costs_none()
-    state = np.empty(4)
     mean = 0.0
-    for n in range(starts.shape[0] * pair):
-        state[:] = starts[n // pair]
-        cartpole_trial(head, mem, x, u, state, scale, params, steps, -1, 0, none, none, costs)
+    for n in range(seeds.shape[0] * pair):
+        plant_trial(head, mem, x, u, plant, seeds[n // pair], steps, 0, none, none, costs)
         if (n + 1) % every == 0:
             sum_of_totals = 0
             for k in range(tests.shape[0]):
-                state[:] = tests[k]
-                cartpole_trial(head, mem, x, u, state, scale, params, steps, -1, 1, none, none, costs)
+                plant_trial(head, mem, x, u, plant, tests[k], steps, 1, none, none, costs)
                 sum_of_totals += head[TOTAL]
                 # Early out: the episodes that remain can no longer bring the mean down to `stop`.
-                if sum_of_totals - (tests.shape[0] - 1 - k) * steps > stop * tests.shape[0]:
+                if sum_of_totals + (tests.shape[0] - 1 - k) * least > stop * tests.shape[0]:
                     break
             mean = sum_of_totals / tests.shape[0]
             if mean <= stop:
                 return n + 1, mean
-    return starts.shape[0] * pair, mean
+    return seeds.shape[0] * pair, mean
 
 
 def replay_trial(head, mem, x, u, xs, costs, last_cost, evaluate, us):

@@ -12,7 +12,7 @@ from subsong_device import layout
 from subsong_sim import loader
 from subsong_sim.engines import LocalLearner, make_buffer, task_kernels
 from subsong_sim.learner import Ended, Learner, StepHook, TrialSummary
-from subsong_sim.plants.base import Plant
+from subsong_sim.plants.base import Plant, not_a_number
 
 
 def plant_trial(
@@ -133,12 +133,12 @@ class TaskTrials:
         return self.learner.state()
 
 
-class CompiledCartPoleTrials:
-    """Trials on the compiled CartPole, a stretch of them in one call.
+class CompiledPlantTrials:
+    """Trials on a compiled plant, a stretch of them in one call.
 
     Args:
         learner: the learner's block, engine "numba".
-        plant: subsong_sim.plants.cartpole.NumbaCartPole.
+        plant: subsong_sim.plants.simulated.SimulatedPlant or subsong_sim.plants.cartpole.NumbaCartPole.
         steps: of a trial, at most; the plant's own limit holds too.
         rule: the learner's rule.
         hook: told of every step.
@@ -149,25 +149,41 @@ class CompiledCartPoleTrials:
         self.steps = min(steps, plant.episode_steps)
         self.loops: Any = loader.load_loops(rule)
         # Compile now, for no trial: the first one is then as fast as the second.
-        self._compiled(_Stretch(0, self.steps, learner, logged=False), np.empty((0, 4)), False)
+        self._compiled(_Stretch(0, self.steps, learner, logged=False), [], False)
 
     def run(self, first: int, seeds: Sequence[int], evaluate: bool) -> Iterator[Ended]:
-        """Run a trial for each seed of the plant's reset, numbered from `first`."""
-        from subsong_sim.plants.cartpole import cartpole_reset_states
+        """Run a trial for each seed of the plant's reset, numbered from `first`.
 
+        Raises:
+            PlantError: the plant has left what its equations can compute; the trials before it have ended.
+        """
         stretch = _Stretch(len(seeds), self.steps, self.learner, logged=self.hook is not None)
-        self._compiled(stretch, cartpole_reset_states(seeds), evaluate)
-        yield from stretch.tell(first, evaluate, self.hook)
+        done, what, step = self._compiled(stretch, seeds, evaluate)
+        yield from stretch.tell(first, evaluate, self.hook, done)
+        if what:
+            raise not_a_number(self.plant.name, what, step, seeds[done])
 
-    def _compiled(self, stretch: "_Stretch", starts: Any, evaluate: bool) -> None:
-        plant, buffers = self.plant, self.learner.buffers
-        self.loops.cartpole_stretch(
-            *buffers, starts, plant.scale, plant.params, self.steps, plant.cost_per_step, int(evaluate), *stretch.arrays
-        )
+    def _compiled(self, stretch: "_Stretch", seeds: Sequence[int], evaluate: bool) -> tuple[int, int, int]:
+        told = np.zeros(3, np.int32)
+        plant = compiled_plant(self.plant, told)
+        resets = np.array(seeds, np.uint32)
+        buffers = self.learner.buffers
+        done = self.loops.plant_stretch(*buffers, plant, resets, self.steps, int(evaluate), *stretch.arrays)
+        return int(done), int(told[1]), int(told[2])
 
     def state(self) -> tuple[bytes, bytes]:
         """Return the learner's head and mem."""
         return self.learner.state()
+
+
+def compiled_plant(plant: Any, told: Any) -> tuple[Any, ...]:
+    """Return a compiled plant as loops.plant_trial takes it, with a state of its own.
+
+    Args:
+        plant: as for CompiledPlantTrials.
+        told: int32[3], zeros.
+    """
+    return np.array(plant.functions.addresses, np.int64), plant.settings, np.zeros(plant.state_words), told
 
 
 class _Stretch:
@@ -182,9 +198,9 @@ class _Stretch:
         self.ends = np.empty((n, 6), np.int32)
         self.arrays = (self.xs, self.us, self.costs, self.ends)
 
-    def tell(self, first: int, evaluate: bool, hook: StepHook | None) -> Iterator[Ended]:
-        """Tell the hook of every step, and yield the ends."""
-        for n, (steps, total, baseline, check, saturated, last_cost) in enumerate(self.ends.tolist()):
+    def tell(self, first: int, evaluate: bool, hook: StepHook | None, done: int | None = None) -> Iterator[Ended]:
+        """Tell the hook of every step, and yield the ends, of the first `done` trials or of all."""
+        for n, (steps, total, baseline, check, saturated, last_cost) in enumerate(self.ends[:done].tolist()):
             trial = first + n
             if hook is not None:
                 at = slice(n * self.steps, n * self.steps + steps)

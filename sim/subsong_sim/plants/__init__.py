@@ -17,8 +17,9 @@ def make_plant(spec: PlantSpec, mismatch: Mismatch | None = None, compiled: bool
     Args:
         spec: the nominal plant.
         mismatch: what the real one does otherwise; None is the nominal plant.
-        compiled: of CartPole, take the Numba twin where there is one and the mismatch is in its parameters alone. Its single
-            steps are Gymnasium's to float64 rounding. Anything else is Gymnasium's own; `description` says which.
+        compiled: of CartPole, take the Numba twin where the mismatch is in its parameters alone. Its single steps are
+            Gymnasium's to float64 rounding. Gymnasium's others are its own; `description` says which. Simulated
+            plants are always compiled.
 
     Raises:
         PlantError: the plant cannot be made so; the message names the key and what is allowed.

@@ -171,7 +171,7 @@ def cartpole_step(state: NDArray[np.float64], action: int, params: NDArray[np.fl
     return bool(x < -p[X_THRESHOLD] or x > p[X_THRESHOLD] or theta < -p[THETA_THRESHOLD] or theta > p[THETA_THRESHOLD])
 
 
-@_compiled("int64(float64[::1], float64[:, ::1], int16[::1])", "int64(float64[::1], float64[:, ::1], uint16[:])")
+@_compiled("int64(float64[::1], float64[:, ::1], int16[::1])", "int64(float64[::1], float64[:, ::1], uint16[::1])")
 def cartpole_sense(state: NDArray[np.float64], scale: NDArray[np.float64], x_words: NDArray[np.int16]) -> int:
     """Write the sensor words of a state, identical to those of the Gymnasium plant.
 
@@ -249,7 +249,7 @@ class NumbaCartPole:
         )
         self.description = f"{spec.id}, Numba: {settings}"
         self.done = False
-        self._name = spec.id
+        self.name = spec.id
         self._state = np.zeros(4)
         self._words = np.zeros(4, np.int16)
         self._seed = 0
@@ -266,15 +266,15 @@ class NumbaCartPole:
     def sense(self) -> list[int]:
         """Return position, velocity, angle and angular velocity as words."""
         if self._step is None:
-            raise PlantError(f"{self._name}: sense() before the first reset()")
+            raise PlantError(f"{self.name}: sense() before the first reset()")
         words: list[int] = self._words.tolist()
         return words
 
     def actuate(self, u: Sequence[int]) -> None:
         """Push to the right for a word >= 0, to the left otherwise."""
         if self._step is None or self.done:
-            raise PlantError(f"{self._name}: actuate() {'after the episode ended' if self.done else 'before reset()'}")
-        check_words(u, 1, self._name)
+            raise PlantError(f"{self.name}: actuate() {'after the episode ended' if self.done else 'before reset()'}")
+        check_words(u, 1, self.name)
         self._step += 1
         terminated = cartpole_step(self._state, 1 if u[0] >= 0 else 0, self.params)
         self.done = terminated or self._step >= self.episode_steps
@@ -290,4 +290,4 @@ class NumbaCartPole:
     def _sense(self) -> None:
         bad = cartpole_sense(self._state, self.scale, self._words)
         if bad:
-            raise not_a_number(self._name, bad, self._step or 0, self._seed)
+            raise not_a_number(self.name, bad, self._step or 0, self._seed)

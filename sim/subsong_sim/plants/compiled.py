@@ -111,7 +111,7 @@ def _called(found: dict[str, ast.FunctionDef]) -> set[str]:
 
 
 def _bare(function: ast.FunctionDef) -> ast.FunctionDef:
-    """Take a function's annotations and docstring away: types are Numba's to find, and prose is no reason to compile."""
+    """Take annotations and docstring away: types are Numba's to find, and prose is no reason to compile."""
     for each in function.args.args:
         each.annotation = None
     function.returns = None

@@ -26,6 +26,7 @@ class SimulatedPlant:
         mismatch_parameters: `plant.mismatch.parameters`, which go over those of the nominal plant.
 
     Attributes:
+        name: the model's.
         functions: subsong_sim.plants.compiled.Functions.
         settings: float64, as the functions take them (model_words).
         state_words: length of their state.
@@ -58,7 +59,7 @@ class SimulatedPlant:
         ranges: dict[str, Sequence[Range] | None] = {"sensor_range": sensors, "actuator_range": actuators}
         self.description = f"{spec.name}, simulated: {describe_settings({**values}, ranges, spec.cost_lsb)}"
         self.done = False
-        self._name = spec.name
+        self.name = spec.name
         self._state = np.zeros(self.state_words)
         self._x, self._u = np.zeros(self.n_sensors, np.uint16), np.zeros(self.n_actuators, np.uint16)
         self._paid = np.zeros(1, np.int32)
@@ -79,7 +80,7 @@ class SimulatedPlant:
     def sense(self) -> list[int]:
         """Return the sensors' words."""
         if self._words is None:
-            raise PlantError(f"{self._name}: sense() before the first reset()")
+            raise PlantError(f"{self.name}: sense() before the first reset()")
         return self._words
 
     def actuate(self, u: Sequence[int]) -> None:
@@ -90,14 +91,14 @@ class SimulatedPlant:
                 plant has left what its equations can compute.
         """
         if self._words is None or self.done:
-            raise PlantError(f"{self._name}: actuate() {'after the episode ended' if self.done else 'before reset()'}")
-        check_words(u, self.n_actuators, self._name)
+            raise PlantError(f"{self.name}: actuate() {'after the episode ended' if self.done else 'before reset()'}")
+        check_words(u, self.n_actuators, self.name)
         for i, word in enumerate(u):
             self._u[i] = word & 0xFFFF
         self._step += 1
         said = self.functions.step.ctypes(*self._driven)
         if said < 0:
-            raise not_a_number(self._name, said, self._step, self._seed)
+            raise not_a_number(self.name, said, self._step, self._seed)
         self._cost = int(self._paid[0])
         self.done = said > 0 or self._step >= self.episode_steps
         self._sense()
@@ -112,7 +113,7 @@ class SimulatedPlant:
     def _sense(self) -> None:
         said = self.functions.sense.ctypes(*self._sensed)
         if said:
-            raise not_a_number(self._name, said, self._step, self._seed)
+            raise not_a_number(self.name, said, self._step, self._seed)
         self._words = self._x.view(np.int16).tolist()
 
 
