@@ -25,8 +25,6 @@ from subsong.experiment_text import example_text, with_learner
 from subsong.session import RunResult, learn, local_trials, simulate
 from subsong_sim.batch import ALIGNED, Batch, interleave, rows_of
 from subsong_sim.learner import Ended
-from subsong_sim.plants.cartpole import cartpole_reset_states
-from subsong_sim.plants.cartpole_start import cartpole_start
 
 # Numba compiles a rule's loop over trials for half a minute.
 EACH_RULE = [*FIRST, *(pytest.param(rule, marks=pytest.mark.slow) for rule in RULES[2:])]
@@ -301,11 +299,3 @@ def test_interleaved_words_come_back(lanes: int, runs: int, dtype: type) -> None
     assert groups[-1, 3, (runs - 1) % lanes :].tolist() == [rows[-1, 3]] * (lanes - (runs - 1) % lanes)
     assert rows_of(groups, runs, 7).tolist() == rows.tolist()
     assert rows_of(interleave(rows[:, :0], lanes), runs, 0).shape == (runs, 0)
-
-
-def test_compiled_starts_are_numpys() -> None:
-    seeds = [0, 1, 2**31, 2**32 - 1, *np.random.default_rng(1).integers(0, 2**32, 500).tolist()]
-    found = np.empty((len(seeds), 4))
-    for seed, state in zip(seeds, found, strict=True):
-        cartpole_start(seed, state)
-    assert found.tolist() == cartpole_reset_states(seeds).tolist()

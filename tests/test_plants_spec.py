@@ -13,7 +13,7 @@ from subsong_sim.plants import Mismatch, PlantSpec
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"kind": "robot"}, "plant.kind: 'robot' is unknown; use 'gymnasium' or 'task'"),
+        ({"kind": "robot"}, "plant.kind: 'robot' is unknown; use 'gymnasium', 'simulated' or 'task'"),
         ({"id": ""}, "plant.id: missing"),
         ({"kind": "task"}, "plant.name: missing"),
         ({"cost_lsb": 0.0}, "plant.cost_lsb: 0.0 must be a finite number above 0"),

@@ -1,7 +1,7 @@
 """CartPole's starting state from a reset seed, compiled: what NumPy draws, without an object a reset.
 
 NumPy's own names and constants: SeedSequence of one 32-bit word, PCG64 (XSL-RR, 128 bits), Generator.uniform. A loop
-compiled elsewhere links `cartpole_start` in; `cartpole_reset_states` is the same by NumPy itself, and tests compare.
+compiled elsewhere links `cartpole_start` in; tests compare with NumPy itself.
 """
 
 import numpy as np
