@@ -17,7 +17,8 @@ from subsong.block import build_block
 from subsong.board_session import BoardTask
 from subsong.bridge import Bridge
 from subsong.deploy import deploy, start_firmware
-from subsong.experiment import Experiment, GymnasiumPlant
+from subsong.experiment import Experiment
+from subsong.experiment_loop import GymnasiumPlant
 from subsong.ports import open_port
 from subsong_sim.engines import make_buffer
 from subsong_sim.learner import Ended

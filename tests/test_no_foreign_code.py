@@ -45,7 +45,7 @@ ALLOWED = {
     # in logs are read, replayed and compared, and make no environment (below).
     ("sim/subsong_sim/plants/gym.py", "make"),
 }
-MAKES_PLANTS = {"host/subsong/session.py", "host/subsong/board_session.py"}
+MAKES_PLANTS = {"host/subsong/session.py"}
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
+from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscrete, Sequence, Space, Tuple
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,7 +56,8 @@ def scripted() -> Iterator[Any]:
     made: list[GymPlant] = []
 
     def make(sensors: Space[Any] | None = None, actions: Space[Any] | None = None, **spec: Any) -> tuple[GymPlant, Any]:
-        body = {"sensors": sensors or Scripted.sensors, "actions": actions or Scripted.actions}
+        spaces = {"sensors": sensors, "actions": actions}
+        body = {name: space for name, space in spaces.items() if space is not None}
         gymnasium.register("Scripted-v0", entry_point=type("Made", (Scripted,), body))
         try:
             plant = GymPlant(PlantSpec(id="Scripted-v0", **spec))
@@ -134,6 +135,69 @@ def test_observations_of_any_shape_and_kind_are_flattened(scripted: Any) -> None
     plant.reset(0)
     assert plant.sense() == [-32767, 32767, -32767, 32767, -32767, 32767]
     assert plant.n_sensors == 6
+
+
+def test_choices_are_sensed_one_sensor_a_value_and_parts_side_by_side(scripted: Any) -> None:
+    low, high = -32767, 32767
+    table: list[tuple[Space[Any], Any, list[int]]] = [
+        (Discrete(3), 1, [low, high, low]),
+        (MultiDiscrete([2, 3]), np.array([1, 0]), [low, high, high, low, low]),
+        (MultiBinary(3), np.array([1, 0, 1], np.int8), [high, low, high]),
+        (Box(-2.0, 2.0, (), np.float64), np.array(1.0), [16384]),
+        (Tuple((Discrete(2), Box(-1.0, 1.0, (1,), np.float64))), (1, np.array([1.0])), [low, high, high]),
+        (
+            Dict({"b": Box(0, 4, (1,), np.int8), "a": Discrete(2)}),
+            {"a": 0, "b": np.array([2], np.int8)},
+            [high, low, 0],
+        ),
+    ]
+    for space, show, words in table:
+        plant, env = scripted(space)
+        env.show = show
+        plant.reset(0)
+        assert (plant.sense(), plant.n_sensors) == (words, len(words)), space
+
+
+def test_each_of_several_choices_has_an_actuator_of_its_own(scripted: Any) -> None:
+    plant, env = scripted(actions=MultiDiscrete(np.array([[2, 3]]), start=np.array([[0, 5]])))
+    plant.reset(0)
+    for words, told in (([-1, -32768], [[0, 5]]), ([0, 0], [[1, 6]]), ([32767, 32767], [[1, 7]])):
+        plant.actuate(words)
+        assert env.told.tolist() == told and env.action_space.contains(env.told)
+    plant, env = scripted(actions=MultiBinary((2, 2)))
+    plant.reset(0)
+    plant.actuate([-1, 0, 32767, -32768])
+    assert env.told.tolist() == [[0, 1], [1, 0]] and env.action_space.contains(env.told)
+    assert plant.discrete_actions
+
+
+def test_what_an_environment_raises_is_told_with_its_step_and_seed(scripted: Any) -> None:
+    plant, env = scripted()
+    plant.reset(7)
+    plant.actuate([0])
+    env.step, well = (lambda _action: env.missing), env.step
+    says = r"Scripted-v0: its step\(\) failed at step 2 after reset\(7\): AttributeError: .*; mend the env"
+    with pytest.raises(PlantError, match=says):
+        plant.actuate([0])
+    with pytest.raises(PlantError, match=r"sense\(\) before the first reset"):
+        plant.sense()
+    env.step = well
+    plant.reset(8)
+    plant.actuate([0])
+    env.reset = lambda **_: 1 / 0
+    with pytest.raises(
+        PlantError, match=r"its reset\(\) failed at step 0 after reset\(9\): ZeroDivisionError: division"
+    ):
+        plant.reset(9)
+
+
+def test_what_an_environments_maker_raises_is_one_clear_error() -> None:
+    gymnasium.register("Broken-v0", entry_point=lambda: 1 / 0)
+    try:
+        with pytest.raises(PlantError, match="cannot make 'Broken-v0': ZeroDivisionError: division by zero"):
+            GymPlant(PlantSpec(id="Broken-v0"))
+    finally:
+        del gymnasium.registry["Broken-v0"]
 
 
 def test_words_choose_among_discrete_actions(scripted: Any) -> None:
@@ -234,9 +298,10 @@ def test_reset_seeds_reach_the_environment(scripted: Any) -> None:
 @pytest.mark.parametrize(
     ("spaces", "says"),
     [
-        ({"sensors": Discrete(4)}, "only a Box of numbers can be sensed"),
-        ({"sensors": Box(0.0, 1.0, (), np.float64)}, "only a Box"),
-        ({"actions": MultiDiscrete([2, 2])}, "only Discrete or Box can be actuated"),
+        ({"sensors": Sequence(Discrete(4))}, "only numbers and choices can be sensed, as many at every step"),
+        ({"sensors": Graph(Box(0.0, 1.0, (2,)), None)}, "only numbers and choices can be sensed"),
+        ({"actions": Tuple((Discrete(2), Discrete(2)))}, "only Box, Discrete, MultiDiscrete and MultiBinary can be"),
+        ({"actions": MultiDiscrete([2, 2]), "actuator_range": [[0, 1]] * 2}, "discrete; remove it"),
         (
             {"sensors": Box(-np.inf, np.inf, (3,), np.float64)},
             r"plant\.sensor_range: missing.*sensors 0, 1, 2 of its 3",

@@ -13,7 +13,8 @@ from subsong_sim.plants import Mismatch, PlantSpec
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"kind": "robot"}, "plant.kind: 'robot' is unknown; use 'gymnasium', 'simulated' or 'task'"),
+        ({"kind": "robot"}, "plant.kind: 'robot' is unknown; use one of gymnasium, simulated, tclab, host_load, task"),
+        ({"kind": "simulated"}, "plant.name: missing; name a simulated plant"),
         ({"id": ""}, "plant.id: missing"),
         ({"kind": "task"}, "plant.name: missing"),
         ({"cost_lsb": 0.0}, "plant.cost_lsb: 0.0 must be a finite number above 0"),

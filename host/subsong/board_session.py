@@ -1,7 +1,7 @@
 """A run on a board: the learner is there, the host plays the plant or, for a task, listens; every frame is logged."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +10,10 @@ from subsong.bridge import Bridge, Checkpoint, LearnerBlock
 from subsong.console import Progress, SilentProgress
 from subsong.deploy import leave_link, start_firmware
 from subsong.errors import BoardError, ExperimentError, LinkError, LinkLost, LogError, PortError
-from subsong.experiment import Experiment, GymnasiumPlant
+from subsong.experiment import Experiment
 from subsong.experiment_plant import BoardPlant
+from subsong.experiment_tasks import TaskPlant
+from subsong.findings import Findings
 from subsong.firmware import target_of
 from subsong.plant_file import plant_digest
 from subsong.ports import Port, open_port
@@ -20,7 +22,7 @@ from subsong.reconnect import RECONNECT_S, Found, Reconnect
 from subsong.recovery import Back, HeldFrames, Recovery
 from subsong.remembered import note
 from subsong.runlog import Recorder, read_run
-from subsong.session import RunResult, Trials, check_shape, learn, recording, require_recordable, run_header, share
+from subsong.session import RunResult, Trials, learn, local_plant, recording, require_recordable, run_header, share
 from subsong.small_firmware import require_fit
 from subsong.verify import Verified, verify_board
 from subsong_device import faults
@@ -129,13 +131,9 @@ def _note_return(recorder: Recorder, found: Found, waiting: str, number: int) ->
 
 def _plant(experiment: Experiment) -> Any:
     """Return the plant that the host plays, or None for a task or a plant that the board has."""
-    if not isinstance(experiment.plant, GymnasiumPlant):
+    if isinstance(experiment.plant, TaskPlant | BoardPlant):
         return None
-    from subsong_sim.plants import make_plant
-
-    plant = make_plant(experiment.plant_spec(), experiment.mismatch())
-    check_shape(experiment, plant)
-    return plant
+    return local_plant(experiment, mismatch=True, compiled=False)
 
 
 def run_over(
@@ -217,6 +215,7 @@ def run_over(
         raise
     with recorder:
         silent = False
+        findings = Findings(plant, recorder)
         deadman_ms = experiment.run.deadman_ms
         reconnect = Reconnect(port, reconnect_s, deadman_ms / 1000, lambda *found: _note_return(recorder, *found))
         recovery = Recovery(port, bridge, held, block, deadman_ms, recorder, reconnect)
@@ -229,7 +228,7 @@ def run_over(
                 recorder.state("initial", block.head, block.mem)
             else:
                 recorder.state("initial", *bridge.state())
-            learn_on(recovery, experiment, plant, recorder, result, progress, after)
+            learn_on(recovery, experiment, plant, recorder, result, progress, after, findings.ended)
             recovery.bridge.settle()
         except (LinkError, PortError):
             silent = True  # nobody is there to be told goodbye
@@ -238,6 +237,7 @@ def run_over(
             if not silent and port.connected:
                 leave_link(port, recovery.bridge)
             result.counters |= recovery.counters
+            result.timing, result.warnings = findings.close(result.costs)
         progress.start("closing the log", 100)
         recorder.close(share(progress))
         progress.finish()
@@ -296,6 +296,7 @@ def learn_on(
     result: RunResult,
     progress: Progress,
     after: Checkpoint | None = None,
+    on_end: Callable[[Ended], None] | None = None,
 ) -> None:
     """Run the experiment's schedule on a board that has its learner, and record the final state.
 
@@ -310,6 +311,7 @@ def learn_on(
         progress: told how far it is.
         after: the checkpoint whose state the board has (`Bridge.load`): the schedule goes on behind it. None: it
             begins. A checkpoint that fails is counted, and an event of the log; learning goes on.
+        on_end: told of every trial's end.
 
     Raises:
         BoardError, LinkError, PortError, PlantError, LogError.
@@ -346,7 +348,7 @@ def learn_on(
             if lost is not None:
                 first = _note_going_back(bridge, recorder, result.numbered, *lost)
                 lost = None
-            learn(experiment, trials, result, progress, after=after, first=first, keep=keep)
+            learn(experiment, trials, result, progress, on_end, after=after, first=first, keep=keep)
             recorder.state("final", *trials.state())
         except LinkLost as error:
             if not told:

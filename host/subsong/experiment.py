@@ -17,7 +17,6 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     SerializerFunctionWrapHandler,
-    StringConstraints,
     ValidationError,
     model_serializer,
     model_validator,
@@ -27,6 +26,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from subsong.errors import ExperimentError
 from subsong.experiment_check import Good, Problem, cross_checks, describe
 from subsong.experiment_keys import ARRAY, Table, other, real, whole
+from subsong.experiment_loop import LoopPlant
 from subsong.experiment_plant import BoardPlant
 from subsong.experiment_tasks import Task, TaskPlant
 from subsong.experiment_text import parse_toml, read_text, to_toml
@@ -48,12 +48,6 @@ def _option(key: str) -> Any:
 
 _Width = Annotated[int, Field(ge=1, le=4095)]
 _Activation = Literal["identity", "hard_tanh", "tanh", "logistic", "integrate_fire"]
-_Range = Annotated[tuple[float, float], ARRAY]
-_Attribute = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
-# An int stays an int: some attributes are counts. Beyond 2**53 it would be no float64.
-_Parameters = dict[
-    _Attribute, Annotated[int, Field(ge=-(2**53), le=2**53)] | float | Annotated[str, Field(max_length=256)]
-]
 
 
 class Network(Table):
@@ -130,52 +124,6 @@ class Learner(Table):
         return {key: value for key, value in handler(self).items() if key not in others}
 
 
-class MismatchTable(Table):
-    """What the real plant does and the nominal one does not: for `run`, and for `sim --mismatch`.
-
-    Every default is neutral. Fractions are of a channel's half range.
-    """
-
-    parameters: _Parameters = other(
-        "a table of finite numbers and texts", "attributes of the environment, in place of the nominal ones", {}
-    )
-    actuator_lag: float = real("share of the last actuation that remains; Box actions", 0.0, "0 to below 1", ge=0, lt=1)
-    actuator_delay: int = whole(0, 1000, "steps by which every action comes late", 0)
-    actuator_dropout: float = real("probability that a step repeats the last action", 0.0, "0 to 1", ge=0, le=1)
-    actuator_gain: float = real("factor on the action; Box actions", 1.0, "-10 to 10", ge=-10, le=10)
-    actuator_offset: float = real("fraction added to the action; Box actions", 0.0, "-1 to 1", ge=-1, le=1)
-    actuator_deadband: float = real("fraction within which commands do nothing; Box actions", 0.0, "0 to 1", ge=0, le=1)
-    actuator_backlash: float = real("fraction between the gear's two ends; Box actions", 0.0, "0 to 2", ge=0, le=2)
-    sensor_delay: int = whole(0, 1000, "steps by which every sensor word comes late", 0)
-    sensor_noise: float = real("standard deviation, a fraction", 0.0, "0 to 1", ge=0, le=1)
-    sensor_bits: int = whole(1, 16, "quantisation: bits over the range", 16)
-
-
-class GymnasiumPlant(Table):
-    """A Gymnasium environment: Box observations, Discrete or Box actions; cost = -reward."""
-
-    kind: Literal["gymnasium"]
-    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/-]+$", max_length=128)] = other(
-        "a Gymnasium id such as CartPole-v1", "the environment's id"
-    )
-    parameters: _Parameters = other("a table of finite numbers and texts", "attributes set on the environment", {})
-    sensor_range: Annotated[tuple[_Range, ...], ARRAY] | None = other(
-        "an array of [low, high], one a sensor",
-        "physical range of the word range +-32767; optional where bounded",
-        None,
-    )
-    actuator_range: Annotated[tuple[_Range, ...], ARRAY] | None = other(
-        "an array of [low, high], one an actuator", "the same for Box actions", None
-    )
-    cost_lsb: float = real("physical cost of one count", 1.0, "above 0", gt=0.0)
-    mismatch: MismatchTable | None = Field(None, description="what the real plant does otherwise")
-
-    @property
-    def title(self) -> str:
-        """What the plant is called."""
-        return self.id
-
-
 class Run(Table):
     """How long, and when to look."""
 
@@ -190,6 +138,9 @@ class Run(Table):
     checkpoint_every: int = whole(
         0, 10_000_000, "learning trials between checkpoints on the board's flash; 0: none. A pair is kept whole", 0
     )
+    period_ms: int = whole(
+        0, 600_000, "from one step of a plant in the loop to the next, milliseconds; 0: as fast as it goes", 0
+    )
     deadman_ms: int = whole(20, 600_000, "silence after which the board leaves the link, milliseconds", 2000)
 
 
@@ -200,6 +151,7 @@ LATER = (
     ("plant", "hold"),
     ("run", "evaluate_steps"),
     ("run", "checkpoint_every"),
+    ("run", "period_ms"),
     ("plant", "hold"),
     *(("learner", key) for key in OPTIONS),
 )
@@ -211,7 +163,7 @@ class Experiment(Table):
     seed: int = whole(0, 2**32 - 1, "every random draw is a function of it", 1)
     network: Network
     learner: Learner
-    plant: GymnasiumPlant | BoardPlant | Annotated[Task, Field(discriminator="name")] = Field(discriminator="kind")
+    plant: LoopPlant | BoardPlant | Annotated[Task, Field(discriminator="name")] = Field(discriminator="kind")
     run: Run
 
     @model_validator(mode="wrap")
@@ -273,14 +225,20 @@ class Experiment(Table):
         assert not isinstance(self.plant, BoardPlant), "it has no model"
         if isinstance(self.plant, TaskPlant):
             return PlantSpec(kind="task", name=self.plant.name)
-        return PlantSpec(**self.plant.model_dump(exclude={"mismatch"}))
+        return PlantSpec(**self.plant.model_dump(exclude={"mismatch", "port"}))
 
     def mismatch(self) -> "Mismatch | None":
-        """Return what the real plant does otherwise, or None where the file has no [plant.mismatch]."""
+        """Return what the real plant does otherwise, or None where the file declares no other than the nominal one."""
         from subsong_sim.plants.spec import Mismatch
 
-        table = self.plant.mismatch if isinstance(self.plant, GymnasiumPlant) else None
-        return None if table is None else Mismatch(**table.model_dump())
+        table, port = getattr(self.plant, "mismatch", None), getattr(self.plant, "port", "")
+        if table is None and not port:
+            return None
+        return Mismatch(port=port, **({} if table is None else table.model_dump()))
+
+    def real(self, mismatch: bool) -> bool:
+        """Return whether the plant is a physical one; with `mismatch`, the one that `run` drives."""
+        return self.plant.kind in ("board", "host_load") or (mismatch and bool(getattr(self.plant, "port", "")))
 
 
 def load_experiment(path: str | Path) -> Experiment:

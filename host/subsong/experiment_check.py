@@ -20,7 +20,8 @@ from subsong_device.plant_check import MIN_WATCHDOG_MS
 
 Path = tuple[str | int, ...]
 
-KINDS = ("gymnasium", "task", "board")
+KINDS = ("gymnasium", "simulated", "tclab", "host_load", "task", "board")
+NOT_IN_THE_LOOP = ("task", "board")
 # One telemetry frame carries a step's sensor and actuator words: 14 + 2 * (sensors + actuators) bytes of 1024.
 MAX_WORDS = 505
 # Larger than any board's memory, and still a few megabytes on the host.
@@ -205,11 +206,13 @@ def _check_spiking(good: Good, rule: Rule) -> Iterator[Problem]:
 
 
 def _check_plant(good: Good) -> Iterator[Problem]:
-    if good("plant.kind") == "gymnasium" and good("run.evaluate_steps"):
+    kind = good("plant.kind")
+    if kind and kind not in NOT_IN_THE_LOOP and good("run.evaluate_steps"):
         yield Problem(
             ("run", "evaluate_steps"), "belongs to what the board plays; here, evaluations are as long as trials"
         )
-    layers, task = good("network.layers"), TASKS.get(good("plant.name")) if good("plant.kind") == "task" else None
+    yield from _check_pace(good, kind)
+    layers, task = good("network.layers"), TASKS.get(good("plant.name")) if kind == "task" else None
     if layers and task:
         if not task.ends.fit(layers[0], layers[-1]):
             yield Problem(
@@ -229,8 +232,37 @@ def _check_plant(good: Good) -> Iterator[Problem]:
         for i, (low, high) in enumerate(ranges):
             if not low < high or not math.isfinite(high - low):
                 yield Problem(("plant", key, i), f"got [{low:g}, {high:g}]", "[low, high] with low < high")
-    if good("plant.kind") == "board":
+    for i, (low, high) in enumerate(good("plant.target_range") or ()):
+        if not low <= high:
+            yield Problem(("plant", "target_range", i), f"got [{low:g}, {high:g}]", "[low, high], low not above high")
+    if kind == "simulated":
+        yield from _check_parameters(good)
+    if kind == "board":
         yield from _check_guard(good)
+
+
+def _check_parameters(good: Good) -> Iterator[Problem]:
+    """Hold a simulated plant's parameters against those that it has."""
+    from subsong_sim.plants.models import wrong_parameters
+
+    name = good("plant.name")
+    for table in ("plant", "plant.mismatch") if name else ():
+        for wrong in wrong_parameters(name, good(f"{table}.parameters") or {}):
+            yield Problem((*table.split("."), "parameters", wrong.name), wrong.what, wrong.allowed)
+
+
+def _check_pace(good: Good, kind: str | None) -> Iterator[Problem]:
+    """Hold the time of a step against who keeps it, and against the silence that it means for a board."""
+    period, deadman, path = good("run.period_ms"), good("run.deadman_ms"), ("run", "period_ms")
+    real = kind == "host_load" or (kind == "tclab" and good("plant.port"))
+    if period and kind == "task":
+        yield Problem(path, "belongs to plants in the loop; a task has no time", "0")
+    elif period and (kind == "board" or real):
+        yield Problem(path, "is plant.period_ms here: the plant has a pace of its own", "0")
+    period = good("plant.period_ms") if real else period
+    if period and kind and kind not in NOT_IN_THE_LOOP and deadman and deadman <= period:
+        what = f"is {deadman}, and steps are {period} ms apart: the board would leave the link in between"
+        yield Problem(("run", "deadman_ms"), what, f"above {period}")
 
 
 def _check_guard(good: Good) -> Iterator[Problem]:
@@ -353,8 +385,9 @@ def _tables_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def _tag(table: type[BaseModel]) -> str:
     """Return what tells a plant's table from the others: a task's name, or the kind."""
-    field = table.model_fields.get("name") or table.model_fields["kind"]
-    return str(typing.get_args(field.annotation)[0])
+    kind, name = (table.model_fields.get(key) for key in ("kind", "name"))
+    tags = [typing.get_args(field.annotation)[0] for field in (kind, name) if field is not None]
+    return str(tags[-1] if tags[0] == "task" else tags[0])
 
 
 def allowed_at(model: type[BaseModel], path: Path, kind: str) -> str:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from subsong.block import Block, build_block, stream_seed
 from subsong.console import Progress, SilentProgress
@@ -22,11 +22,15 @@ from subsong.errors import ExperimentError, LogError, PlantError
 from subsong.experiment import Experiment
 from subsong.experiment_plant import BoardPlant
 from subsong.experiment_tasks import TaskPlant
+from subsong.findings import Findings, Timing
 from subsong.rules import PAIRS
 from subsong.runlog import Recorder, RunHeader, Step
 from subsong.runlog.recorder import require_room
 from subsong_device.layout import ARITHMETIC_VERSION, COST_LIMIT
 from subsong_sim.learner import Ended, StepHook
+
+if TYPE_CHECKING:
+    from subsong_sim.engines import LocalLearner
 
 MAX_STRETCH = 100  # trials asked for at a time: how far progress and Ctrl-C may lag behind
 
@@ -49,6 +53,8 @@ class RunResult:
         evaluations: (learning trials before it, mean physical cost) of every evaluation.
         stopped: why it ended.
         counters: what was counted on the way: retries, dropped frames, saturations.
+        timing: of a plant in real time, how its steps kept their deadlines.
+        warnings: what its user should know, a sentence each.
         tier: what executed the kernels on a board; "" in the simulator.
         failed: of a board, which better tiers failed its known answers, a line each.
         state: the learner's head and mem at the end, of a simulation without a log; its log has them otherwise.
@@ -65,6 +71,8 @@ class RunResult:
     evaluations: list[tuple[int, float]] = field(default_factory=list)
     stopped: str = "all trials done"
     counters: dict[str, int] = field(default_factory=dict)
+    timing: Timing | None = None
+    warnings: list[str] = field(default_factory=list)
     tier: str = ""
     failed: tuple[str, ...] = ()
     state: tuple[bytes, bytes] = field(default=(b"", b""), repr=False)
@@ -261,16 +269,22 @@ def simulate(
     def on_end(ended: Ended) -> None:
         assert recorder is not None
         recorder.trial(ended.summary, ended.last_cost)
+        findings.ended(ended)
 
     trials, plant = local_trials(experiment, block, mismatch, engine, on_step if out else None)
     try:
         if out is None:
             learn(experiment, trials, result, progress)
+            result.timing, result.warnings = Findings(plant_of(trials), None).close(result.costs)
             result.state = trials.state()
             return result
         with recording(out, run_header(experiment, block, "sim", mismatch, plant, _engine(engine), {})) as recorder:
             recorder.state("initial", block.head, block.mem)
-            learn(experiment, trials, result, progress, on_end)
+            findings = Findings(plant_of(trials), recorder)
+            try:
+                learn(experiment, trials, result, progress, on_end)
+            finally:
+                result.timing, result.warnings = findings.close(result.costs)
             recorder.state("final", *trials.state())
             progress.start("closing the log", 100)
             recorder.close(share(progress))
@@ -303,7 +317,12 @@ def evaluate(
 
     Returns:
         Total cost of each episode, counts.
+
+    Raises:
+        PlantError: the plant is a physical one: it may be elsewhere by now, and is driven by `run` and `sim` alone.
     """
+    if experiment.real(mismatch):
+        raise PlantError(f"the plant, {experiment.plant.title}, is real: it is driven to learn, and not to compare")
     block = Block(
         rule, head, mem, build_block(experiment).task, experiment.network.layers[0], experiment.network.layers[-1]
     )
@@ -325,6 +344,7 @@ def local_trials(
     """
     require_model(experiment)
     from subsong_sim.engines import LocalLearner
+    from subsong_sim.plants.clock import clock_of
     from subsong_sim.trials import CompiledPlantTrials, PlantTrials, TaskTrials
 
     learner = LocalLearner(block.rule, block.head, block.mem, engine)
@@ -333,9 +353,18 @@ def local_trials(
         trials = TaskTrials(learner, block.task, steps, engine, block.rule, hook, experiment.run.evaluate_steps)
         return trials, experiment.plant.title
     plant = local_plant(experiment, mismatch, compiled=engine == "numba")
+    if clock_of(plant) is not None:
+        _compile(LocalLearner(block.rule, block.head, block.mem, engine))
     if engine == "numba" and hasattr(plant, "functions"):
         return CompiledPlantTrials(learner, plant, steps, block.rule, hook), plant.description
     return PlantTrials(learner, plant, steps, hook), plant.description
+
+
+def _compile(learner: "LocalLearner") -> None:
+    """Spend a learner on having its kernels compiled: a first step that compiles would be late."""
+    learner.begin(0, False)
+    learner.act(0, [0] * learner.n_sensors)
+    learner.end(0)
 
 
 def local_plant(experiment: Experiment, mismatch: bool, *, compiled: bool) -> Any:
@@ -345,9 +374,11 @@ def local_plant(experiment: Experiment, mismatch: bool, *, compiled: bool) -> An
         PlantError: it cannot be made.
         ExperimentError: the network does not fit it.
     """
-    from subsong_sim.plants import make_plant
+    from subsong_sim.plants import Clock, make_plant
 
-    plant = make_plant(experiment.plant_spec(), experiment.mismatch() if mismatch else None, compiled=compiled)
+    real = experiment.mismatch() if mismatch else None
+    clock = Clock(experiment.run.period_ms) if experiment.run.period_ms else None
+    plant = make_plant(experiment.plant_spec(), real, compiled=compiled, clock=clock)
     check_shape(experiment, plant)
     return plant
 
@@ -375,9 +406,14 @@ def check_shape(experiment: Experiment, plant: Any) -> None:
 
 def close(trials: Trials) -> None:
     """Give back the plant behind trials, where there is one."""
-    plant = getattr(trials, "plant", None)
+    plant = plant_of(trials)
     if plant is not None:
         plant.close()
+
+
+def plant_of(trials: Trials) -> Any:
+    """Return the plant behind trials; None where there is none in the loop."""
+    return getattr(trials, "plant", None)
 
 
 def run_header(

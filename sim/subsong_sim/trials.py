@@ -12,7 +12,7 @@ from subsong_device import layout
 from subsong_sim import loader
 from subsong_sim.engines import LocalLearner, make_buffer, task_kernels
 from subsong_sim.learner import Ended, Learner, StepHook, TrialSummary
-from subsong_sim.plants.base import Plant, not_a_number
+from subsong_sim.plants.base import Plant, make_safe, not_a_number
 
 
 def plant_trial(
@@ -22,25 +22,28 @@ def plant_trial(
 
     Args:
         learner: begin, act, end.
-        plant: reset by this function.
+        plant: reset by this function, and safe when it is left.
         trial: the trial's number.
         seed: of the plant's reset, 0..2**32-1.
         steps: at most; 1..16384.
         evaluate: an unperturbed trial that changes no state.
         hook: told of every step.
     """
-    plant.reset(seed)
-    learner.begin(trial, evaluate)
     cost = 0
-    for step in range(steps):
-        x = plant.sense()
-        u = learner.act(cost, x)
-        if hook is not None:
-            hook(trial, step, cost, x, u)
-        plant.actuate(u)
-        cost = plant.cost()
-        if plant.done:
-            break
+    try:
+        plant.reset(seed)
+        learner.begin(trial, evaluate)
+        for step in range(steps):
+            x = plant.sense()
+            u = learner.act(cost, x)
+            if hook is not None:
+                hook(trial, step, cost, x, u)
+            plant.actuate(u)
+            cost = plant.cost()
+            if plant.done:
+                break
+    finally:
+        make_safe(plant)
     return Ended(learner.end(cost), cost)
 
 

@@ -17,8 +17,9 @@ from pydantic.fields import FieldInfo
 from subsong import rules
 from subsong.cli import subsong
 from subsong.cli.app import ENVIRONMENT, EXIT_CODES, Verb
-from subsong.experiment import Experiment, GymnasiumPlant, Learner, MismatchTable, Network, Run
+from subsong.experiment import Experiment, Learner, Network, Run
 from subsong.experiment_check import allowed_of
+from subsong.experiment_loop import GymnasiumPlant, HostLoadPlant, MismatchTable, SimulatedPlant, TclabPlant
 from subsong.experiment_plant import BoardPlant
 from subsong.experiment_tasks import TASKS
 
@@ -29,6 +30,9 @@ TABLES: dict[str, type[BaseModel]] = {
     "[network]": Network,
     "[learner]": Learner,
     '[plant], kind = "gymnasium"': GymnasiumPlant,
+    '[plant], kind = "simulated"': SimulatedPlant,
+    '[plant], kind = "tclab"': TclabPlant,
+    '[plant], kind = "host_load"': HostLoadPlant,
     "[plant.mismatch]": MismatchTable,
     **{f'[plant], kind = "task", name = "{name}"': task for name, task in TASKS.items()},
     '[plant], kind = "board"': BoardPlant,

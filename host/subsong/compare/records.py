@@ -101,7 +101,7 @@ def cost_lsb(experiment: Experiment, evaluate: bool = False) -> float:
 
 def declares_mismatch(experiment: Experiment) -> bool:
     """Tell whether the experiment has a plant besides the nominal one."""
-    return experiment.plant.kind == "gymnasium" and experiment.plant.mismatch is not None
+    return experiment.mismatch() is not None
 
 
 def read_record(path: Path, run: LoggedRun) -> Record:

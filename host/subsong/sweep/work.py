@@ -116,10 +116,12 @@ def _compiled(experiment: Experiment, mismatch: bool) -> bool:
     """Whether runs go side by side: whether the plant, too, is compiled."""
     from subsong_sim.plants.cartpole_parameters import EPISODE_STEPS
 
-    if isinstance(experiment.plant, TaskPlant):
+    plant = experiment.plant
+    if isinstance(plant, TaskPlant):
         return True
     changes = experiment.mismatch() if mismatch else None
-    return experiment.plant_spec().id in EPISODE_STEPS and not (changes and changes.changed())
+    compiled = plant.kind == "simulated" or (plant.kind == "gymnasium" and plant.id in EPISODE_STEPS)
+    return compiled and not experiment.run.period_ms and not (changes and changes.changed())
 
 
 def check_plants(settings: Iterable[Setting], *, mismatch: bool, cuda: bool = False) -> None:

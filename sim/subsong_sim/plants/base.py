@@ -69,6 +69,19 @@ class Plant(Protocol):
         ...
 
 
+def make_safe(plant: object) -> None:
+    """Put a real plant's outputs to what does no harm (its `safe()`); a simulated one has none.
+
+    Args:
+        plant: what it is made of is found by its attribute `plant`.
+    """
+    while plant is not None:
+        safe = getattr(plant, "safe", None)
+        if safe is not None:
+            safe()
+        plant = getattr(plant, "plant", None)
+
+
 class Scale(NamedTuple):
     """One channel's mapping.
 
@@ -101,6 +114,18 @@ def to_word(value: float) -> int:
     if value <= -WORD_MAX:
         return -WORD_MAX
     return round(value)
+
+
+def to_physical(word: int, bounds: Range) -> float:
+    """Map an actuator word to the channel's range, within which it is held: -32768 acts as -32767.
+
+    Args:
+        word: int16.
+        bounds: (low, high), physical.
+    """
+    low, high = bounds
+    value = (low + high) / 2.0 + (high - low) / 2.0 * (word / WORD_MAX)
+    return low if value < low else min(value, high)
 
 
 def sensor_words(values: Sequence[float], scales: Sequence[Scale]) -> list[int]:

@@ -1,9 +1,11 @@
-"""Any Gymnasium environment with Box observations and Discrete or Box actions, in words.
+"""Any Gymnasium environment whose observations and actions are numbers or choices, in words.
 
-The observation is flattened, a sensor for each number. A Discrete action space of n choices is one actuator whose word
-u chooses ((u + 32768) * n) >> 16; a Box is flattened, an actuator for each number, words -32767..32767 mapped linearly
-onto its range (-32768 counts as -32767). The cost is -reward. An episode is done when the environment says terminated
-or truncated. Conversions of up to 24 sensors are plain Python, which at four costs a quarter of numpy's.
+The observation is flattened, a sensor for each number; what is no Box, Gymnasium's FlattenObservation flattens: a
+choice becomes one sensor for each of its values, 1 for the one it has. A choice among n actions (Discrete, each one of
+MultiDiscrete and MultiBinary) is one actuator whose word u chooses ((u + 32768) * n) >> 16; a Box is flattened, an
+actuator for each number, words -32767..32767 mapped linearly onto its range (-32768 counts as -32767). The cost is
+-reward. An episode is done when the environment says terminated or truncated. Conversions of up to 24 sensors are plain
+Python, which at four costs a quarter of numpy's.
 """
 
 import warnings
@@ -13,7 +15,8 @@ from typing import Any, cast
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from gymnasium.wrappers import FlattenObservation
 from numpy.typing import NDArray
 
 from subsong_sim.errors import PlantError
@@ -50,7 +53,7 @@ class GymPlant:
 
     Attributes:
         env: the environment, wrappers of its registration included.
-        discrete_actions: True for a Discrete action space.
+        discrete_actions: True where actions are choices: Discrete, MultiDiscrete, MultiBinary.
 
     Raises:
         PlantError: the environment is unknown or cannot be made, its spaces are of another kind, or a parameter or
@@ -69,11 +72,7 @@ class GymPlant:
 
     def _set_up(self, spec: PlantSpec, over: Mapping[str, Parameter]) -> None:
         settings = _set_parameters(self.env, spec, over)
-        sensors = self.env.observation_space
-        if not isinstance(sensors, Box) or sensors.shape == () or 0 in sensors.shape:
-            raise PlantError(
-                f"plant.id: the observations of {spec.id} are {sensors}; only a Box of numbers can be sensed"
-            )
+        sensors = self._sensors(spec.id)
         low, high = _bounds(sensors)
         ranges = resolve_ranges("plant.sensor_range", spec.id, "sensor", spec.sensor_range, low, high)
         self.n_sensors = len(ranges)
@@ -90,20 +89,37 @@ class GymPlant:
         text = describe_settings(settings, {"sensor_range": ranges, "actuator_range": actuator_ranges}, spec.cost_lsb)
         self.description = f"{spec.id}, Gymnasium {gymnasium.__version__}: {text}"
 
+    def _sensors(self, env_id: str) -> Box:
+        """Return the space of the observations, which the environment flattens from now on where it is no Box."""
+        space = self.env.observation_space
+        if (not isinstance(space, Box) and space.is_np_flattenable) or space.shape == ():
+            self.env = FlattenObservation(self.env)
+            space = self.env.observation_space
+        if not isinstance(space, Box) or 0 in space.shape:
+            raise PlantError(
+                f"plant.id: the observations of {env_id} are {space}; only numbers and choices can be sensed, as many "
+                "at every step: wrap the environment, and register that"
+            )
+        return space
+
     def _set_up_actions(self, spec: PlantSpec) -> list[Range] | None:
         actions = self.env.action_space
         self._action: Callable[[Sequence[int]], Any]
-        if isinstance(actions, Discrete):
+        if isinstance(actions, Discrete | MultiDiscrete | MultiBinary):
             if spec.actuator_range is not None:
                 raise PlantError(f"plant.actuator_range: the actions of {spec.id} are discrete; remove it")
             self.discrete_actions = True
-            self.n_actuators = 1
-            self._choices = int(actions.n)
-            self._first_choice = int(actions.start)
-            self._action = self._choose
+            self._choices = _choices(actions)
+            self.n_actuators = len(self._choices)
+            self._shape = actions.shape
+            self._dtype = actions.dtype
+            self._action = self._choose if isinstance(actions, Discrete) else self._choose_each
             return None
         if not isinstance(actions, Box) or 0 in actions.shape:
-            raise PlantError(f"plant.id: the actions of {spec.id} are {actions}; only Discrete or Box can be actuated")
+            raise PlantError(
+                f"plant.id: the actions of {spec.id} are {actions}; only Box, Discrete, MultiDiscrete and MultiBinary "
+                "can be actuated: wrap the environment, and register that"
+            )
         low, high = _bounds(actions)
         ranges = resolve_ranges("plant.actuator_range", spec.id, "actuator", spec.actuator_range, low, high)
         for i, bounds in enumerate(ranges):
@@ -125,11 +141,14 @@ class GymPlant:
         """Begin an episode with env.reset(seed=seed).
 
         Raises:
-            PlantError: the seed is outside 0..2**32-1, or a first reading is not a number.
+            PlantError: the seed is outside 0..2**32-1, the environment fails, or a first reading is not a number.
         """
         self._seed = check_seed(seed)
         self._step = 0
-        observation, _ = self.env.reset(seed=self._seed)
+        try:
+            observation, _ = self.env.reset(seed=self._seed)
+        except Exception as error:
+            raise self._failed("reset", error) from error
         self._words = self._sense(observation)
         self._cost = 0
         self.done = False
@@ -145,13 +164,16 @@ class GymPlant:
 
         Raises:
             PlantError: there was no reset, the episode is over, the words are no int16 or too few or many, or the
-                environment returned something that is not a number.
+                environment fails or returns something that is not a number.
         """
         if self._words is None or self.done:
             raise PlantError(f"{self._name}: actuate() {'after the episode ended' if self.done else 'before reset()'}")
         check_words(u, self.n_actuators, self._name)
         self._step += 1
-        observation, reward, terminated, truncated, _ = self.env.step(self._action(u))
+        try:
+            observation, reward, terminated, truncated, _ = self.env.step(self._action(u))
+        except Exception as error:
+            raise self._failed("step", error) from error
         self.done = bool(terminated) or bool(truncated)
         self._words = self._sense(observation)
         try:
@@ -167,8 +189,21 @@ class GymPlant:
         """Close the environment."""
         self.env.close()
 
+    def _failed(self, what: str, error: Exception) -> PlantError:
+        """Return what an environment that raised comes to; only a reset goes on."""
+        self._words = None
+        return PlantError(
+            f"{self._name}: its {what}() failed at step {self._step} after reset({self._seed}): {_said(error)}; "
+            "mend the environment, or check plant.parameters"
+        )
+
     def _choose(self, u: Sequence[int]) -> int:
-        return self._first_choice + (((int(u[0]) + 32768) * self._choices) >> 16)
+        ((first, n),) = self._choices
+        return first + (((int(u[0]) + 32768) * n) >> 16)
+
+    def _choose_each(self, u: Sequence[int]) -> NDArray[Any]:
+        chosen = [first + (((int(word) + 32768) * n) >> 16) for word, (first, n) in zip(u, self._choices, strict=True)]
+        return np.array(chosen, self._dtype).reshape(self._shape)
 
     def _drive(self, u: Sequence[int]) -> NDArray[Any]:
         values = []
@@ -215,8 +250,10 @@ def _make(env_id: str) -> _Env:
                 )
             # The checker warns on every odd reading; what matters of that is checked here, once.
             env: _Env = gymnasium.make(env_id, disable_env_checker=True)
-        except (gymnasium.error.Error, ImportError) as error:
-            raise PlantError(f"plant.id: Gymnasium cannot make {env_id!r}: {_plain(error)}") from error
+        except gymnasium.error.DependencyNotInstalled as error:
+            raise PlantError(f"plant.id: Gymnasium cannot make {env_id!r}: {_lacking(error)}") from error
+        except Exception as error:  # an environment of the user's own may raise anything
+            raise PlantError(f"plant.id: Gymnasium cannot make {env_id!r}: {_said(error)}") from error
     made = env.spec.id if env.spec else env_id
     if made != env_id.rpartition(":")[2]:
         # Gymnasium would take the latest version: the same file would be another experiment after an upgrade.
@@ -225,8 +262,28 @@ def _make(env_id: str) -> _Env:
     return env
 
 
-def _plain(error: Exception) -> str:
-    return str(error).replace("`", "'").rstrip(". ")
+def _lacking(error: Exception) -> str:
+    """Name the extra of ours that brings what is missing; Gymnasium's own words where there is none."""
+    for extra in ("mujoco", "box2d"):  # named like what they bring
+        if extra in str(error).lower():
+            return f"it needs {extra}, which is not installed; pip install 'subsong[{extra}]'"
+    return _said(error)
+
+
+def _said(error: Exception) -> str:
+    """Return an error's text in one line, after its name where Python raised it."""
+    text = " ".join(str(error).replace("`", "'").split()).rstrip(". ")
+    told = isinstance(error, gymnasium.error.Error | ImportError)
+    return text if told and text else f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+def _choices(actions: Discrete | MultiDiscrete | MultiBinary) -> list[tuple[int, int]]:
+    """Return the first value and the number of values of every choice."""
+    if isinstance(actions, Discrete):
+        return [(int(actions.start), int(actions.n))]
+    if isinstance(actions, MultiBinary):
+        return [(0, 2)] * int(np.prod(actions.shape))
+    return list(zip(actions.start.ravel().tolist(), actions.nvec.ravel().tolist(), strict=True))
 
 
 def _bounds(box: Box) -> tuple[list[float], list[float]]:

@@ -23,6 +23,8 @@ class SimulatedPlant(CompiledPlant):
         PlantError: the name, a parameter or a range is not allowed.
     """
 
+    discrete_actions = False
+
     def __init__(self, spec: PlantSpec, mismatch_parameters: Mapping[str, Parameter] | None = None) -> None:
         known = model(spec.name)
         values = parameter_values(spec.name, spec.parameters, mismatch_parameters)

@@ -13,6 +13,8 @@ from subsong_sim.errors import PlantError
 Parameter = float | int | str
 Range = tuple[float, float]
 
+KINDS = ("gymnasium", "simulated", "tclab", "host_load", "task")
+PERIODIC = ("tclab", "host_load")
 MAX_DELAY = 1000  # steps; a delay line longer than a trial's useful part is a typing error
 
 
@@ -21,7 +23,8 @@ class PlantSpec:
     """The nominal plant.
 
     Attributes:
-        kind: "gymnasium" or "simulated", a plant in the loop, or "task", an integer task that runs on the board.
+        kind: "gymnasium", "simulated", "tclab" or "host_load", plants in the loop, or "task", an integer task on the
+            board.
         id: the Gymnasium environment, for example "CartPole-v1".
         name: the task, for kind "task"; for "simulated", the model (subsong_sim.plants.models).
         parameters: those of the environment or model that differ from its defaults, in its own units.
@@ -29,6 +32,8 @@ class PlantSpec:
             plant's own bounds, which must then be finite.
         actuator_range: the same for each actuator that is no choice; None takes the plant's bounds.
         cost_lsb: physical cost of one count; the cost word is round(-reward / cost_lsb).
+        target_range: (low, high) from which each episode draws a set point, for kinds "tclab" and "host_load".
+        period_ms: of one step, for the same: simulated, or real where the plant is.
 
     Raises:
         PlantError: a value is wrong by itself; the message lists every such key.
@@ -41,21 +46,27 @@ class PlantSpec:
     sensor_range: Sequence[Sequence[float]] | None = None
     actuator_range: Sequence[Sequence[float]] | None = None
     cost_lsb: float = 1.0
+    target_range: Sequence[Sequence[float]] | None = None
+    period_ms: int = 0
 
     def __post_init__(self) -> None:
         problems: list[str] = []
-        if self.kind not in {"gymnasium", "simulated", "task"}:
-            problems.append(f"plant.kind: {self.kind!r} is unknown; use 'gymnasium', 'simulated' or 'task'")
+        if self.kind not in KINDS:
+            problems.append(f"plant.kind: {self.kind!r} is unknown; use one of {', '.join(KINDS)}")
         if self.kind == "gymnasium" and not self.id:
             problems.append("plant.id: missing; name a Gymnasium environment, for example 'CartPole-v1'")
         if self.kind == "task" and not self.name:
             problems.append("plant.name: missing; name a task, for example 'xor'")
         if self.kind == "simulated" and not self.name:
             problems.append("plant.name: missing; name a simulated plant, for example 'pendulum'")
+        if self.kind in PERIODIC and self.period_ms < 1:
+            problems.append(f"plant.period_ms: {self.period_ms!r} must be above 0: a step takes its time")
         _check_parameters(problems, "plant.parameters", self.parameters)
         for key, ranges in (("sensor_range", self.sensor_range), ("actuator_range", self.actuator_range)):
             if ranges is not None:
                 _check_ranges(problems, f"plant.{key}", ranges)
+        if self.target_range is not None:
+            _check_ranges(problems, "plant.target_range", self.target_range, point=True)
         if not (math.isfinite(self.cost_lsb) and self.cost_lsb > 0):
             problems.append(f"plant.cost_lsb: {self.cost_lsb!r} must be a finite number above 0")
         _raise(problems)
@@ -71,6 +82,7 @@ class Mismatch:
 
     Attributes:
         parameters: attributes of the environment; they go over those of the nominal plant.
+        port: serial port of the real plant, for kind "tclab"; "" where it is simulated, too.
         actuator_lag: share of the last step's actuation that remains, 0 (none) to below 1; Box actions only.
         actuator_delay: steps that a command takes to arrive.
         actuator_dropout: probability that a step's command is lost and the last one stays.
@@ -87,6 +99,7 @@ class Mismatch:
     """
 
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    port: str = ""
     actuator_lag: float = 0.0
     actuator_delay: int = 0
     actuator_dropout: float = 0.0
@@ -117,8 +130,9 @@ class Mismatch:
         object.__setattr__(self, "parameters", dict(self.parameters))
 
     def changed(self) -> dict[str, float | int]:
-        """Return the fields, `parameters` aside, that are not neutral, in the order in which they are declared."""
-        return {f.name: getattr(self, f.name) for f in fields(self)[1:] if getattr(self, f.name) != f.default}
+        """Return the effects that are not neutral, in the order in which they are declared."""
+        effects = [f for f in fields(self) if f.name not in ("parameters", "port")]
+        return {f.name: getattr(self, f.name) for f in effects if getattr(self, f.name) != f.default}
 
 
 _BELOW_ONE = math.nextafter(1.0, 0.0)
@@ -141,11 +155,14 @@ def _check_parameters(problems: list[str], key: str, parameters: Mapping[str, ob
             problems.append(f"{key}.{name}: {value!r} must be a finite number")
 
 
-def _check_ranges(problems: list[str], key: str, ranges: Sequence[Sequence[float]]) -> None:
+def _check_ranges(problems: list[str], key: str, ranges: Sequence[Sequence[float]], *, point: bool = False) -> None:
+    """Tell of pairs that are none; with `point`, both ends may be equal."""
     for i, pair in enumerate(ranges):
         if len(pair) != 2:
             problems.append(f"{key}[{i}]: {list(pair)!r} must be a pair [low, high]")
-        elif not (math.isfinite(pair[0]) and math.isfinite(pair[1]) and pair[0] < pair[1]):
+        elif not (
+            math.isfinite(pair[0]) and math.isfinite(pair[1]) and (pair[0] < pair[1] or (point and pair[0] == pair[1]))
+        ):
             problems.append(f"{key}[{i}]: {list(pair)!r} must be two finite numbers, low below high")
 
 

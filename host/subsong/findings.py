@@ -1,0 +1,93 @@
+"""What a run's user should know of its plant: which steps came late, and whether there was anything to learn from."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from subsong.runlog import Recorder
+from subsong_sim.learner import Ended
+from subsong_sim.plants.clock import LATE_NS, clock_of
+
+FEWEST_COSTS = 10  # fewer trials may well cost the same
+
+
+class Timing(NamedTuple):
+    """How a run in real time kept its time, over all its steps. A step is late when it ends 0.1 ms after its deadline.
+
+    Attributes:
+        period_ms: from one deadline to the next.
+        steps: evaluations included.
+        late: how many of them.
+        median_us, p99_us, worst_us: by how much steps missed their deadlines, the punctual ones included.
+    """
+
+    period_ms: int
+    steps: int
+    late: int
+    median_us: int
+    p99_us: int
+    worst_us: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.late:,} of {self.steps:,} steps of {self.period_ms} ms were late, the worst by "
+            f"{self.worst_us / 1000:.3g} ms (median {self.median_us} us, 99th percentile {self.p99_us} us)"
+        )
+
+
+class Findings:
+    """Looks at a run's trials as they end, and tells its log and its result.
+
+    Args:
+        plant: that the host plays; None for a task, or a plant that the board has.
+        recorder: of the run; None where it has no log.
+    """
+
+    def __init__(self, plant: Any, recorder: Recorder | None) -> None:
+        self._clock, self._recorder = clock_of(plant), recorder
+
+    def ended(self, ended: Ended) -> None:
+        """Record which of a trial's steps were late."""
+        self._tell(f"Trial {ended.summary.trial}", trial=ended.summary.trial)
+
+    def timing(self) -> Timing | None:
+        """Return how the time was kept so far; None without a clock, or before its first step."""
+        if self._clock is None or not self._clock.lateness_us:
+            return None
+        lateness = np.array(self._clock.lateness_us)
+        late = int((lateness >= LATE_NS // 1000).sum())
+        quantiles = np.quantile(lateness, [0.5, 0.99, 1.0], method="higher").tolist()
+        return Timing(self._clock.period_ms, len(lateness), late, *quantiles)
+
+    def close(self, costs: list[float]) -> tuple[Timing | None, list[str]]:
+        """Record what there is to say at a run's end, or where it was cut off, and return it.
+
+        Args:
+            costs: of the learning trials.
+
+        Returns:
+            How the time was kept, and warnings, a sentence each.
+        """
+        self._tell("The trial that was cut off")
+        timing, warnings = self.timing(), []
+        if timing is not None:
+            self._event("timing", f"{timing}.", **timing._asdict())
+        if len(costs) >= FEWEST_COSTS and min(costs) == max(costs):
+            warnings.append(
+                f"every one of {len(costs):,} trials cost exactly {costs[0]:.6g}: nothing can be learned from that. "
+                "Does the cost depend on the actuators? Raise learner.amplitude, or lower plant.cost_lsb"
+            )
+            self._event("constant_cost", f"{warnings[0]}.", trials=len(costs), cost=costs[0])
+        return timing, warnings
+
+    def _tell(self, which: str, **fields: int) -> None:
+        if self._clock is None or not self._clock.late:
+            return
+        late, self._clock.late = self._clock.late, []
+        worst = max(us for _, us in late)
+        text = f"{which} had {len(late)} late step{'s' * (len(late) > 1)}, the worst by {worst / 1000:.3g} ms."
+        self._event("late", text, **fields, steps=[list(each) for each in late])
+
+    def _event(self, kind: str, text: str, **fields: Any) -> None:
+        if self._recorder is not None:
+            self._recorder.event(kind, text, **fields)
