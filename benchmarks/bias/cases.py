@@ -50,9 +50,9 @@ activations = ["identity"]
 
 [learner]
 rule = "weight_perturbation"
-amplitude = 0.25
+amplitude = 0.3
 rate = 1
-rate_shift = 10
+rate_shift = 9
 
 [plant]
 kind = "simulated"
@@ -60,12 +60,12 @@ name = "lqr"
 cost_lsb = 0.001
 
 [run]
-trials = 2000
+trials = 4000
 steps = 100
 evaluate_every = 100
 evaluate_episodes = 20
 """,
-            severe={"a11": 1.11, "a22": 1.11, "a33": 1.11},
+            severe={"a11": 1.07, "a22": 1.07, "a33": 1.07},
             horizons=(20, 50, 100),
             episodes=16,
         ),
@@ -75,13 +75,13 @@ evaluate_episodes = 20
 [network]
 layers = [2, 6, 1]
 activations = ["tanh", "tanh"]
-init = 0.5
+init = 1.0
 
 [learner]
 rule = "weight_perturbation"
-amplitude = 0.05
+amplitude = 0.3
 rate = 1
-rate_shift = 10
+rate_shift = 9
 
 [plant]
 kind = "simulated"
@@ -89,12 +89,12 @@ name = "dc_motor"
 cost_lsb = 0.01
 
 [run]
-trials = 2000
+trials = 4000
 steps = 100
 evaluate_every = 100
 evaluate_episodes = 20
 """,
-            severe={"back_emf": 0.006, "coulomb": 0.006, "dead_band": 3.0, "backlash": 0.3},
+            severe={"inertia": 1.2e-5, "back_emf": 0.006, "coulomb": 0.003, "dead_band": 2.0, "backlash": 0.3},
             horizons=(25, 50, 100),
             episodes=16,
         ),
@@ -104,13 +104,13 @@ evaluate_episodes = 20
 [network]
 layers = [3, 8, 1]
 activations = ["tanh", "tanh"]
-init = 0.5
+init = 1.0
 
 [learner]
 rule = "weight_perturbation"
-amplitude = 0.05
+amplitude = 0.3
 rate = 1
-rate_shift = 10
+rate_shift = 7
 
 [plant]
 kind = "simulated"
@@ -119,13 +119,13 @@ parameters = { mass = 0.5 }
 cost_lsb = 0.01
 
 [run]
-trials = 6000
-steps = 200
-evaluate_every = 300
+trials = 8000
+steps = 100
+evaluate_every = 200
 evaluate_episodes = 20
 """,
             severe={"mass": 1.0, "viscous": 0.2, "coulomb": 0.2},
-            horizons=(20, 40, 60, 80, 100, 150),
+            horizons=(20, 40, 60, 80, 100),
             episodes=32,
         ),
     )

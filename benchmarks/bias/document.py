@@ -1,22 +1,199 @@
 """docs/bias.md and its figure, from finished runs."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bias.cases import CASES, UPDATES, Case
+from bias.cases import CASES, UPDATES
 from bias.judging import NEAR, Centre, Judged
-from bias.learning import Measured
 from laws.rows import number, table
 
-FIGURE = "images/bias.svg"
 WAYS = {
     "through_model": "back-propagation through the model",
     "on_model": "perturbation on the model",
     "on_plant": "perturbation on the plant",
 }
 COLOURS = {"untrained": "0.6", "through_model": "C1", "on_model": "C0", "on_plant": "C3"}
-BEGINNINGS = {"untrained": "initial weights", **{key: WAYS[key] for key in ("through_model", "on_model")}}
+
+INTRODUCTION = """# Where software learning stops being hardware learning
+
+Written by `make bench-bias`. A plant is simulated twice: as its model has it, and as it is, wrong by a *severity* from
+0, where both are the same, to 1. Three policies of the same network, from the same initial weights, are judged on the
+true plant, without perturbation, by the firmware's integer kernels and in the same episodes:
+
+- **through the model**: weights learned by back-propagation through time through the nominal model, in float64
+  (`subsong_sim.controls`), then rounded to the words of a block. It sees every derivative of the model.
+- **on the model**: by perturbation on the nominal model, with the firmware's kernels. It sees a cost a trial.
+- **on the plant**: likewise on the true plant, as a board would.
+
+A figure is the interquartile mean over {seeds} seeds of the mean cost of an episode, with its 95 % bootstrap interval
+(`subsong.compare.statistics`). *Lost* is what software's weights cost more than those that the same seed learned on the
+plant, in the same episodes: in bold where the whole interval lies above 0. Lost below 0 means that software was better,
+as back-propagation is to be where its model is right.
+
+![Cost on the true plant, and trials that learning on it takes, over the bias of the model](images/bias.svg)
+"""
+
+TUNED = """Fine-tuning is learning on the true plant that begins with software's weights. What is counted is learning
+trials until an evaluation is within {near:.0f} % of what the same seed ends at when it begins with initial weights (every
+{every} trials there is one, and one before the first: 0 is a policy that needs none): median over seeds, and quartiles;
+*never* is longer than the run.
+"""
+
+
+def write(root: Path, judged: Mapping[str, Judged], severities: Sequence[float], seeds: int, command: str) -> None:
+    """Write docs/bias.md and docs/images/bias.svg."""
+    draw(root / "docs" / "images" / "bias.svg", judged, severities)
+    parts = [INTRODUCTION.format(seeds=seeds), command, verdicts(judged)]
+    for name, each in judged.items():
+        parts += section(name, each, severities)
+    parts.append(settings())
+    (root / "docs" / "bias.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def verdicts(judged: Mapping[str, Judged]) -> str:
+    """Return the table of the severities at which software learning stops being hardware learning."""
+    rows = []
+    for name, each in judged.items():
+        ends = [
+            f"from {severity:g} on" if severity is not None else "not up to the greatest"
+            for severity in each.limits.values()
+        ]
+        exact = [lost[0] for lost in each.lost.values()]
+        rows.append([name, *ends, *(f"{number(lost.value)} {between(lost)}" for lost in exact)])
+    headers = [
+        "plant",
+        "back-propagation loses, beyond the interval",
+        "perturbation on the model loses",
+        "lost by back-propagation without bias",
+        "lost by perturbation on the model without bias",
+    ]
+    return table(headers, rows)
+
+
+def section(name: str, judged: Judged, severities: Sequence[float]) -> Iterator[str]:
+    """Yield a plant's part of the document."""
+    case = CASES[name]
+    run = case.experiment(1).run
+    yield f"## {name}\n"
+    ends = [f"`{key}` {case.true(0.0)[key]:g} to {value:g}" for key, value in case.severe.items()]
+    yield f"From severity 0 to 1: {', '.join(ends)}.\n"
+    rows = []
+    for k, severity in enumerate(severities):
+        costs = [judged.costs[way][k] for way in ("untrained", *WAYS)]
+        lost = [judged.lost[way][k] for way in judged.lost]
+        cells = [f"{number(each.value)} {between(each)}" for each in costs]
+        rows.append([f"{severity:g}", number(costs[0].value), *cells[1:], *map(loss, lost)])
+    yield table(["severity", "untrained", *WAYS.values(), "lost: through the model", "lost: on the model"], rows)
+    yield TUNED.format(near=100 * (NEAR - 1), every=run.evaluate_every)
+    rows = [
+        [
+            f"{severity:g}",
+            *(spent(judged.trials[way][k]) for way in judged.trials),
+            *(
+                f"{number(each[k].value)} {between(each[k])}"
+                for each in (judged.costs["on_plant"], *judged.tuned.values())
+            ),
+        ]
+        for k, severity in enumerate(severities)
+    ]
+    began = ["initial weights", "back-propagation's", "the model's"]
+    yield table(
+        ["severity", *(f"trials from {each}" for each in began), *(f"ends, from {each}" for each in began)], rows
+    )
+
+
+def settings() -> str:
+    """Return the learners' settings."""
+    rows = []
+    for name, case in CASES.items():
+        experiment = case.experiment(1)
+        network, learner, run = experiment.network, experiment.learner, experiment.run
+        rows.append(
+            [
+                name,
+                "-".join(map(str, network.layers)) + ", " + ", ".join(network.activations),
+                f"{network.init:g}",
+                f"{learner.rule}, amplitude {learner.amplitude:g}, rate {learner.rate} / 2^{learner.rate_shift}",
+                f"{run.trials:,} of {run.steps} steps, two an update",
+                f"{UPDATES} updates each at horizons {', '.join(map(str, case.horizons))}; {case.episodes} starts",
+            ]
+        )
+    headers = ["plant", "network", "initial weights within", "perturbation", "trials", "back-propagation, Rprop"]
+    return "## Settings\n\nIn `benchmarks/bias/cases.py`.\n\n" + table(headers, rows)
+
+
+def between(centre: Centre) -> str:
+    """Return an interval in brackets; nothing where there is none."""
+    return "" if centre.interval is None else f"[{number(centre.interval.low)}, {number(centre.interval.high)}]"
+
+
+def loss(lost: Centre) -> str:
+    """Return what software loses, in bold where it certainly does."""
+    text = f"{number(lost.value)} {between(lost)}"
+    return f"**{text}**" if lost.interval is not None and lost.interval.low > 0 else text
+
+
+def spent(trials: Sequence[float]) -> str:
+    """Return the median of trials, and quartiles, all of them values that occur."""
+    low, middle, high = (f"{value:,.0f}" if math.isfinite(value) else "never" for value in quartiles(trials))
+    return f"{middle} ({low} .. {high})"
+
+
+def quartiles(trials: Sequence[float]) -> Sequence[float]:
+    """Return lower quartile, median and upper quartile, no values in between: some may be infinite."""
+    return [float(value) for value in np.quantile(trials, (0.25, 0.5, 0.75), method="inverted_cdf")]
+
+
+def draw(path: Path, judged: Mapping[str, Judged], severities: Sequence[float]) -> None:
+    """Draw a column for each plant: cost, and trials, over severity."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "bias"
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(2, len(judged), figsize=(3.6 * len(judged), 5.6), layout="constrained", squeeze=False)
+    for column, (name, each) in enumerate(judged.items()):
+        above, below = axes[:, column]
+        _costs(above, each, severities)
+        above.set_title(name, fontsize=10)
+        _trials(below, each, severities, CASES[name].experiment(1).run.trials)
+    axes[0, 0].set_ylabel("cost of an episode on the true plant", fontsize=8)
+    axes[1, 0].set_ylabel("trials on the plant until near enough", fontsize=8)
+    axes[0, 0].legend(fontsize=7, frameon=False)
+    axes[1, 0].legend(fontsize=7, frameon=False)
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8)
+        axis.set_xlabel("severity of the model's bias", fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def _costs(axis: Any, judged: Judged, severities: Sequence[float]) -> None:
+    for way, label in {"untrained": "untrained", **WAYS}.items():
+        centres = judged.costs[way]
+        axis.plot(severities, [each.value for each in centres], color=COLOURS[way], lw=1.5, label=label, marker=".")
+        ends = [each.interval or (each.value, each.value) for each in centres]
+        axis.fill_between(
+            severities, *zip(*(end[:2] for end in ends), strict=True), color=COLOURS[way], alpha=0.2, lw=0
+        )
+    for way, severity in judged.limits.items():
+        if severity is not None:
+            axis.axvline(severity, color=COLOURS[way], ls=":", lw=1)
+    axis.set_yscale("log")
+
+
+def _trials(axis: Any, judged: Judged, severities: Sequence[float], most: int) -> None:
+    for way, rows in judged.trials.items():
+        low, middle, high = np.minimum(np.array([quartiles(row) for row in rows]).T, most)
+        label = "from initial weights" if way == "untrained" else f"after {WAYS[way]}"
+        colour = COLOURS["on_plant" if way == "untrained" else way]
+        axis.plot(severities, middle, color=colour, lw=1.5, label=label, marker=".")
+        axis.fill_between(severities, low, high, color=colour, alpha=0.2, lw=0)
+    axis.axhline(most, color="0.7", ls="--", lw=1)

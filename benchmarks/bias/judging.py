@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from bias.learning import Course, Measured
-from subsong.compare.statistics import Floats, Interval, interquartile_mean, interval_of
+from subsong.compare.statistics import Interval, interquartile_mean, interval_of
 
-NEAR = 0.1
-"""How near hardware's final cost is near enough: a part of what hardware learning gains."""
+NEAR = 1.1
+"""How near hardware's final cost is near enough: this many times."""
+
+SOFTWARE = ("through_model", "on_model")
 
 
 class Centre(NamedTuple):
@@ -24,61 +24,67 @@ class Judged(NamedTuple):
     """What a plant's runs say, each list one a severity.
 
     Attributes:
-        costs: name of a way: centres.
-        lost: way of software: by how much more it costs than hardware, centres.
-        bars: the cost that is near enough to hardware's final one.
-        trials: where learning begins: [severity][seed] learning trials on the true plant until an evaluation reaches
-            the bar; infinite where none does.
+        costs: way: centres of the final cost.
+        lost: way of software: centres of what it costs more than hardware, seed by seed: both have begun with the same
+            weights, and are evaluated in the same episodes.
+        trials: way that learning on the true plant begins with: [severity][seed] learning trials until an evaluation
+            is NEAR what the seed's learning from initial weights ends at; infinite where none is.
+        tuned: way of software: centres of the final cost of learning that begins with its weights.
         limits: way of software: the severity from which on it costs more than hardware, beyond the interval; None where
             it does not at the greatest.
     """
 
     costs: dict[str, list[Centre]]
     lost: dict[str, list[Centre]]
-    bars: list[float]
     trials: dict[str, list[list[float]]]
+    tuned: dict[str, list[Centre]]
     limits: dict[str, float | None]
 
 
 def judge(found: Measured) -> Judged:
     """Judge a plant's runs."""
-    hardware = [[course[-1][1] for course in row] for row in found.on_plant]
+    hardware = finals(found.on_plant)
     ways = {
         "untrained": found.untrained,
         "through_model": found.through_model,
         "on_model": found.on_model,
         "on_plant": hardware,
     }
-    costs = {name: [centre([row]) for row in rows] for name, rows in ways.items()}
-    lost = {
-        name: [centre(pair) for pair in zip(ways[name], hardware, strict=True)] for name in ("through_model", "on_model")
-    }
-    bars = [
-        after.value + NEAR * max(before.value - after.value, 0.0)
-        for before, after in zip(costs["untrained"], costs["on_plant"], strict=True)
-    ]
+    lost = {name: list(map(lost_by, ways[name], hardware)) for name in SOFTWARE}
     courses = {
         "untrained": found.on_plant,
         "through_model": found.tuned_through_model,
         "on_model": found.tuned_on_model,
     }
     trials = {
-        name: [[until(course, bar) for course in row] for row, bar in zip(rows, bars, strict=True)]
+        name: [
+            [until(course, NEAR * end) for course, end in zip(row, ends, strict=True)]
+            for row, ends in zip(rows, hardware, strict=True)
+        ]
         for name, rows in courses.items()
     }
-    return Judged(costs, lost, bars, trials, {name: limit(found.severities, rows) for name, rows in lost.items()})
+    return Judged(
+        {name: list(map(centre, rows)) for name, rows in ways.items()},
+        lost,
+        trials,
+        {name: list(map(centre, finals(courses[name]))) for name in SOFTWARE},
+        {name: limit(found.severities, rows) for name, rows in lost.items()},
+    )
 
 
-def centre(strata: Sequence[Sequence[float]]) -> Centre:
-    """Return the interquartile mean of one stratum, or by how much the first one's is above the second's."""
+def finals(courses: Sequence[Sequence[Course]]) -> list[list[float]]:
+    """Return the last cost of each course."""
+    return [[course[-1][1] for course in row] for row in courses]
 
-    def statistic(*samples: Floats) -> Floats:
-        means = [interquartile_mean(sample) for sample in samples]
-        return means[0] - means[1] if len(means) == 2 else means[0]
 
-    value = float(statistic(*map(np.asarray, strata)))
-    interval = interval_of(strata, lambda *resampled: statistic(*resampled))
-    return Centre(value, interval)
+def lost_by(software: Sequence[float], hardware: Sequence[float]) -> Centre:
+    """Return the centre of what software costs more, seed by seed."""
+    return centre([one - other for one, other in zip(software, hardware, strict=True)])
+
+
+def centre(values: Sequence[float]) -> Centre:
+    """Return the interquartile mean over seeds."""
+    return Centre(float(interquartile_mean(values)), interval_of([values], interquartile_mean))
 
 
 def until(course: Course, bar: float) -> float:
