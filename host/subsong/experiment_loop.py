@@ -65,7 +65,9 @@ class SimulatedPlant(Table):
     """A plant by its equations, in its own units and at its own period; docs/plants.md has them all."""
 
     kind: Literal["simulated"] = Field(description="a plant by its equations")
-    name: Literal["pendulum", "dc_motor", "lqr"] = Field(description="which one")
+    name: Literal["pendulum", "cartpole_swingup", "furuta", "dc_motor", "rc", "heater", "lqr"] = Field(
+        description="which one"
+    )
     parameters: Parameters = other("a table of numbers", "what is not the plant's own default", {})
     sensor_range: Annotated[tuple[Range, ...], ARRAY] | None = other(
         "an array of [low, high], one a sensor", "physical range of the word range +-32767; none: the plant's own", None

@@ -24,7 +24,7 @@ from typing import NamedTuple, Protocol, cast
 from subsong_sim.errors import PlantError
 from subsong_sim.plants.models.common import Floats
 
-NAMES = ("pendulum", "dc_motor", "lqr")
+NAMES = ("pendulum", "cartpole_swingup", "furuta", "dc_motor", "rc", "heater", "lqr")
 Channel = tuple[str, str, float, float]
 _USUAL = (0.0, 1e6)
 

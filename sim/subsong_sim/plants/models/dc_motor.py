@@ -5,7 +5,8 @@
 omega is the motor's speed, the inductance is neglected. The gear divides the motor's angle by its ratio. The load is
 moved where the play is used up, and stays where it is within the play, friction holding it: the friction-driven model
 of M. Nordin and P.-O. Gutman, "Controlling mechanical systems with backlash, a survey", Automatica 38 (2002). The
-load's inertia counts at the motor at all times. The driver's dead band is taken out of the voltage.
+load's inertia counts at the motor at all times. The load's way has ends, which stop motor and load. The driver's dead
+band is taken out of the voltage.
 Cost of a step: error^2 + 0.001 V^2, error in rad, V in volts, after the step.
 The figures are of the order of a 12 V gear motor of 37 mm that turns a disc.
 """
@@ -21,6 +22,7 @@ PARAMETERS = {
     "ratio": 30.0,  # turns of the motor for one of the load
     "dead_band": 0.0,  # V, up to which nothing comes out of the driver
     "backlash": 0.0,  # rad, at the load, between the gear's two ends
+    "end": 3.2,  # rad; the load goes from -end to end
     "target": 2.0,  # rad; set points are uniform in +-target
     "period": 0.01,  # s
 }
@@ -29,9 +31,10 @@ LIMITS = {
     "back_emf": (1e-6, 1e3),
     "inertia": (1e-9, 1e3),
     "ratio": (1e-3, 1e6),
+    "end": (1e-3, 1e6),
     "period": (1e-6, 1.0),
 }
-RESISTANCE, BACK_EMF, INERTIA, VISCOUS, COULOMB, RATIO, DEAD_BAND, BACKLASH, TARGET, PERIOD = range(10)
+RESISTANCE, BACK_EMF, INERTIA, VISCOUS, COULOMB, RATIO, DEAD_BAND, BACKLASH, END, TARGET, PERIOD = range(11)
 SENSORS = (("error", "rad", -3.2, 3.2), ("speed", "rad/s", -36.0, 36.0))
 ACTUATORS = (("voltage", "V", -12.0, 12.0),)
 STEPS = 100
@@ -53,14 +56,18 @@ def advance(state: Floats, u: Floats, p: Floats) -> float:
     step = p[PERIOD] / SUBSTEPS
     mobility = 1.0 / p[INERTIA]
     # What slows the motor in proportion to its speed is taken at the end of the step: stable for any parameters.
-    damping = p[VISCOUS] + p[BACK_EMF] ** 2 / p[RESISTANCE]
+    slowing = 1.0 / (1.0 + step * mobility * (p[VISCOUS] + p[BACK_EMF] ** 2 / p[RESISTANCE]))
     torque = p[BACK_EMF] * voltage / p[RESISTANCE]
+    half = p[BACKLASH] / 2.0
+    end = (p[END] + half) * p[RATIO]
     motor, speed, load = state[MOTOR], state[SPEED], state[LOAD]
     for _ in range(SUBSTEPS):
-        speed = (speed + step * mobility * torque) / (1.0 + step * mobility * damping)
+        speed = (speed + step * mobility * torque) * slowing
         speed += mobility * friction_impulse(speed, mobility, p[COULOMB] * step)
         motor += speed * step
-    half = p[BACKLASH] / 2.0
+        if abs(motor) > end:
+            motor = min(max(motor, -end), end)
+            speed = 0.0
     load = min(max(load, motor / p[RATIO] - half), motor / p[RATIO] + half)
     state[LOAD_SPEED] = (load - state[LOAD]) / p[PERIOD]
     state[MOTOR], state[SPEED], state[LOAD] = motor, speed, load
