@@ -6,8 +6,6 @@ from typing import NamedTuple
 from subsong.experiment import Experiment, from_tables, parse_toml
 from subsong_sim.plants.models import model
 
-UPDATES = 30  # of back-propagation, at each horizon
-
 
 class Case(NamedTuple):
     """A plant and its learners.
@@ -18,6 +16,7 @@ class Case(NamedTuple):
         severe: the true plant's parameters at severity 1. In between they are on the straight line from the nominal.
         horizons: steps of an episode that back-propagation looks ahead, one after the other.
         episodes: starts that its cost is the mean of.
+        updates: at each horizon.
     """
 
     name: str
@@ -25,6 +24,7 @@ class Case(NamedTuple):
     severe: Mapping[str, float]
     horizons: tuple[int, ...]
     episodes: int
+    updates: int = 30
 
     def true(self, severity: float) -> dict[str, float]:
         """Return the true plant's parameters that differ from the nominal one's."""

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from laws.rows import interval, number, table
 
-from bias.cases import CASES, UPDATES
-from bias.judging import NEAR, Centre, Judged
-from laws.rows import number, table
+from bias.cases import CASES
+from bias.judging import NEAR, SOFTWARE, Centre, Judged
 
 WAYS = {
     "through_model": "back-propagation through the model",
@@ -31,16 +31,21 @@ true plant, without perturbation, by the firmware's integer kernels and in the s
 
 A figure is the interquartile mean over {seeds} seeds of the mean cost of an episode, with its 95 % bootstrap interval
 (`subsong.compare.statistics`). *Lost* is what software's weights cost more than those that the same seed learned on the
-plant, in the same episodes: in bold where the whole interval lies above 0. Lost below 0 means that software was better,
-as back-propagation is to be where its model is right.
+plant, in the same episodes: **bold** where the whole interval lies above 0, *slanted* where it lies below, for then
+software was better, as back-propagation is to be where its model is right.
 
 ![Cost on the true plant, and trials that learning on it takes, over the bias of the model](images/bias.svg)
 """
 
+LIMITS = """Software learning stops being hardware learning at the severity from which on what is lost lies above 0, its
+whole interval does: between that severity and the one before it, that is.
+
+"""
+
 TUNED = """Fine-tuning is learning on the true plant that begins with software's weights. What is counted is learning
-trials until an evaluation is within {near:.0f} % of what the same seed ends at when it begins with initial weights (every
-{every} trials there is one, and one before the first: 0 is a policy that needs none): median over seeds, and quartiles;
-*never* is longer than the run.
+trials until an evaluation is within {near:.0f} % of what the same seed ends at when it begins with initial weights.
+There is one every {every} trials, and one before the first: 0 is a policy that needs none. Medians over seeds, and
+quartiles; *never* is longer than the run, {trials:,} trials.
 """
 
 
@@ -62,16 +67,9 @@ def verdicts(judged: Mapping[str, Judged]) -> str:
             f"from {severity:g} on" if severity is not None else "not up to the greatest"
             for severity in each.limits.values()
         ]
-        exact = [lost[0] for lost in each.lost.values()]
-        rows.append([name, *ends, *(f"{number(lost.value)} {between(lost)}" for lost in exact)])
-    headers = [
-        "plant",
-        "back-propagation loses, beyond the interval",
-        "perturbation on the model loses",
-        "lost by back-propagation without bias",
-        "lost by perturbation on the model without bias",
-    ]
-    return table(headers, rows)
+        rows.append([name, *ends, *(loss(lost[0]) for lost in each.lost.values())])
+    headers = [f"{what} {WAYS[way]}" for what in ("loses:", "lost without bias:") for way in SOFTWARE]
+    return LIMITS + table(["plant", *headers], rows)
 
 
 def section(name: str, judged: Judged, severities: Sequence[float]) -> Iterator[str]:
@@ -79,30 +77,26 @@ def section(name: str, judged: Judged, severities: Sequence[float]) -> Iterator[
     case = CASES[name]
     run = case.experiment(1).run
     yield f"## {name}\n"
-    ends = [f"`{key}` {case.true(0.0)[key]:g} to {value:g}" for key, value in case.severe.items()]
-    yield f"From severity 0 to 1: {', '.join(ends)}.\n"
+    moved = [f"`{key}` {case.true(0.0)[key]:g} to {value:g}" for key, value in case.severe.items()]
+    yield f"From severity 0 to 1: {', '.join(moved)}.\n"
     rows = []
     for k, severity in enumerate(severities):
-        costs = [judged.costs[way][k] for way in ("untrained", *WAYS)]
-        lost = [judged.lost[way][k] for way in judged.lost]
-        cells = [f"{number(each.value)} {between(each)}" for each in costs]
-        rows.append([f"{severity:g}", number(costs[0].value), *cells[1:], *map(loss, lost)])
+        costs = [cell(judged.costs[way][k]) for way in ("untrained", *WAYS)]
+        rows.append([f"{severity:g}", *costs, *(loss(each[k]) for each in judged.lost.values())])
     yield table(["severity", "untrained", *WAYS.values(), "lost: through the model", "lost: on the model"], rows)
-    yield TUNED.format(near=100 * (NEAR - 1), every=run.evaluate_every)
+    yield TUNED.format(near=100 * (NEAR - 1), every=run.evaluate_every, trials=run.trials)
+    ends = judged.costs["on_plant"], *judged.tuned.values()
     rows = [
         [
             f"{severity:g}",
             *(spent(judged.trials[way][k]) for way in judged.trials),
-            *(
-                f"{number(each[k].value)} {between(each[k])}"
-                for each in (judged.costs["on_plant"], *judged.tuned.values())
-            ),
+            *(cell(each[k]) for each in ends),
         ]
         for k, severity in enumerate(severities)
     ]
-    began = ["initial weights", "back-propagation's", "the model's"]
+    began = ("initial weights", "weights through the model", "weights on the model")
     yield table(
-        ["severity", *(f"trials from {each}" for each in began), *(f"ends, from {each}" for each in began)], rows
+        ["severity", *(f"{what} from {each}" for what in ("trials", "cost at the end,") for each in began)], rows
     )
 
 
@@ -119,22 +113,26 @@ def settings() -> str:
                 f"{network.init:g}",
                 f"{learner.rule}, amplitude {learner.amplitude:g}, rate {learner.rate} / 2^{learner.rate_shift}",
                 f"{run.trials:,} of {run.steps} steps, two an update",
-                f"{UPDATES} updates each at horizons {', '.join(map(str, case.horizons))}; {case.episodes} starts",
+                f"{case.updates} updates each at horizons {', '.join(map(str, case.horizons))}; {case.episodes} starts",
             ]
         )
     headers = ["plant", "network", "initial weights within", "perturbation", "trials", "back-propagation, Rprop"]
     return "## Settings\n\nIn `benchmarks/bias/cases.py`.\n\n" + table(headers, rows)
 
 
-def between(centre: Centre) -> str:
-    """Return an interval in brackets; nothing where there is none."""
-    return "" if centre.interval is None else f"[{number(centre.interval.low)}, {number(centre.interval.high)}]"
+def cell(centre: Centre) -> str:
+    """Return a value with its interval, where there is one."""
+    if centre.interval is None:
+        return number(centre.value)
+    return interval((centre.value, centre.interval.low, centre.interval.high))
 
 
 def loss(lost: Centre) -> str:
-    """Return what software loses, in bold where it certainly does."""
-    text = f"{number(lost.value)} {between(lost)}"
-    return f"**{text}**" if lost.interval is not None and lost.interval.low > 0 else text
+    """Return what software loses, in bold where it certainly does, slanted where it certainly gains."""
+    text = cell(lost)
+    if lost.interval is None or lost.interval.low <= 0 <= lost.interval.high:
+        return text
+    return f"**{text}**" if lost.value > 0 else f"*{text}*"
 
 
 def spent(trials: Sequence[float]) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bias.cases import CASES, UPDATES, Case
+from bias.cases import Case
 from subsong.batch import simulate_many
 from subsong.block import build_block, stream_seed
 from subsong.experiment import Experiment
@@ -94,27 +94,25 @@ def cost(experiment: Experiment, mem: bytes | None = None) -> float:
 def descended(case: Case, seeds: Sequence[int], workers: int = 1) -> list[bytes]:
     """Learn by back-propagation through the nominal model; return each seed's memory, its weights rounded to words."""
     if workers == 1:
-        return [descend_one(case.name, seed) for seed in seeds]
-    descend_one(case.name, seeds[0], updates=1)  # compiled once, and kept, before processes begin
+        return [descend_one(case, seed) for seed in seeds]
+    descend_one(case._replace(updates=1), seeds[0])  # compiled once, and kept, before processes begin
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        return list(pool.map(partial(descend_one, case.name), seeds))
+        return list(pool.map(partial(descend_one, case), seeds))
 
 
-def descend_one(name: str, seed: int, updates: int = UPDATES) -> bytes:
+def descend_one(case: Case, seed: int) -> bytes:
     """Learn through the nominal model, from the initial weights that a learner of this seed has.
 
     Args:
-        name: of the case.
+        case: the plant and its settings.
         seed: of the experiment; the starts of episodes are those of the stream "plant", as a learner meets them.
-        updates: at each horizon.
     """
-    case = CASES[name]
     experiment = case.experiment(seed)
     block = build_block(experiment)
     network = Network.of_block(block.head, block.mem)
-    p = np.array(list(parameter_values(name, experiment.plant_spec().parameters).values()))
+    p = np.array(list(parameter_values(case.name, experiment.plant_spec().parameters).values()))
     starts = [stream_seed(seed, "plant", k) for k in range(case.episodes)]
-    model = Simulated(name, p, starts, full_output(network))
+    model = Simulated(case.name, p, starts, full_output(network))
     for steps in case.horizons:
-        descend(network, model, steps, updates)
+        descend(network, model, steps, case.updates)
     return network.into_block(block.head, block.mem)

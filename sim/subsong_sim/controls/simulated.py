@@ -8,7 +8,7 @@ ranges, and a step costs what the plant says. Words are real numbers here, not r
 no slope.
 
 An episode that the plant has ended costs nothing more. No small change moves its end, which has no slope therefore.
-Words of a state that count (steps, a seed) get slopes without meaning, which reach no weight: nothing steers such words.
+Words of a state that count (steps, a seed) get slopes without meaning, and these reach no weight: nothing steers them.
 """
 
 from collections.abc import Sequence
