@@ -13,6 +13,7 @@ from subsong.block import build_block
 from subsong.compare.statistics import Interval
 from subsong.errors import ExperimentError
 from subsong.session import evaluation_seeds
+from subsong_sim.controls import slopes
 from subsong_sim.controls.backprop import Network, evaluate, gradient
 from subsong_sim.controls.simulated import Simulated, full_output
 from subsong_sim.plants.models import model
@@ -59,6 +60,26 @@ def test_the_gradient_is_that_of_the_closed_loop(name: str) -> None:
         expected[k] = (ends[0] - ends[1]) / (2 * h)
     assert np.abs(expected).max() > 1
     np.testing.assert_allclose(slope, expected, rtol=1e-5, atol=1e-5 * float(np.abs(expected).max()))
+
+
+def test_an_episode_that_the_plant_ends_costs_nothing_more_and_has_no_slope(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text that is compiled, uncompiled, on a pendulum that ends beyond 0.5 rad/s."""
+    monkeypatch.setattr(slopes, "_step", slopes._step.py_func)
+    monkeypatch.setattr(slopes, "done", lambda state, _: abs(state[1]) > 0.5)
+    p = np.array(list(model("pendulum").PARAMETERS.values()))
+    actuators = np.array([[-2.0, 2.0, 1.0]])
+    states, u = np.array([[0.1, 0.0, 1.0], [2.0, 0.4, 1.0], [2.0, 0.4, 0.0]]), np.full((3, 1), 0.25)
+    after, costs = states.copy(), np.zeros(3)
+    slopes.act_all.py_func(after, u, p, actuators, costs)
+    assert after[:, 2].tolist() == [1, 0, 0]
+    assert after[2].tolist() == states[2].tolist()
+    assert costs == pytest.approx([0.1**2 + 0.001 * 0.5**2, 2**2 + 0.1 * 0.4**2 + 0.001 * 0.5**2, 0])
+    d_states, d_u = np.zeros((3, 3)), np.zeros((3, 1))
+    slopes.act_back.py_func(states, u, p, actuators, np.ones((3, 3)), d_states, d_u)
+    assert (d_states[:2, :2] != 0).all()
+    assert (d_u[:2] != 0).all()
+    assert d_states[2].tolist() == [0, 0, 0]
+    assert d_u[2] == 0
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from laws.rows import interval, number, table
 
 from bias.cases import CASES
 from bias.judging import NEAR, SOFTWARE, Centre, Judged
+from bias.sweep import SEEDS, Tried
 
 WAYS = {
     "through_model": "back-propagation through the model",
@@ -42,6 +43,10 @@ whole interval does: between that severity and the one before it, that is.
 
 """
 
+SWEEP = """Amplitude and rate of perturbation are chosen by hand from this sweep: the final cost of learning on the true
+plant, at severity 0 and at severity 1, interquartile mean over {seeds} other seeds.
+"""
+
 TUNED = """Fine-tuning is learning on the true plant that begins with software's weights. What is counted is learning
 trials until an evaluation is within {near:.0f} % of what the same seed ends at when it begins with initial weights.
 There is one every {every} trials, and one before the first: 0 is a policy that needs none. Medians over seeds, and
@@ -49,13 +54,20 @@ quartiles; *never* is longer than the run, {trials:,} trials.
 """
 
 
-def write(root: Path, judged: Mapping[str, Judged], severities: Sequence[float], seeds: int, command: str) -> None:
+def write(
+    root: Path,
+    judged: Mapping[str, Judged],
+    sweeps: Mapping[str, Sequence[Tried]],
+    severities: Sequence[float],
+    seeds: int,
+    command: str,
+) -> None:
     """Write docs/bias.md and docs/images/bias.svg."""
     draw(root / "docs" / "images" / "bias.svg", judged, severities)
     parts = [INTRODUCTION.format(seeds=seeds), command, verdicts(judged)]
     for name, each in judged.items():
         parts += section(name, each, severities)
-    parts.append(settings())
+    parts.append(settings(sweeps))
     (root / "docs" / "bias.md").write_text("\n".join(parts), encoding="utf-8")
 
 
@@ -100,8 +112,8 @@ def section(name: str, judged: Judged, severities: Sequence[float]) -> Iterator[
     )
 
 
-def settings() -> str:
-    """Return the learners' settings."""
+def settings(sweeps: Mapping[str, Sequence[Tried]]) -> str:
+    """Return the learners' settings, and the sweep that they are from."""
     rows = []
     for name, case in CASES.items():
         experiment = case.experiment(1)
@@ -117,7 +129,15 @@ def settings() -> str:
             ]
         )
     headers = ["plant", "network", "initial weights within", "perturbation", "trials", "back-propagation, Rprop"]
-    return "## Settings\n\nIn `benchmarks/bias/cases.py`.\n\n" + table(headers, rows)
+    chosen = "## Settings\n\nThey are in `benchmarks/bias/cases.py`.\n\n" + table(headers, rows)
+    rows = [
+        [
+            f"{one.amplitude:g}, 2^-{one.rate_shift}",
+            *(f"{number(e.unbiased)}, {number(e.severe)}" for e in (one, *others)),
+        ]
+        for one, *others in zip(*sweeps.values(), strict=True)
+    ]
+    return f"{chosen}\n{SWEEP.format(seeds=len(SEEDS))}\n{table(['amplitude, rate', *sweeps], rows)}"
 
 
 def cell(centre: Centre) -> str:
