@@ -67,7 +67,7 @@ evaluate_episodes = 20
 """,
             severe={"a11": 1.07, "a22": 1.07, "a33": 1.07},
             horizons=(20, 50, 100),
-            episodes=16,
+            episodes=64,
         ),
         Case(
             "dc_motor",

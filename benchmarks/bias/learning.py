@@ -110,9 +110,10 @@ def descend_one(case: Case, seed: int) -> bytes:
     experiment = case.experiment(seed)
     block = build_block(experiment)
     network = Network.of_block(block.head, block.mem)
-    p = np.array(list(parameter_values(case.name, experiment.plant_spec().parameters).values()))
+    spec = experiment.plant_spec()
+    p = np.array(list(parameter_values(case.name, spec.parameters).values()))
     starts = [stream_seed(seed, "plant", k) for k in range(case.episodes)]
-    model = Simulated(case.name, p, starts, full_output(network))
+    model = Simulated(case.name, p, starts, full_output(network), spec.sensor_range, spec.actuator_range)
     for steps in case.horizons:
         descend(network, model, steps, case.updates)
     return network.into_block(block.head, block.mem)

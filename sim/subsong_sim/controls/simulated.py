@@ -22,7 +22,6 @@ from subsong_sim.controls.backprop import DRIVE_FRAC, SENSOR_FRAC, Floats, Netwo
 from subsong_sim.plants.base import WORD_MAX
 from subsong_sim.plants.compiled import model_slopes
 from subsong_sim.plants.models import model
-from subsong_sim.plants.spec import Range
 
 
 def full_output(network: Network) -> float:
@@ -50,10 +49,11 @@ class Simulated:
     p: Floats
     seeds: Sequence[int]
     full: float
-    sensor_range: Sequence[Range] | None = None
-    actuator_range: Sequence[Range] | None = None
+    sensor_range: Sequence[Sequence[float]] | None = None
+    actuator_range: Sequence[Sequence[float]] | None = None
     _sensors: Floats = field(init=False, repr=False)
     _actuators: Floats = field(init=False, repr=False)
+    _state_words: int = field(init=False, repr=False)
     _made: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
