@@ -17,7 +17,7 @@ WAYS = {
     "on_model": "perturbation on the model",
     "on_plant": "perturbation on the plant",
 }
-COLOURS = {"untrained": "0.6", "through_model": "C1", "on_model": "C0", "on_plant": "C3"}
+COLOURS = {"through_model": "C1", "on_model": "C0", "on_plant": "C3"}
 
 INTRODUCTION = """# Where software learning stops being hardware learning
 
@@ -35,7 +35,11 @@ A figure is the interquartile mean over {seeds} seeds of the mean cost of an epi
 plant, in the same episodes: **bold** where the whole interval lies above 0, *slanted* where it lies below, for then
 software was better, as back-propagation is to be where its model is right.
 
-![Cost on the true plant, and trials that learning on it takes, over the bias of the model](images/bias.svg)
+![Cost, loss and trials on the true plant, over the bias of the model](images/bias.svg)
+
+Upper row: cost on the true plant. Middle: what software's weights lose, per cent of what learning on the plant ends at;
+dotted, where software learning has stopped being hardware learning. Lower: learning trials on the true plant, from either software's weights and from initial ones, until near
+the final cost of the latter; the dashed line is the length of a run. Bands are intervals, of trials the quartiles.
 """
 
 LIMITS = """Software learning stops being hardware learning at the severity from which on what is lost lies above 0, its
@@ -167,51 +171,61 @@ def quartiles(trials: Sequence[float]) -> Sequence[float]:
 
 
 def draw(path: Path, judged: Mapping[str, Judged], severities: Sequence[float]) -> None:
-    """Draw a column for each plant: cost, and trials, over severity."""
+    """Draw a column for each plant: cost, what software loses, and trials, over severity."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     mpl.rcParams["svg.hashsalt"] = "bias"
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(2, len(judged), figsize=(3.6 * len(judged), 5.6), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(3, len(judged), figsize=(3.4 * len(judged), 7.2), layout="constrained", squeeze=False)
     for column, (name, each) in enumerate(judged.items()):
-        above, below = axes[:, column]
-        _costs(above, each, severities)
-        above.set_title(name, fontsize=10)
-        _trials(below, each, severities, CASES[name].experiment(1).run.trials)
-    axes[0, 0].set_ylabel("cost of an episode on the true plant", fontsize=8)
-    axes[1, 0].set_ylabel("trials on the plant until near enough", fontsize=8)
-    axes[0, 0].legend(fontsize=7, frameon=False)
-    axes[1, 0].legend(fontsize=7, frameon=False)
+        costs, lost, trials = axes[:, column]
+        costs.set_title(name, fontsize=10)
+        costs.set_yscale("log")
+        lost.set_yscale("symlog", linthresh=10)
+        lost.axhline(0, color="0.6", lw=1)
+        hardware = each.costs["on_plant"]
+        for way, colour in COLOURS.items():
+            _band(costs, severities, each.costs[way], colour)
+        for way, centres in each.lost.items():
+            shares = [percent(*pair) for pair in zip(centres, hardware, strict=True)]
+            _band(lost, severities, shares, COLOURS[way])
+            if each.limits[way] is not None:
+                lost.axvline(each.limits[way], color=COLOURS[way], ls=":", lw=1.5)
+        _trials(trials, each, severities, CASES[name].experiment(1).run.trials)
+    labels = ("cost on the true plant", "lost by software, % of hardware's", "trials until near hardware's")
+    for axis, label in zip(axes[:, 0], labels, strict=True):
+        axis.set_ylabel(label, fontsize=8)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=8)
+        axis.tick_params(which="both", labelsize=7)
+    for axis in axes[-1]:
         axis.set_xlabel("severity of the model's bias", fontsize=8)
+    figure.legend(axes[0, 0].lines, WAYS.values(), loc="outside upper center", ncols=3, fontsize=8, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(figure)
 
 
-def _costs(axis: Any, judged: Judged, severities: Sequence[float]) -> None:
-    for way, label in {"untrained": "untrained", **WAYS}.items():
-        centres = judged.costs[way]
-        axis.plot(severities, [each.value for each in centres], color=COLOURS[way], lw=1.5, label=label, marker=".")
-        ends = [each.interval or (each.value, each.value) for each in centres]
-        axis.fill_between(
-            severities, *zip(*(end[:2] for end in ends), strict=True), color=COLOURS[way], alpha=0.2, lw=0
-        )
-    for way, severity in judged.limits.items():
-        if severity is not None:
-            axis.axvline(severity, color=COLOURS[way], ls=":", lw=1)
-    axis.set_yscale("log")
+def percent(lost: Centre, hardware: Centre) -> Centre:
+    """Return what is lost as a part of hardware's cost."""
+    scale = 100 / hardware.value
+    interval = lost.interval and lost.interval._replace(low=scale * lost.interval.low, high=scale * lost.interval.high)
+    return Centre(scale * lost.value, interval)
+
+
+def _band(axis: Any, severities: Sequence[float], centres: Sequence[Centre], colour: str) -> None:
+    axis.plot(severities, [each.value for each in centres], color=colour, lw=1.5, marker=".")
+    low, high = zip(*((each.interval or (each.value, each.value))[:2] for each in centres), strict=True)
+    axis.fill_between(severities, low, high, color=colour, alpha=0.2, lw=0)
 
 
 def _trials(axis: Any, judged: Judged, severities: Sequence[float], most: int) -> None:
+    """Draw medians and quartiles; what is never near lies on the line of the run's length."""
     for way, rows in judged.trials.items():
         low, middle, high = np.minimum(np.array([quartiles(row) for row in rows]).T, most)
-        label = "from initial weights" if way == "untrained" else f"after {WAYS[way]}"
         colour = COLOURS["on_plant" if way == "untrained" else way]
-        axis.plot(severities, middle, color=colour, lw=1.5, label=label, marker=".")
+        axis.plot(severities, middle, color=colour, lw=1.5, marker=".")
         axis.fill_between(severities, low, high, color=colour, alpha=0.2, lw=0)
     axis.axhline(most, color="0.7", ls="--", lw=1)
