@@ -38,8 +38,9 @@ software was better, as back-propagation is to be where its model is right.
 ![Cost, loss and trials on the true plant, over the bias of the model](images/bias.svg)
 
 Upper row: cost on the true plant. Middle: what software's weights lose, per cent of what learning on the plant ends at;
-dotted, where software learning has stopped being hardware learning. Lower: learning trials on the true plant, from either software's weights and from initial ones, until near
-the final cost of the latter; the dashed line is the length of a run. Bands are intervals, of trials the quartiles.
+dotted, where software learning has stopped being hardware learning. Lower: learning trials on the true plant, from
+either software's weights and from initial ones, until near the final cost of the latter; the dashed line is the length
+of a run. Bands are intervals, of trials the quartiles.
 """
 
 LIMITS = """Software learning stops being hardware learning at the severity from which on what is lost lies above 0, its
