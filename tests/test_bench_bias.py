@@ -1,6 +1,7 @@
 """The model-bias experiment: gradients through simulated plants, and what holds without bias (`make bench-bias`)."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from bias import document, judging
 from bias.cases import CASES, Case
 from bias.learning import Measured, cost, descend_one, learned, measure
+from bias.sweep import Tried
 
 from subsong.block import build_block
 from subsong.compare.statistics import Interval
@@ -98,7 +100,7 @@ def test_the_model_costs_what_the_plant_in_words_costs() -> None:
 
 
 @pytest.mark.slow
-def test_without_bias_model_and_plant_are_one_and_the_same_run() -> None:
+def test_without_bias_model_and_plant_are_one_and_the_same_run(tmp_path: Path) -> None:
     case = tiny("dc_motor")
     found = measure(case, [0.0, 1.0], SEEDS)
     assert [course[-1][1] for course in found.on_plant[0]] == found.on_model[0]
@@ -119,7 +121,13 @@ def test_without_bias_model_and_plant_are_one_and_the_same_run() -> None:
     assert measure(case, [0.0, 1.0], SEEDS) == found
     judged = judging.judge(found)
     assert judged.lost["on_model"][0] == judging.Centre(0, Interval(0, 0, 0.95))
-    assert "## dc_motor" in "\n".join(document.section("dc_motor", judged, found.severities))
+    written = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        sweeps = {"dc_motor": [Tried(0.1, 7, 5.0, 30.0)]}
+        document.write(folder, {"dc_motor": judged}, sweeps, found.severities, len(SEEDS), "command\n")
+        written.append([(folder / "docs" / name).read_bytes() for name in ("bias.md", "images/bias.svg")])
+    assert written[0] == written[1]
+    assert b"| 0.1, 2^-7 | 5, 30 |" in written[0][0]
 
 
 def test_bias_grows_from_none() -> None:

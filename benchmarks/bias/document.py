@@ -95,7 +95,7 @@ def section(name: str, judged: Judged, severities: Sequence[float]) -> Iterator[
     run = case.experiment(1).run
     yield f"## {name}\n"
     moved = [f"`{key}` {case.true(0.0)[key]:g} to {value:g}" for key, value in case.severe.items()]
-    yield f"From severity 0 to 1: {', '.join(moved)}.\n"
+    yield f"From severity 0 to 1, in the units of [plants.md](plants.md): {', '.join(moved)}.\n"
     rows = []
     for k, severity in enumerate(severities):
         costs = [cell(judged.costs[way][k]) for way in ("untrained", *WAYS)]
