@@ -19,12 +19,13 @@ from subsong.batch import simulate_many
 from subsong.block import build_block
 from subsong.console import SilentProgress
 from subsong.errors import EngineError, ExperimentError, PlantError
-from subsong.experiment import Experiment, parse_experiment
+from subsong.experiment import Experiment, from_tables, parse_experiment
 from subsong.experiment_tasks import TASKS
 from subsong.experiment_text import example_text, with_learner
 from subsong.session import RunResult, learn, local_trials, simulate
 from subsong_sim.batch import ALIGNED, Batch, interleave, rows_of
 from subsong_sim.learner import Ended
+from subsong_sim.plants.models import NAMES, model
 
 # Numba compiles a rule's loop over trials for half a minute.
 EACH_RULE = [*FIRST, *(pytest.param(rule, marks=pytest.mark.slow) for rule in RULES[2:])]
@@ -139,6 +140,55 @@ def test_runs_on_cartpole_are_the_single_runs_though_episodes_end_early(threads:
     results = assert_same(cartpoles(RULES[0]), mismatch=mismatch, threads=threads)
     lengths = {-cost for result in results[1::3] for cost in result.costs}
     assert min(lengths) < 20 and 40 in lengths
+
+
+def simulated(name: str, rule: str = RULES[0], **plant: Any) -> Experiment:
+    """Return a run of 6 trials on a simulated plant, with an evaluation in the middle."""
+    known = model(name)
+    cartpole = shortened("cartpole", rule, trials=6, evaluate_every=3, steps=30)
+    tables = cartpole.model_dump(exclude_none=True)
+    tables["network"] |= {"layers": [len(known.SENSORS), len(known.ACTUATORS)], "init": 0.5}
+    return from_tables({**tables, "plant": {"kind": "simulated", "name": name, **plant}}, name)
+
+
+# The schedule alone: compiling lanes for each shape takes longer than all else here.
+@pytest.mark.usefixtures("single_lanes")
+def test_runs_on_simulated_plants_are_the_single_runs() -> None:
+    severe = {"coulomb": 0.001, "end": 1.0}
+    experiments = [changed(simulated(name), seed) for name in NAMES for seed in (1, 2)]
+    experiments += [simulated(name, parameters=severe, cost_lsb=1e-4) for name in ("furuta", "dc_motor")]
+    results = assert_same(experiments)
+    assert len({tuple(result.costs) for result in results}) == len(results)
+
+
+def test_different_plants_share_lanes_and_effects_on_words_make_single_runs() -> None:
+    bent = {"parameters": {"masspole": 0.5, "viscous": 0.1}}
+    experiments = [
+        simulated("cartpole_swingup", mismatch=bent),
+        simulated("furuta"),
+        simulated("cartpole_swingup", mismatch={**bent, "actuator_delay": 1, "sensor_noise": 0.01}),
+        changed(simulated("furuta", mismatch={}), 3, steps=17),
+    ]
+    results = assert_same(experiments, mismatch=True)
+    assert results[0].costs != assert_same(experiments[:1])[0].costs
+    assert results[0].costs != results[2].costs
+
+
+@pytest.mark.usefixtures("single_lanes")
+def test_a_plant_that_breaks_is_named_by_every_engine_alike() -> None:
+    # A joint so stiff that explicit steps explode.
+    broken = simulated("cartpole_swingup", parameters={"joint": 1e6, "period": 1.0})
+    said = (
+        r"cartpole_swingup: (its cost|sensor \d) is not a number at step \d+ after reset\(\d+\); check plant.parameters"
+    )
+    with pytest.raises(PlantError, match=f"^{said}") as alone:
+        simulate(broken, out=None)
+    with pytest.raises(PlantError) as plain:
+        simulate(broken, out=None, engine="cpython")
+    with pytest.raises(PlantError) as together:
+        simulate_many([simulated("cartpole_swingup"), broken])
+    assert str(plain.value) == str(alone.value)
+    assert str(together.value) == f"run 1: {alone.value}"
 
 
 @pytest.mark.parametrize("rule", EACH_RULE)

@@ -33,6 +33,7 @@ LIGHT_SIM_MODULES = {
     "subsong_sim.errors",
     "subsong_sim.learner",
     "subsong_sim.loader",
+    "subsong_sim.plants.clock",
     "subsong_sim.plants.spec",
 }
 HEAVY_MODULES = {

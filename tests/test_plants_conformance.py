@@ -1,14 +1,17 @@
 """The contract of a plant, held against every plant there is."""
 
 import random
+import re
 from array import array
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
 from subsong_sim.errors import PlantError
-from subsong_sim.plants import Mismatch, Plant, PlantSpec, make_plant
+from subsong_sim.plants import Clock, Mismatch, Plant, PlantSpec, make_plant
 from subsong_sim.plants.base import COST_MAX
+from subsong_sim.plants.models import NAMES
 
 CARTPOLE_RANGE = [[-2.4, 2.4], [-3.0, 3.0], [-0.21, 0.21], [-3.0, 3.0]]
 CARTPOLE = PlantSpec(id="CartPole-v1", sensor_range=CARTPOLE_RANGE)
@@ -40,7 +43,20 @@ PLANTS: dict[str, Callable[[], Plant]] = {
     "mountain car": lambda: make_plant(PlantSpec(id="MountainCar-v0")),
     "mountain car continuous": lambda: make_plant(PlantSpec(id="MountainCarContinuous-v0", cost_lsb=0.001)),
     "acrobot": lambda: make_plant(PlantSpec(id="Acrobot-v1")),
+    **{
+        f"simulated {name}": partial(make_plant, PlantSpec(kind="simulated", name=name, cost_lsb=0.01))
+        for name in NAMES
+    },
+    "dc motor mismatch": lambda: make_plant(PlantSpec(kind="simulated", name="dc_motor", cost_lsb=0.01), CONTINUOUS),
+    "taxi": lambda: make_plant(PlantSpec(id="Taxi-v4")),
+    "inverted pendulum": lambda: make_plant(PlantSpec(id="InvertedPendulum-v5", sensor_range=[[-5.0, 5.0]] * 4)),
+    "tclab": lambda: make_plant(PlantSpec(kind="tclab", period_ms=5000, cost_lsb=0.01)),
+    "tclab mismatch": lambda: make_plant(
+        PlantSpec(kind="tclab", period_ms=5000, target_range=[[30.0, 40.0]]), CONTINUOUS
+    ),
+    "pendulum on a clock": lambda: make_plant(PENDULUM, CONTINUOUS, clock=Clock(1)),
 }
+ENDLESS = ("tclab", "tclab mismatch")  # an episode is as long as a trial
 EDGES = (-32768, -32767, -1, 0, 1, 32766, 32767)
 
 
@@ -139,6 +155,8 @@ def test_a_caller_may_reuse_its_list_of_commands(maker: Callable[[], Plant], pla
         plant.actuate(shared)
         other.actuate(tuple(u))
         assert plant.sense() == other.sense()
+        if plant.done:
+            break
     other.close()
 
 
@@ -147,7 +165,9 @@ def test_commands_may_be_an_array_of_int16(plant: Plant) -> None:
     plant.actuate(array("h", [-32768] * plant.n_actuators))
 
 
-def test_an_ended_episode_refuses_to_go_on_until_reset(plant: Plant) -> None:
+@pytest.mark.parametrize("name", [name for name in PLANTS if name not in ENDLESS])
+def test_an_ended_episode_refuses_to_go_on_until_reset(name: str) -> None:
+    plant = PLANTS[name]()
     seen = play(plant, 9, steps=100_000 if "MountainCarContinuous" not in plant.description else 1_000)
     assert seen[-1][2] is True, "every environment here ends: terminated or truncated"
     assert all(done is False for _, _, done in seen[:-1])
@@ -156,6 +176,7 @@ def test_an_ended_episode_refuses_to_go_on_until_reset(plant: Plant) -> None:
     plant.reset(9)
     assert plant.sense() == seen[0][0]
     assert plant.done is False
+    plant.close()
 
 
 def test_nothing_works_before_the_first_reset(plant: Plant) -> None:
@@ -189,7 +210,7 @@ def test_wrong_commands_are_refused_and_cost_no_step(maker: Callable[[], Plant],
 
 def test_the_description_is_one_line_that_names_the_environment(plant: Plant) -> None:
     assert "\n" not in plant.description
-    assert "-v" in plant.description
+    assert re.match(r"\w+-v\d|\w+, simulated|tclab, its model", plant.description)
     assert "cost_lsb=" in plant.description
 
 

@@ -11,6 +11,7 @@ from subsong.block import Block, build_block
 from subsong.experiment import parse_experiment
 from subsong_sim.engines import LocalLearner
 from subsong_sim.plants.cartpole import NumbaCartPole
+from subsong_sim.plants.simulated import SimulatedPlant
 from subsong_sim.plants.spec import PlantSpec
 from subsong_sim.trials import CompiledPlantTrials, Ended, StepHook, TaskTrials, plant_trial
 from task_models import Model, model
@@ -72,16 +73,21 @@ def task_trial(oracle: Oracle, task: Model, trial: int, evaluate: bool, hook: St
     return Ended(oracle.end(cost), cost)
 
 
+CARTPOLE = PlantSpec(id="CartPole-v1", sensor_range=((-2.4, 2.4), (-3.0, 3.0), (-0.21, 0.21), (-3.0, 3.0)))
+LINEAR = PlantSpec(kind="simulated", name="lqr", cost_lsb=0.01)
+
+
 @pytest.mark.parametrize("rule", FIRST)
-def test_cartpole_trials_are_the_oracles(rule: str) -> None:
+@pytest.mark.parametrize("spec", [CARTPOLE, LINEAR], ids=["cartpole", "lqr"])
+def test_trials_on_compiled_plants_are_the_oracles(rule: str, spec: PlantSpec) -> None:
     """The same words at every step, the plant's float64 included."""
-    block = Setup(rule=rule, layers=(4, 1), rate_shift=3, init=3000).block()
-    spec = PlantSpec(
-        kind="gymnasium", id="CartPole-v1", sensor_range=((-2.4, 2.4), (-3.0, 3.0), (-0.21, 0.21), (-3.0, 3.0))
-    )
+    make = NumbaCartPole if spec is CARTPOLE else SimulatedPlant
+    plant = make(spec)
+    layers = plant.n_sensors, plant.n_actuators
+    block = Setup(rule=rule, layers=layers, rate_shift=3, init=3000).block()
     notes, expected = Notes(), Notes()
-    trials = CompiledPlantTrials(LocalLearner(rule, block.head, block.mem), NumbaCartPole(spec), 60, rule, notes)
-    oracle, plant = Oracle.of(rule, block.head, block.mem), NumbaCartPole(spec)
+    trials = CompiledPlantTrials(LocalLearner(rule, block.head, block.mem), make(spec), 60, rule, notes)
+    oracle = Oracle.of(rule, block.head, block.mem)
     for first, n, evaluate in ROUNDS:
         seeds = [7 * trial for trial in range(first, first + n)]
         ended = list(trials.run(first, seeds, evaluate))

@@ -237,7 +237,7 @@ def run_over(
             if not silent and port.connected:
                 leave_link(port, recovery.bridge)
             result.counters |= recovery.counters
-            result.timing, result.warnings = findings.close(result.costs)
+            result.pace, result.warnings = findings.close(result.costs)
         progress.start("closing the log", 100)
         recorder.close(share(progress))
         progress.finish()

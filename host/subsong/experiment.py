@@ -139,7 +139,7 @@ class Run(Table):
         0, 10_000_000, "learning trials between checkpoints on the board's flash; 0: none. A pair is kept whole", 0
     )
     period_ms: int = whole(
-        0, 600_000, "from one step of a plant in the loop to the next, milliseconds; 0: as fast as it goes", 0
+        0, 60_000, "from one step of a plant in the loop to the next, milliseconds; 0: as fast as it goes", 0
     )
     deadman_ms: int = whole(20, 600_000, "silence after which the board leaves the link, milliseconds", 2000)
 

@@ -37,7 +37,7 @@ class MismatchTable(Table):
 
 
 class GymnasiumPlant(Table):
-    """A Gymnasium environment: Box observations, Discrete or Box actions; cost = -reward."""
+    """A Gymnasium environment: numbers and choices in, numbers or choices out; cost = -reward."""
 
     kind: Literal["gymnasium"]
     id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/-]+$", max_length=128)] = other(
@@ -104,7 +104,7 @@ class TclabPlant(Table):
     port: Annotated[str, StringConstraints(max_length=256)] = other(
         "a text", "serial port of a lab, for `run` and `sim --mismatch`; none: they have the model, too", ""
     )
-    period_ms: int = whole(1, 600_000, "from one step to the next, simulated or a lab's own, milliseconds", 1000)
+    period_ms: int = whole(1, 60_000, "from one step to the next, simulated or a lab's own, milliseconds", 1000)
     target_range: _Targets = other(
         f"{_PAIRS}, one or two, degrees Celsius",
         "set points: each episode has its own; two for two heaters",

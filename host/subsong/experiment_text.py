@@ -30,6 +30,8 @@ EXAMPLES = (
     "hedonistic_synapse",
     "stochastic_spiking",
     "rc",
+    "tclab",
+    "host_load",
 )
 
 # Rules whose examples are named after their tasks.

@@ -1,17 +1,21 @@
 """What a run's user should know of its plant: which steps came late, and whether there was anything to learn from."""
 
-from typing import Any, NamedTuple
-
-import numpy as np
+import math
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from subsong.runlog import Recorder
+from subsong.runlog.records import Event
 from subsong_sim.learner import Ended
 from subsong_sim.plants.clock import LATE_NS, clock_of
 
 FEWEST_COSTS = 10  # fewer trials may well cost the same
 
 
-class Timing(NamedTuple):
+@dataclass(frozen=True)
+class Pace:
     """How a run in real time kept its time, over all its steps. A step is late when it ends 0.1 ms after its deadline.
 
     Attributes:
@@ -35,6 +39,15 @@ class Timing(NamedTuple):
         )
 
 
+def read_pace(events: Iterable[Event]) -> Pace | None:
+    """Return what a log's events say of a run's pace; None where it had none, or where that cannot be read."""
+    names = [field.name for field in fields(Pace)]
+    for event in events:
+        if event.kind == "pace" and all(type(event.fields.get(name)) is int for name in names):
+            return Pace(*(event.fields[name] for name in names))
+    return None
+
+
 class Findings:
     """Looks at a run's trials as they end, and tells its log and its result.
 
@@ -50,16 +63,16 @@ class Findings:
         """Record which of a trial's steps were late."""
         self._tell(f"Trial {ended.summary.trial}", trial=ended.summary.trial)
 
-    def timing(self) -> Timing | None:
+    def pace(self) -> Pace | None:
         """Return how the time was kept so far; None without a clock, or before its first step."""
         if self._clock is None or not self._clock.lateness_us:
             return None
-        lateness = np.array(self._clock.lateness_us)
-        late = int((lateness >= LATE_NS // 1000).sum())
-        quantiles = np.quantile(lateness, [0.5, 0.99, 1.0], method="higher").tolist()
-        return Timing(self._clock.period_ms, len(lateness), late, *quantiles)
+        ordered = sorted(self._clock.lateness_us)
+        late = len(ordered) - bisect_left(ordered, LATE_NS // 1000)
+        median, p99, worst = (ordered[math.ceil(share * (len(ordered) - 1))] for share in (0.5, 0.99, 1.0))
+        return Pace(self._clock.period_ms, len(ordered), late, median, p99, worst)
 
-    def close(self, costs: list[float]) -> tuple[Timing | None, list[str]]:
+    def close(self, costs: list[float]) -> tuple[Pace | None, list[str]]:
         """Record what there is to say at a run's end, or where it was cut off, and return it.
 
         Args:
@@ -69,16 +82,16 @@ class Findings:
             How the time was kept, and warnings, a sentence each.
         """
         self._tell("The trial that was cut off")
-        timing, warnings = self.timing(), []
-        if timing is not None:
-            self._event("timing", f"{timing}.", **timing._asdict())
+        pace, warnings = self.pace(), []
+        if pace is not None:
+            self._event("pace", f"{pace}.", **asdict(pace))
         if len(costs) >= FEWEST_COSTS and min(costs) == max(costs):
             warnings.append(
                 f"every one of {len(costs):,} trials cost exactly {costs[0]:.6g}: nothing can be learned from that. "
                 "Does the cost depend on the actuators? Raise learner.amplitude, or lower plant.cost_lsb"
             )
             self._event("constant_cost", f"{warnings[0]}.", trials=len(costs), cost=costs[0])
-        return timing, warnings
+        return pace, warnings
 
     def _tell(self, which: str, **fields: int) -> None:
         if self._clock is None or not self._clock.late:

@@ -20,9 +20,10 @@ from subsong.block import Block, build_block, stream_seed
 from subsong.console import Progress, SilentProgress
 from subsong.errors import ExperimentError, LogError, PlantError
 from subsong.experiment import Experiment
+from subsong.experiment_check import MAX_WORDS
 from subsong.experiment_plant import BoardPlant
 from subsong.experiment_tasks import TaskPlant
-from subsong.findings import Findings, Timing
+from subsong.findings import Findings, Pace
 from subsong.rules import PAIRS
 from subsong.runlog import Recorder, RunHeader, Step
 from subsong.runlog.recorder import require_room
@@ -53,7 +54,7 @@ class RunResult:
         evaluations: (learning trials before it, mean physical cost) of every evaluation.
         stopped: why it ended.
         counters: what was counted on the way: retries, dropped frames, saturations.
-        timing: of a plant in real time, how its steps kept their deadlines.
+        pace: of a plant in real time, how its steps kept their deadlines.
         warnings: what its user should know, a sentence each.
         tier: what executed the kernels on a board; "" in the simulator.
         failed: of a board, which better tiers failed its known answers, a line each.
@@ -71,7 +72,7 @@ class RunResult:
     evaluations: list[tuple[int, float]] = field(default_factory=list)
     stopped: str = "all trials done"
     counters: dict[str, int] = field(default_factory=dict)
-    timing: Timing | None = None
+    pace: Pace | None = None
     warnings: list[str] = field(default_factory=list)
     tier: str = ""
     failed: tuple[str, ...] = ()
@@ -275,7 +276,7 @@ def simulate(
     try:
         if out is None:
             learn(experiment, trials, result, progress)
-            result.timing, result.warnings = Findings(plant_of(trials), None).close(result.costs)
+            result.pace, result.warnings = Findings(plant_of(trials), None).close(result.costs)
             result.state = trials.state()
             return result
         with recording(out, run_header(experiment, block, "sim", mismatch, plant, _engine(engine), {})) as recorder:
@@ -284,7 +285,7 @@ def simulate(
             try:
                 learn(experiment, trials, result, progress, on_end)
             finally:
-                result.timing, result.warnings = findings.close(result.costs)
+                result.pace, result.warnings = findings.close(result.costs)
             recorder.state("final", *trials.state())
             progress.start("closing the log", 100)
             recorder.close(share(progress))
@@ -326,7 +327,7 @@ def evaluate(
     block = Block(
         rule, head, mem, build_block(experiment).task, experiment.network.layers[0], experiment.network.layers[-1]
     )
-    trials, _plant = local_trials(experiment, block, mismatch, "numba", None)
+    trials, _plant = local_trials(experiment, block, mismatch, "numba", None, in_time=False)
     try:
         seeds = [stream_seed(0, "transfer", first_seed + k) for k in range(episodes)]
         return [ended.summary.total for ended in trials.run(0, seeds, True) if ended is not None]
@@ -335,9 +336,17 @@ def evaluate(
 
 
 def local_trials(
-    experiment: Experiment, block: Block, mismatch: bool, engine: str, hook: StepHook | None
+    experiment: Experiment, block: Block, mismatch: bool, engine: str, hook: StepHook | None, *, in_time: bool = True
 ) -> tuple[Trials, str]:
     """Return what runs the trials on this computer, and the plant's description.
+
+    Args:
+        experiment: what to learn.
+        block: the learner at its beginning.
+        mismatch: on the plant that a board would meet.
+        engine: "numba" or "cpython".
+        hook: told of every step.
+        in_time: keep run.period_ms; else the plant is as fast as it can.
 
     Raises:
         ExperimentError: the plant is on the board, or the network does not fit it.
@@ -352,7 +361,7 @@ def local_trials(
     if isinstance(experiment.plant, TaskPlant):
         trials = TaskTrials(learner, block.task, steps, engine, block.rule, hook, experiment.run.evaluate_steps)
         return trials, experiment.plant.title
-    plant = local_plant(experiment, mismatch, compiled=engine == "numba")
+    plant = local_plant(experiment, mismatch, compiled=engine == "numba", in_time=in_time)
     if clock_of(plant) is not None:
         _compile(LocalLearner(block.rule, block.head, block.mem, engine))
     if engine == "numba" and hasattr(plant, "functions"):
@@ -367,8 +376,10 @@ def _compile(learner: "LocalLearner") -> None:
     learner.end(0)
 
 
-def local_plant(experiment: Experiment, mismatch: bool, *, compiled: bool) -> Any:
+def local_plant(experiment: Experiment, mismatch: bool, *, compiled: bool, in_time: bool = True) -> Any:
     """Return the plant that the host plays; a compiled one has `functions`.
+
+    With `in_time` it keeps run.period_ms.
 
     Raises:
         PlantError: it cannot be made.
@@ -377,7 +388,7 @@ def local_plant(experiment: Experiment, mismatch: bool, *, compiled: bool) -> An
     from subsong_sim.plants import Clock, make_plant
 
     real = experiment.mismatch() if mismatch else None
-    clock = Clock(experiment.run.period_ms) if experiment.run.period_ms else None
+    clock = Clock(experiment.run.period_ms) if in_time and experiment.run.period_ms else None
     plant = make_plant(experiment.plant_spec(), real, compiled=compiled, clock=clock)
     check_shape(experiment, plant)
     return plant
@@ -392,9 +403,15 @@ def require_model(experiment: Experiment) -> None:
 
 
 def check_shape(experiment: Experiment, plant: Any) -> None:
-    """Raise ExperimentError where the network's ends do not fit the plant."""
+    """Raise ExperimentError where the network's ends do not fit the plant, or the plant no frame of the link."""
     layers = experiment.network.layers
     wrong = []
+    if plant.n_sensors + plant.n_actuators > MAX_WORDS:
+        plant.close()
+        raise ExperimentError(
+            f"plant: {experiment.plant.title} has {plant.n_sensors} sensors and {plant.n_actuators} actuators, and a "
+            f"step carries {MAX_WORDS} words at most; wrap the environment in one that shows less, and register that"
+        )
     if layers[0] != plant.n_sensors:
         wrong.append(f"network.layers[0]: is {layers[0]} (allowed: {plant.n_sensors}, the plant's sensors)")
     if layers[-1] != plant.n_actuators:

@@ -131,7 +131,7 @@ def _show(result: "RunResult", experiment: "Experiment", title: str, as_json: bo
             ("steps", f"{result.steps:,} in {result.seconds:.1f} s{rate}"),
             ("cost, trial by trial", console.sparkline(result.costs)),
             ("evaluated", _evaluations(result.evaluations)),
-            ("on time", str(result.timing or "")),
+            ("on time", str(result.pace or "")),
             ("counted", counters),
             *(("warning", warning) for warning in result.warnings),
             ("log", str(result.path or "")),

@@ -60,8 +60,8 @@ def _plants(analysis: Analysis) -> Markup:
     plant = analysis.experiment.plant.model_dump(exclude={"mismatch"})
     nominal = flatten(plant)
     mismatch = {}
-    if analysis.experiment.plant.kind == "gymnasium" and analysis.experiment.plant.mismatch is not None:
-        mismatch = flatten(analysis.experiment.plant.mismatch.model_dump(exclude_defaults=True))
+    if (declared := getattr(analysis.experiment.plant, "mismatch", None)) is not None:
+        mismatch = flatten(declared.model_dump(exclude_defaults=True))
     rows = [
         tag(
             "tr",

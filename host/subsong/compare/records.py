@@ -11,6 +11,7 @@ from subsong.compare.gap import Link, read_link
 from subsong.compare.transfer import State
 from subsong.errors import ExperimentError, LogError
 from subsong.experiment import Experiment, parse_experiment
+from subsong.findings import Pace, read_pace
 from subsong_sim.learner import TrialSummary
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Record:
         unfinished: trials without an end: they are on no curve.
         complete: False for a log that was recovered or cut.
         link: what the link did; None for a simulator's log.
+        pace: how a plant in real time kept its time; None where it had all it wanted.
         identity: equal for logs of the same run.
     """
 
@@ -79,6 +81,7 @@ class Record:
     unfinished: int
     complete: bool
     link: Link | None
+    pace: Pace | None
     identity: str
 
     @property
@@ -138,6 +141,7 @@ def read_record(path: Path, run: LoggedRun) -> Record:
         unfinished=sum(event.kind == "unfinished" for event in run.events),
         complete=run.complete,
         link=link,
+        pace=read_pace(run.events),
         identity=identity.hexdigest(),
     )
 

@@ -217,8 +217,10 @@ def _link(analysis: Analysis) -> Statement:
 
 
 def _timing(analysis: Analysis) -> Statement:
+    if any(record.pace for record in analysis.records):
+        return _pace(analysis)
     trips = [link.round_trip_us for link in _links(analysis) if link.round_trip_us]
-    if analysis.experiment.plant.kind != "gymnasium":
+    if analysis.experiment.plant.kind in ("task", "board"):
         what = "task runs" if analysis.experiment.plant.kind == "task" else "plant is"
         text = f"The {what} on the board: the link carries telemetry only."
     else:
@@ -232,6 +234,21 @@ def _timing(analysis: Analysis) -> Statement:
         "good",
         f"{text} Round trip: median {duration(median)}, 99th percentile {duration(late)}, longest {duration(longest)}"
         + (" (the slowest run's)." if len(trips) > 1 else "."),
+    )
+
+
+def _pace(analysis: Analysis) -> Statement:
+    found, late = [], 0
+    for side in SIDES:
+        paces = [record.pace for record in analysis.records if record.side == side and record.pace]
+        if paces:
+            steps, worst = sum(pace.steps for pace in paces), max(pace.worst_us for pace in paces)
+            here = sum(pace.late for pace in paces)
+            late += here
+            found.append(f"{here:,} of {steps:,} steps in {side}, the worst by {duration(worst)}")
+    text = f"Late were {'; '.join(found)}. The plant is stepped late then, and that is not made up for."
+    return Statement(
+        "Timing", f"{late:,} late {plural(late, 'step')}", "open" if late else "good", f"In real time. {text}"
     )
 
 

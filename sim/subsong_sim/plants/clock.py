@@ -66,7 +66,7 @@ class Clock:
             pass
         late = now - self._due
         self.lateness_us.append(min(late // 1000, 0xFFFFFFFF))
-        if late > LATE_NS:
+        if late >= LATE_NS:
             self.late.append((self._step, late // 1000))
         self._step += 1
         self._due = (now if late > self._period else self._due) + self._period

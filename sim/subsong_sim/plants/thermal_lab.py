@@ -239,9 +239,11 @@ class RealLab:
 
     def close(self) -> None:
         """Switch the heaters off, and let go of the port."""
-        lab, self._lab = self._lab, None
-        if lab is not None:
-            self._asked(lab.close)
+        if self._lab is not None:
+            try:
+                self._asked(self._lab.close)
+            finally:
+                self._lab = None
 
     def _asked(self, ask: Any) -> Any:
         """Ask the lab, which prints what its users like to read and raises whatever its port does."""
