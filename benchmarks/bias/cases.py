@@ -79,9 +79,9 @@ init = 1.0
 
 [learner]
 rule = "weight_perturbation"
-amplitude = 0.3
+amplitude = 0.2
 rate = 1
-rate_shift = 9
+rate_shift = 7
 
 [plant]
 kind = "simulated"
