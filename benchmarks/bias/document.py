@@ -43,8 +43,8 @@ either software's weights and from initial ones, until near the final cost of th
 of a run. Bands are intervals, of trials the quartiles.
 """
 
-LIMITS = """Software learning stops being hardware learning at the severity from which on the whole interval of what is lost
-lies above 0: between that severity and the one before it, that is.
+LIMITS = """Software learning stops being hardware learning at the severity from which on the whole interval of what is
+lost lies above 0: between that severity and the one before it, that is.
 
 """
 
