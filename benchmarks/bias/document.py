@@ -49,7 +49,8 @@ lost lies above 0: between that severity and the one before it, that is.
 """
 
 SWEEP = """Amplitude and rate of perturbation are chosen by hand from this sweep: the final cost of learning on the true
-plant, at severity 0 and at severity 1, interquartile mean over {seeds} other seeds.
+plant, at severity 0 and at 1, interquartile mean over {seeds} other seeds. Perturbation on the model has the same.
+Horizons and starts of back-propagation are chosen by hand at severity 0.
 """
 
 TUNED = """Fine-tuning is learning on the true plant that begins with software's weights. What is counted is learning
@@ -176,7 +177,7 @@ def draw(path: Path, judged: Mapping[str, Judged], severities: Sequence[float]) 
     import matplotlib as mpl
 
     mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "bias"
+    mpl.rcParams.update({"svg.hashsalt": "bias", "svg.fonttype": "none"})
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(3, len(judged), figsize=(3.4 * len(judged), 7.2), layout="constrained", squeeze=False)
