@@ -103,6 +103,18 @@ def test_costs_are_kept_only_where_they_are_wanted() -> None:
     assert [(a.state, a.evaluations, a.trials) for a in full] == [(b.state, b.evaluations, b.trials) for b in bare]
 
 
+@pytest.mark.usefixtures("single_lanes")
+def test_runs_may_begin_with_weights_learned_elsewhere() -> None:
+    experiments = varied(shortened("xor"), 3)
+    mems = [each.state[1] for each in simulate_many([each.with_seed(99) for each in experiments])]
+    batch = simulate_many(experiments, mems=mems)
+    for experiment, mem, result, fresh in zip(experiments, mems, batch, simulate_many(experiments), strict=True):
+        assert timeless(result) == timeless(simulate(experiment, out=None, mem=mem))
+        assert result.state != fresh.state
+    with pytest.raises(ExperimentError, match=r"run 1: network: its memory .*; take weights of the"):
+        simulate_many(experiments, mems=[mems[0], mems[1][2:], mems[2]])
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("runs", [1, 16, 37])
 def test_runs_on_a_task_are_the_single_runs(runs: int, threads: int) -> None:

@@ -56,6 +56,7 @@ def simulate_many(
     threads: int | None = None,
     device: Literal["cpu", "cuda"] = "cpu",
     costs: bool = True,
+    mems: Sequence[bytes] | None = None,
     progress: Progress | None = None,
 ) -> list[RunResult]:
     """Learn many times on this computer with the firmware's kernels, many runs in one compiled call.
@@ -69,6 +70,7 @@ def simulate_many(
         threads: at most; None: as many as Numba has.
         device: "cuda": an NVIDIA GPU, which runs on-board tasks alone (docs/cuda.md).
         costs: keep every learning trial's cost, 32 bytes; else `costs` of the results stay empty.
+        mems: the memory that each learner begins with, weights learned elsewhere; None: its experiment's own.
         progress: told how far all are, in learning trials.
 
     Returns:
@@ -88,7 +90,8 @@ def simulate_many(
     singles = []
     if device == "cuda":
         require_cuda(experiments)
-    for job in (_job(run, experiment, mismatch) for run, experiment in enumerate(experiments)):
+    for run, experiment in enumerate(experiments):
+        job = _job(run, experiment, mismatch, mems[run] if mems else None)
         if job.compiled:
             groups.setdefault(job.kind, []).append(job)
         else:
@@ -100,7 +103,7 @@ def simulate_many(
         _learn(jobs, batch, results, progress, costs=costs)
     for job in singles:
         with _named(job.run):
-            results[job.run] = simulate(job.experiment, out=None, mismatch=mismatch)
+            results[job.run] = simulate(job.experiment, out=None, mismatch=mismatch, mem=job.block.mem)
         progress.advance(job.experiment.run.trials)
     progress.finish()
     return results
@@ -116,11 +119,11 @@ def _named(run: int) -> Iterator[None]:
         raise
 
 
-def _job(run: int, experiment: Experiment, mismatch: bool) -> _Job:
+def _job(run: int, experiment: Experiment, mismatch: bool, mem: bytes | None) -> _Job:
     """Build a run's block and plant."""
     with _named(run):
         require_model(experiment)
-        block = build_block(experiment)
+        block = build_block(experiment).holding(mem)
         if isinstance(experiment.plant, TaskPlant):
             return _Job(run, experiment, block, None)
         plant = local_plant(experiment, mismatch, compiled=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -53,6 +53,21 @@ class Block:
         """sha256 over rule, head, mem and task: names the experiment."""
         parts = (self.rule.encode(), self.head, self.mem, self.task)
         return hashlib.sha256(b"".join(len(p).to_bytes(4, "little") + p for p in parts)).hexdigest()
+
+    def holding(self, mem: bytes | None) -> "Block":
+        """Return the block with another memory in place of its own: weights learned elsewhere; itself for None.
+
+        Raises:
+            ExperimentError: that memory is of another network or rule.
+        """
+        if mem is None:
+            return self
+        if len(mem) != len(self.mem):
+            raise ExperimentError(
+                f"network: its memory under {self.rule} has {len(self.mem)} bytes, and the one to begin with has "
+                f"{len(mem)}; take weights of the same network and rule"
+            )
+        return replace(self, mem=mem)
 
 
 def stream_seed(seed: int, stream: str, index: int = 0) -> int:

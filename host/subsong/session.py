@@ -264,6 +264,7 @@ def simulate(
     out: Path | None,
     mismatch: bool = False,
     engine: str = "numba",
+    mem: bytes | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
     """Learn on this computer with the firmware's kernels.
@@ -273,13 +274,14 @@ def simulate(
         out: the log; None writes none.
         mismatch: learn on the plant that a board would meet.
         engine: "numba" or "cpython".
+        mem: the memory that the learner begins with, weights learned elsewhere; None: the experiment's own.
         progress: told how far it is.
 
     Raises:
         PlantError, EngineError, ExperimentError, LogError.
     """
     progress = progress or SilentProgress()
-    block = build_block(experiment)
+    block = build_block(experiment).holding(mem)
     result = RunResult(out)
     progress.start("compiling kernels (kept for the next time)")
     recorder: Recorder | None = None

@@ -54,6 +54,17 @@ def model_functions(name: str) -> Functions:
 
 
 @cache
+def model_slopes(name: str) -> ModuleType:
+    """Return a simulated plant in real numbers, with its slopes: the functions of subsong_sim.controls.slopes.
+
+    Raises:
+        PlantError: there is none of this name.
+    """
+    model(name)
+    return loader.import_text(f"slopes_{name}", model_text(name, ("controls", "slopes.py")))
+
+
+@cache
 def cartpole_functions() -> Functions:
     """Return the compiled CartPole."""
     here = resources.files(__package__)
@@ -68,11 +79,11 @@ def _functions(module: ModuleType) -> Functions:
     return Functions(made.start_at, made.sense_at, made.step_at)
 
 
-def model_text(name: str) -> str:
-    """Return the text of a model's functions in words, for Numba."""
+def model_text(name: str, around: tuple[str, str] = ("plants", "model_words.py")) -> str:
+    """Return the text of a model's functions and of the file around them, for Numba: in words, or its slopes."""
     here = resources.files(__package__)
     parts = [ast.parse((here / "models" / f"{each}.py").read_text(encoding="utf-8")) for each in ("common", name)]
-    words = ast.parse((here / "model_words.py").read_text(encoding="utf-8"))
+    outer = ast.parse(resources.files("subsong_sim").joinpath(*around).read_text(encoding="utf-8"))
     found = {node.name: node for part in parts for node in part.body if isinstance(node, ast.FunctionDef)}
     called = _called(found)
     lines = [_HEADER]
@@ -82,7 +93,7 @@ def model_text(name: str) -> str:
                 lines.append(ast.unparse(node))
             elif isinstance(node, ast.FunctionDef) and node.name in called:
                 lines.append(f"\n@inner\n{ast.unparse(_bare(node))}\n")
-    lines += [ast.unparse(node) for node in words.body if not _of_a_model(node)]
+    lines += [ast.unparse(node) for node in outer.body if not _of_a_model(node)]
     return "\n".join(lines) + "\n"
 
 
