@@ -133,6 +133,7 @@ def test_another_rule_is_refused_before_anything_is_sent(rule: str) -> None:
         ({"options": {"code": layout.WALSH_HADAMARD}}, "a perturbation's code, .* leave learner.code"),
         ({"options": {"tau": 2}}, "updates that are gathered"),
         ({"options": {"momentum_shift": 3}}, "updates that are gathered"),
+        ({"spread_shift": 3}, "costs over their spread; leave .* spread_shift out"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_the_host_and_by_the_board(changed: dict[str, Any], says: str) -> None:
@@ -147,7 +148,7 @@ def test_what_does_not_fit_is_refused_by_the_host_and_by_the_board(changed: dict
     s[words.SENSORS], s[words.ACTUATORS] = setup.layers[0], setup.layers[-1]
     s[words.HEAD_WORDS], s[words.MEM_WORDS] = len(head), len(block.mem) // 2
     assert kernels("guard", ("check_block",), "cpython").check_block(head, s) in {
-        layout.ESTIMATOR, layout.CODE, layout.TAU, layout.MOMENTUM_SHIFT,
+        layout.ESTIMATOR, layout.CODE, layout.TAU, layout.MOMENTUM_SHIFT, layout.SPREAD_SHIFT,
     }  # fmt: skip
 
 
