@@ -275,10 +275,10 @@ COST = 1 << 28
     ("before", "kind", "values", "field"),
     [
         ("open", frames.WRITE, (3, 0, 1, b""), "region"),
-        ("open", frames.WRITE, (0, 192, 1, b""), "offset"),
+        ("open", frames.WRITE, (0, 212, 1, b""), "offset"),
         ("open", frames.WRITE, (0, BIG, 1, b""), "offset"),
         ("open", frames.WRITE, (2, 0, 1, b""), "offset"),
-        ("open", frames.WRITE, (0, 191, 2, b""), "count"),
+        ("open", frames.WRITE, (0, 211, 2, b""), "count"),
         ("open", frames.WRITE, (0, 0, 0, b""), "count"),
         ("open", frames.WRITE, (0, 0, 129, b""), "count"),
         ("open", frames.READ, (3, 0), "region"),
