@@ -260,6 +260,7 @@ def test_the_guard_refuses_what_the_full_firmware_refuses(engine: str, rule: str
         known = known and head[layout.ESTIMATOR] not in (getattr(layout, name) for name in KNOWN.never)
         judged_head = list(head)
         judged_head[layout.CODE_STEP] = judged_head[layout.WAITING] = 0  # nobody looks at them here
+        judged_head[layout.ANNEAL : layout.LAYERS_AT] = good[layout.ANNEAL : layout.LAYERS_AT]
         expected = judged(judged_head, setup, n_mem) if known else 0
         got = check(make_buffer(struct.pack(f"<{len(head)}i", *head), "i", engine), s)
         assert (got >= 0) == (expected >= 0), (at, value, got, expected)
