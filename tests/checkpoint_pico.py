@@ -22,7 +22,7 @@ import time
 from subsong_device.checkpoint import Slots
 class block:
     rule, n_sensors, n_actuators = 0, 2, 1
-    regions = bytearray(4 * 48), bytearray(2 * 200), bytearray(2 * 5)
+    regions = bytearray(4 * 53), bytearray(2 * 200), bytearray(2 * 5)
 slots = Slots("run")
 for n in range(1, {saves} + 1):
     for region in block.regions:

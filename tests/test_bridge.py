@@ -244,7 +244,7 @@ def test_numbers_wrap_and_skip_zero(board: BoardInThread) -> None:
 
 # ------------------------------------------------------------------------------------------------ refusals
 
-OPEN_OK = (0, 0, 3, 2, 48, 13, 0, 1000)
+OPEN_OK = (0, 0, 3, 2, 53, 13, 0, 1000)
 BIG = 0xFFFFFFFF
 
 
@@ -253,7 +253,7 @@ BIG = 0xFFFFFFFF
     [
         ("rule", len(frames.RULES)), ("rule", 255), ("mode", 3), ("n_sensors", 0), ("n_sensors", 505),
         ("n_sensors", 65535), ("n_actuators", 0), ("n_actuators", 503), ("n_actuators", 65535),
-        ("head_words", 47), ("head_words", BIG),
+        ("head_words", 52), ("head_words", BIG),
         ("mem_words", 0), ("mem_words", BIG), ("task_words", 1), ("task_words", BIG), ("deadman_ms", 19),
         ("deadman_ms", 3600001),
     ],
@@ -275,10 +275,10 @@ COST = 1 << 28
     ("before", "kind", "values", "field"),
     [
         ("open", frames.WRITE, (3, 0, 1, b""), "region"),
-        ("open", frames.WRITE, (0, 192, 1, b""), "offset"),
+        ("open", frames.WRITE, (0, 212, 1, b""), "offset"),
         ("open", frames.WRITE, (0, BIG, 1, b""), "offset"),
         ("open", frames.WRITE, (2, 0, 1, b""), "offset"),
-        ("open", frames.WRITE, (0, 191, 2, b""), "count"),
+        ("open", frames.WRITE, (0, 211, 2, b""), "count"),
         ("open", frames.WRITE, (0, 0, 0, b""), "count"),
         ("open", frames.WRITE, (0, 0, 129, b""), "count"),
         ("open", frames.READ, (3, 0), "region"),
@@ -396,6 +396,9 @@ SECOND = FIRST + layout.LAYER_WORDS
         (FIRST + layout.RECURRENT, 1), (FIRST + layout.RECURRENT, 2), (SECOND + layout.RECURRENT, -1),
         (layout.UNITS_AT, -1), (layout.SYNAPSES_AT, 60000), (layout.TRACE_SHIFT, 15), (layout.TRACE_SHIFT, -1),
         (layout.ESTIMATOR, 6), (layout.ESTIMATOR, -1), (layout.RATE_SHIFT, 31), (layout.BASELINE_SHIFT, -1),
+        (layout.SPREAD_SHIFT, 16), (layout.SPREAD_SHIFT, -1), (layout.ANNEAL, -1), (layout.ANNEAL, (1 << 28) + 1),
+        (layout.SPREAD, -1), (layout.SPREAD, (1 << 29) + 1), (layout.SPREAD_FRAC, 29), (layout.SPREAD_FRAC, -1),
+        (layout.ANNEALED, (1 << 24) - 1), (layout.ANNEALED, (1 << 28) + 1),
     ],
 )  # fmt: skip
 def test_a_block_that_points_outside_itself_is_refused(board: BoardInThread, word: int, value: int) -> None:

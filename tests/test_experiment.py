@@ -245,6 +245,22 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {"plant__mismatch": {"sensor_bits": 0}},
         "plant.mismatch.sensor_bits: got 0 (allowed: a whole number, 1 to 16)",
     ),
+    (
+        XOR,
+        {"learner__anneal": True},
+        "learner.anneal: the rate falls only where the cost is divided by its spread "
+        "(allowed: with learner.spread_shift, 1 to 15)",
+    ),
+    (
+        XOR,
+        {"learner__spread_shift": 16},
+        "learner.spread_shift: got 16 (allowed: a whole number, 0 to 15)",
+    ),
+    (
+        XOR,
+        {"learner__anneal": 1},
+        "learner.anneal: got 1 (allowed: true or false; true needs spread_shift above 0)",
+    ),
     (XOR, {"plant__name": "and"}, f"plant.name: got the text 'and' (allowed: {TASK_NAMES})"),
     (
         XOR,

@@ -30,11 +30,11 @@ SHAPES = ((1, 1), (2, 3, 1), (3, 17, 2), (1, 2, 2))
 def built(rule: str) -> list[Block]:
     """Return the blocks to alter: each estimator, several shapes, with and without recurrent layers and a tanh."""
     setups = [
-        Setup(rule, estimator, shape, (kind,) * (len(shape) - 1), 8, recurrent=(again,) * (len(shape) - 1))
+        Setup(rule, estimator, shape, (kind,) * (len(shape) - 1), 8, recurrent=(again,) * (len(shape) - 1), **more)
         for estimator in BY_NAME[rule].estimators
         for shape in SHAPES
         for again in (False, True)
-        for kind in ("tanh", "identity")
+        for kind, more in (("tanh", {"spread_shift": 3} if BY_NAME[rule].rated else {}), ("identity", {}))
     ]
     blocks = []
     for setup in setups:
@@ -123,7 +123,7 @@ UNCHECKED = [
     ("node_perturbation", layout.SIGNS_AT), ("activity_difference", layout.TABLE_AT),
     ("reinforce", layout.ELIGIBILITY_AT), ("conductance_perturbation", layout.UNITS_AT),
     ("hedonistic_synapse", layout.SYNAPSES_AT), ("weight_perturbation", layout.RATE_SHIFT),
-    ("node_perturbation", layout.N_WEIGHTS),
+    ("node_perturbation", layout.N_WEIGHTS), ("weight_perturbation", layout.SPREAD_SHIFT),
 ]  # fmt: skip
 
 

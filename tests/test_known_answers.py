@@ -48,7 +48,7 @@ def test_the_file_is_small_and_the_same_every_time() -> None:
     data = known_answers()
     known_answers.cache_clear()
     assert known_answers() == data
-    assert len(data) < 7000 + 1000 * len(RULES[2:])
+    assert len(data) < 9000 + 1000 * len(RULES[2:])
     assert data[: answers.TABLE_BYTES] == tanh_half()
 
 
@@ -114,7 +114,10 @@ def test_the_blocks_are_those_that_the_host_builds() -> None:
             answers.TABLE_BYTES + struct.calcsize(answers.CASE),
             *struct.unpack_from(answers.CASE, case.setup())[1:],
         )
-        assert bytes(learner.head_bytes)[: -4 * answers.GUARDS] == block.head
+        # The file has no room for ANNEAL, which is made of SPREAD_SHIFT here and of the run's trials there.
+        head = head_words(block.head)
+        head[layout.ANNEAL] = head[layout.SPREAD_SHIFT] << 23
+        assert head_words(bytes(learner.head_bytes))[: -answers.GUARDS] == head
         built = mem_words(bytes(learner.mem_bytes))
         at, end = (head_words(block.head)[word] for word in (layout.N_WEIGHTS, layout.SYNAPSES_AT))
         assert built[at:end] == mem_words(block.mem)[at:end], "the table, and nothing else beside the weights"

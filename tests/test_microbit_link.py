@@ -133,6 +133,7 @@ def test_another_rule_is_refused_before_anything_is_sent(rule: str) -> None:
         ({"options": {"code": layout.WALSH_HADAMARD}}, "a perturbation's code, .* leave learner.code"),
         ({"options": {"tau": 2}}, "updates that are gathered"),
         ({"options": {"momentum_shift": 3}}, "updates that are gathered"),
+        ({"spread_shift": 3}, "costs over their spread; leave .* spread_shift out"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_the_host_and_by_the_board(changed: dict[str, Any], says: str) -> None:
@@ -147,7 +148,7 @@ def test_what_does_not_fit_is_refused_by_the_host_and_by_the_board(changed: dict
     s[words.SENSORS], s[words.ACTUATORS] = setup.layers[0], setup.layers[-1]
     s[words.HEAD_WORDS], s[words.MEM_WORDS] = len(head), len(block.mem) // 2
     assert kernels("guard", ("check_block",), "cpython").check_block(head, s) in {
-        layout.ESTIMATOR, layout.CODE, layout.TAU, layout.MOMENTUM_SHIFT,
+        layout.ESTIMATOR, layout.CODE, layout.TAU, layout.MOMENTUM_SHIFT, layout.SPREAD_SHIFT,
     }  # fmt: skip
 
 
@@ -259,6 +260,7 @@ def test_the_guard_refuses_what_the_full_firmware_refuses(engine: str, rule: str
         known = known and head[layout.ESTIMATOR] not in (getattr(layout, name) for name in KNOWN.never)
         judged_head = list(head)
         judged_head[layout.CODE_STEP] = judged_head[layout.WAITING] = 0  # nobody looks at them here
+        judged_head[layout.ANNEAL : layout.LAYERS_AT] = good[layout.ANNEAL : layout.LAYERS_AT]
         expected = judged(judged_head, setup, n_mem) if known else 0
         got = check(make_buffer(struct.pack(f"<{len(head)}i", *head), "i", engine), s)
         assert (got >= 0) == (expected >= 0), (at, value, got, expected)

@@ -80,6 +80,15 @@ def test_every_rule_stays_within_int32_at_the_other_end_of_its_numbers(rule: str
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("rule", [rule for rule in RULES if BY_NAME[rule].rated])
+def test_every_rule_stays_within_int32_with_costs_over_their_spread(rule: str) -> None:
+    estimator = BY_NAME[rule].estimators[0]
+    proof = proof_of(suited(Setup(rule, estimator, (3, 17, 2), ("tanh", "tanh"), rate=16383, spread_shift=1)))
+    assert proof.violations == []
+    assert {place[0] for place in proof.seen} >= {"normalise", "ratio", "seal_spread"}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
     ("rule", "estimator"),
@@ -326,6 +335,9 @@ def test_a_task_that_can_overflow_is_refused_at_its_line(
         ("AMPLITUDE", 5000, "head[AMPLITUDE] is 5000, outside 1..4096"),
         ("LIMIT", 65535, "head[LIMIT] is 65535, outside 0..32567"),
         ("RATE", 16384, "head[RATE] is 16384, outside 1..16383"),
+        ("SPREAD_SHIFT", 16, "head[SPREAD_SHIFT] is 16, outside 0..15"),
+        ("SPREAD", 2**29 + 1, "head[SPREAD] is 536870913, outside 0..536870912"),
+        ("ANNEALED", 0, "head[ANNEALED] is 0, outside 16777216..268435456"),
         ("REMAINDER", 2**30, "head[REMAINDER] is 1073741824, outside 0..7"),
         ("BASELINE", 2**28 + 1, "head[BASELINE] is 268435457, outside -268435456..268435456"),
     ],
@@ -423,5 +435,6 @@ def test_the_experiments_that_deploy_proves_stand_at_the_ends() -> None:
     found = extremes()
     learners = [experiment.learner for experiment in found]
     assert {(e.rule, e.estimator) for e in learners} == set(COMBINATIONS)
+    assert {e.rule for e in learners if e.spread_shift} == {rule for rule in RULES if BY_NAME[rule].rated}
     assert {e.rate_shift for e in learners} >= {0, 29} and {e.baseline_shift for e in learners} >= {1, 15}
     assert {e.plant.name for e in found if isinstance(e.plant, TaskPlant)} == set(TASKS)

@@ -40,6 +40,9 @@ def same(one: Run, other: Run) -> None:
 EXPERIMENTS = {
     **{f"{name}, {rule}": shortened(name, rule) for name in ("xor", "cartpole") for rule in RULES},
     "pendulum": parse_experiment(PENDULUM, "test"),
+    "pendulum, normalised": parse_experiment(
+        PENDULUM.replace("rate_shift = 8", "rate_shift = 8\nspread_shift = 2\nanneal = true"), "test"
+    ),
 }
 
 

@@ -4,7 +4,8 @@ known_answers.bin holds set-ups and answers; what the kernels are fed is drawn h
 the same cases with this module (subsong.known_answers).
 
     tanh table      128 words: tanh of 1/16, 2/16, ...
-    then cases      CASE; for a learner its words of head from ESTIMATOR on and 8 bytes a layer, for a task its block
+    then cases      CASE; for a learner its words of head from ESTIMATOR to SPREAD_SHIFT and 8 bytes a layer, for a task
+                    its block
     each followed   by TRIAL, as often as it says
 """
 
@@ -12,6 +13,8 @@ from struct import calcsize, unpack_from
 
 from subsong_device.frames import crc32
 from subsong_device.layout import (
+    ANNEAL,
+    ANNEALED,
     COST,
     COST_LIMIT,
     ESTIMATOR,
@@ -19,12 +22,16 @@ from subsong_device.layout import (
     LAYER_WORDS,
     LAYERS_AT,
     LIMIT,
+    MOST_SPREAD_FRAC,
     N_IN,
     N_LAYERS,
     N_OUT,
     N_WEIGHTS,
+    ONE_RATE,
     PHASE,
     RECURRENT,
+    SPREAD_FRAC,
+    SPREAD_SHIFT,
     SYNAPSES_AT,
     TABLE_AT,
     TABLE_WORDS,
@@ -41,7 +48,7 @@ CASE = "<BBBbHHH"
 TRIAL = "<BBbbiI"  # evaluate, steps, scale of sensors (outputs), of costs, cost, answer
 TASKS = 0xFF
 TABLE_BYTES = 256
-SCALARS = LAYERS_AT - ESTIMATOR
+SCALARS = ANNEAL - ESTIMATOR
 GUARDS = 2  # words behind every buffer, which no kernel may touch
 
 
@@ -127,6 +134,9 @@ class Learner:
         self.mem, self.mem_bytes = mem, _ = guarded("H", mem_words)
         for i in range(SCALARS):
             head[ESTIMATOR + i] = data[at + 2 * i] | data[at + 2 * i + 1] << 8
+        head[ANNEAL] = head[SPREAD_SHIFT] << 23
+        head[SPREAD_FRAC] = MOST_SPREAD_FRAC
+        head[ANNEALED] = ONE_RATE
         at += 2 * SCALARS
         for i in range(LAYER_WORDS * layers):
             head[LAYERS_AT + i] = data[at + i]

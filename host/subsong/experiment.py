@@ -85,20 +85,17 @@ class Learner(Table):
     amplitude: float | None = real(
         "perturbation of a weight, or of a unit's drive, real units", None, "above 0", gt=0.0
     )
-    rate: int = whole(1, 16383, "eta = rate * 2**-rate_shift, weight LSBs a cost count")
+    rate: int = whole(1, 16383, "eta = rate * 2**-rate_shift, weight LSBs a cost count, or 2**-12 spreads")
     rate_shift: int = whole(0, 29, "eta = rate * 2**-rate_shift")
     baseline_shift: int = whole(1, 15, "running baseline: b += (C - b) * 2**-baseline_shift", 3)
     rounding: Literal["stochastic", "nearest"] = Field(
         "stochastic", description='how an update is rounded to int16; "nearest" is a control'
     )
     spread_shift: int = whole(
-        0,
-        15,
-        "the cost difference is divided by its running spread, s += (|C - b| - s) * 2**-spread_shift; 0: it is not",
-        0,
+        0, 15, "C - b is counted in running spreads, s += (|C - b| - s) * 2**-spread_shift; 0: in cost counts", 0
     )
     anneal: bool = other(
-        "true or false; true needs spread_shift above 0", "the rate falls to 1/16 over the run's trials", False
+        "true or false; true needs spread_shift above 0", "the rate falls to 1/16 over run.trials", False
     )
     trace_shift: int = _option("trace_shift")
     code: Literal[*OPTIONS["code"][0].choices] = _option("code")  # type: ignore[valid-type]

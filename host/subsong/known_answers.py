@@ -98,7 +98,7 @@ steps = {min(max(trial.steps for trial in self.trials), BY_NAME[self.rule].most_
                 len(block.mem) // 2,
                 head[layout.PERTURBATION] or 1,
             )
-            + struct.pack(f"<{answers.SCALARS}H", *head[layout.ESTIMATOR : layout.LAYERS_AT])
+            + struct.pack(f"<{answers.SCALARS}H", *head[layout.ESTIMATOR : layout.ANNEAL])
             + bytes(rows)
         )
 
@@ -161,6 +161,11 @@ _EVALUATIONS = (_T(evaluate=1, x_scale=-4), _T(evaluate=1, x_scale=-2))
 _EXACT = (_T(evaluate=1, x_scale=-16, steps=1), _T(x_scale=-16, steps=1), _T(x_scale=-16, steps=1))
 
 
+def _spread(shift: int) -> dict[str, object]:
+    """Return the options of a normalised learner, whose rate falls by shift / 32 an update (answers.Learner)."""
+    return {"spread_shift": shift}
+
+
 def _perturbation(rule: str) -> tuple[KnownLearner, ...]:
     """Return the cases of the rules that the others are made from."""
     base = KnownLearner(rule, "running_baseline", (3, 4, 2), ("tanh", "identity"), _SIX)
@@ -186,6 +191,9 @@ def _perturbation(rule: str) -> tuple[KnownLearner, ...]:
         replace(tiny, rate=16383, rate_shift=29, estimator="two_sided", trials=_MIDDLE, seed=12),
         replace(tiny, rate=161, rate_shift=17, baseline_shift=15, trials=_SMALL, seed=13),
         replace(tiny, rate=16001, rate_shift=22, estimator="unperturbed_trial", trials=_SMALL, seed=14),
+        # Spreads of less than a count and of as many as there may be, each followed at a speed of its own.
+        replace(tiny, options=_spread(1), rate_shift=9, trials=_SMALL + _HUGE, seed=50),
+        replace(tiny, options=_spread(3), rate_shift=9, trials=_HUGE + _MIDDLE, estimator="two_sided", seed=51),
     )
 
 
@@ -195,6 +203,7 @@ def _each_step(rule: str) -> tuple[KnownLearner, ...]:
     return (
         replace(base, options={"trace_shift": 2}),
         replace(base, options={"trace_shift": 0}, rounding="nearest", rate_shift=17, trials=_LONG[:3], seed=17),
+        replace(base, options={"trace_shift": 1} | _spread(2), rate_shift=14, trials=_LONG[:3], seed=52),
     )
 
 
@@ -240,6 +249,11 @@ def _others(rule: str) -> tuple[KnownLearner, ...]:
             for k, estimator in enumerate(rest)
         ),
         replace(base, layers=(2, 17, 1), recurrent=(True, True), rounding="nearest", trials=_LONG[:3], seed=29),
+        *(
+            [replace(base, options=own | _spread(2), rate_shift=14, trials=_LONG[:4], seed=53)]
+            if BY_NAME[rule].rated
+            else []
+        ),
     )
 
 
@@ -264,6 +278,7 @@ def _spiking(rule: str) -> tuple[KnownLearner, ...]:
         replace(base, estimator="two_sided", layers=(2, 3, 1), options={**own, "spike_shift": 1, "refractory": 0}),
         replace(base, estimator="running_baseline", layers=(2, 3), activations=base.activations[:1], recurrent=()),
         replace(base, estimator="unperturbed_trial", options={"leak_shift": 1}, rounding="nearest", trials=_LONG[:4]),
+        replace(base, options=dict(base.options) | _spread(2), rate_shift=14, trials=_LONG[:4], seed=53),
     )
 
 

@@ -33,7 +33,7 @@ MACHINE_CODE = 2
 RULES = ("weight_perturbation", "node_perturbation")  # the first two on the link
 # What the small firmware leaves out of them, for it does not fit; small/guard.py refuses the rest. A test compares.
 KNOWN = Settled(
-    words=(("CODE", layout.RANDOM_SIGNS), ("TAU", 1), ("MOMENTUM_SHIFT", 0)),
+    words=(("CODE", layout.RANDOM_SIGNS), ("TAU", 1), ("MOMENTUM_SHIFT", 0), ("SPREAD_SHIFT", 0)),
     never=("EACH_STEP", "BEST_SO_FAR", "PERTURBED_PAIR"),
 )
 TASK_KERNELS = ("patterns_begin", "patterns_sense", "patterns_cost")  # of the only kind of task
@@ -95,8 +95,8 @@ def require_fit(port: str, board: str, block: LearnerBlock) -> None:
         what, instead = "learning from the costs of single steps", "use another learner.estimator"
     elif any(head[getattr(layout, name)] != value for name, value in KNOWN.words):
         what, instead = (
-            "a perturbation's code, or updates that are gathered",
-            "leave learner.code, tau and momentum_shift out",
+            "a perturbation's code, updates that are gathered, or costs over their spread",
+            "leave learner.code, tau, momentum_shift and spread_shift out",
         )
     elif kind == PLANT:
         what, instead = "a plant of its own", "play it on the host"

@@ -3,7 +3,7 @@
     s   running mean of |C - b|             C - b  becomes  a (C - b) / s, at most 2 a either way
     a   falls from 1 to 1/16, by the same amount each update
 
-The spread is a mantissa with fraction bits of its own: costs times a power of two give the same words.
+The spread is a mantissa with fraction bits of its own: differences times a power of two give the same words.
 
 Sources: Mania, Guy & Recht 2018 (steps divided by the standard deviation of the rewards); Spall 1992 (gains that fall).
 """

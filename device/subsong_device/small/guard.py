@@ -36,6 +36,7 @@ from subsong_device.layout import (
     ROUNDING,
     SIGNALS_AT,
     SIGNS_AT,
+    SPREAD_SHIFT,
     STOCHASTIC,
     SYNAPSES_AT,
     TABLE_AT,
@@ -138,6 +139,7 @@ def check_block(head: ptr32, s: ptr32) -> int:
     bad = outside(head[CODE], 0, 0, bad, CODE)
     bad = outside(head[TAU], 1, 1, bad, TAU)
     bad = outside(head[MOMENTUM_SHIFT], 0, 0, bad, MOMENTUM_SHIFT)
+    bad = outside(head[SPREAD_SHIFT], 0, 0, bad, SPREAD_SHIFT)
     bad = outside(head[LIMIT], 0, 0x7FFF, bad, LIMIT)
     bad = outside(head[BASELINE], 0 - COST_LIMIT, COST_LIMIT, bad, BASELINE)
     bad = outside(head[PHASE], 0, 1, bad, PHASE)
