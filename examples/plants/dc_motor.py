@@ -1,0 +1,1 @@
+../../host/subsong/examples/plants/dc_motor.py

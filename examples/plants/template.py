@@ -1,0 +1,1 @@
+../../host/subsong/examples/plants/template.py
