@@ -227,6 +227,21 @@ def test_each_late_step_is_in_the_log_with_its_trial_and_by_how_much() -> None:
     plant.close()
 
 
+@pytest.mark.parametrize(("taken_ms", "warned"), [(19, 0), (22, 1)])
+def test_a_period_that_cannot_be_met_is_warned_of(taken_ms: int, warned: int) -> None:
+    time = FakeTime()
+    plant = make_plant(PlantSpec(id="Pendulum-v1"), clock=time.clock(20))
+    findings = Findings(plant, None)
+    plant.reset(1)
+    for _ in range(30):
+        time.ns += taken_ms * MS
+        plant.actuate([0])
+    _, warnings = findings.close([])
+    assert len(warnings) == warned
+    assert all("a step takes more than 20 ms here" in warning for warning in warnings)
+    plant.close()
+
+
 def test_a_pace_that_a_log_has_wrongly_is_none() -> None:
     good = dataclasses.asdict(Pace(0, 1, 2, 3, 4, 5))
     assert read_pace([Event("late", "", good), Event("pace", "", good)]) == Pace(0, 1, 2, 3, 4, 5)

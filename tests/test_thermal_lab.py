@@ -3,6 +3,7 @@
 import os
 import pty
 import random
+import sys
 import threading
 import tty
 from collections.abc import Callable, Iterator
@@ -17,7 +18,8 @@ from subsong_sim.learner import Ended, TrialSummary
 from subsong_sim.plants import Mismatch, PlantSpec, make_plant
 from subsong_sim.plants.clock import clock_of
 from subsong_sim.plants.mismatch import MismatchedPlant
-from subsong_sim.plants.thermal_lab import ModelLab, RealLab, ThermalLab, make_lab
+from subsong_sim.plants.tclab_drivers import ModelLab, RealLab
+from subsong_sim.plants.thermal_lab import ThermalLab, make_lab
 from subsong_sim.trials import plant_trial
 from test_clock import FakeTime
 
@@ -271,6 +273,12 @@ def test_the_package_drives_a_lab_that_speaks_its_protocol(firmware: Any, monkey
     assert {"Q1 100.0", "Q2 50.0"} <= set(commands)
     plant.close()
     assert commands[-3:] == ["Q1 0", "Q2 0", "X"]
+
+
+def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tclab", None)
+    with pytest.raises(PlantError, match=r"needs tclab, which is not installed; pip install 'subsong\[tclab\]'"):
+        make_plant(SPEC, Mismatch(port="/dev/lab"))
 
 
 def test_the_model_is_the_packages() -> None:

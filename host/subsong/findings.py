@@ -85,6 +85,11 @@ class Findings:
         pace, warnings = self.pace(), []
         if pace is not None:
             self._event("pace", f"{pace}.", **asdict(pace))
+            if 2 * pace.late > pace.steps:
+                warnings.append(
+                    f"more than half of the steps were late: a step takes more than {pace.period_ms} ms here. "
+                    "Raise period_ms, or leave the machine to it"
+                )
         if len(costs) >= FEWEST_COSTS and min(costs) == max(costs):
             warnings.append(
                 f"every one of {len(costs):,} trials cost exactly {costs[0]:.6g}: nothing can be learned from that. "

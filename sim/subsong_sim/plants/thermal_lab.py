@@ -3,18 +3,14 @@
 One or two heaters, of 0 to 100 % power, each with a thermometer and a set point (J. D. Hedengren's lab, J. Kantor's
 Python package, https://tclab.readthedocs.io). The sensors are the temperatures and then the set points, degrees
 Celsius; the cost is the sum of the squared errors of the measured temperatures, K^2, divided by `cost_lsb`. With one
-set point, the second heater stays off and the second thermometer unread.
+set point, the second heater stays off and the second thermometer is ignored.
 
 The model is tclab's TCLabModel, told the time by steps instead of by a clock, its noise a function of the reset seed:
 as fast as the processor, and deterministic. An episode of the model begins at the ambient temperature; one of a lab
 with what the last one has left, heaters off.
 """
 
-import contextlib
-import io
 from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import Any, Protocol
 
 from subsong_sim.errors import PlantError
 from subsong_sim.plants.base import (
@@ -28,45 +24,14 @@ from subsong_sim.plants.base import (
     to_physical,
 )
 from subsong_sim.plants.clock import Clock
-from subsong_sim.plants.mismatch import stream
 from subsong_sim.plants.spec import Parameter, PlantSpec, Range
 from subsong_sim.plants.target import targets
+from subsong_sim.plants.tclab_drivers import OFF, Lab, ModelLab, RealLab
 
 TARGETS = ((30.0, 50.0), (25.0, 40.0))
 COLDEST, HOTTEST = 0.0, 100.0
-OFF, FULL = 0.0, 100.0
+FULL = 100.0
 PARAMETERS = ("P1", "P2", "Ta")  # full power of the heaters in tclab's units, 200 and 100; ambient temperature, 21
-_NOISE = 0.043  # K, tclab's own
-
-
-class Lab(Protocol):
-    """Heaters and thermometers, real or not.
-
-    Attributes:
-        clock: ends the steps of a real one.
-    """
-
-    clock: Clock | None
-
-    def reset(self, seed: int) -> None:
-        """Switch the heaters off, and begin an episode."""
-        ...
-
-    def heat(self, powers: Sequence[float]) -> None:
-        """Set each heater's power, percent."""
-        ...
-
-    def advance(self) -> None:
-        """Let a step's time pass."""
-        ...
-
-    def measure(self) -> list[float]:
-        """Return both temperatures, degrees Celsius."""
-        ...
-
-    def close(self) -> None:
-        """Switch the heaters off, and let go."""
-        ...
 
 
 class ThermalLab:
@@ -156,111 +121,6 @@ class ThermalLab:
         return measured
 
 
-class ModelLab:
-    """A TCLabModel whose time is told in steps.
-
-    Args:
-        step_s: seconds of a step.
-        parameters: of PARAMETERS, those that are not tclab's own.
-    """
-
-    clock: Clock | None = None
-
-    def __init__(self, step_s: float, parameters: Mapping[str, Parameter]) -> None:
-        self._step_s, self._parameters = step_s, parameters
-        self.reset(0)
-
-    def reset(self, seed: int) -> None:
-        """Begin at the ambient temperature, heaters off, the noise rewound."""
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints its name
-            self._model = _model_class()(synced=False)
-        model = self._model
-        model.noise = stream("thermometers", seed)
-        for name, value in self._parameters.items():
-            setattr(model, name, value)
-        model.tlast = self._seconds = 0.0
-        model._T1 = model._T2 = model._H1 = model._H2 = model.Ta  # noqa: SLF001 - tclab's begin at its default
-
-    def heat(self, powers: Sequence[float]) -> None:
-        """Set each heater's power, percent."""
-        for heater, power in zip((self._model.Q1, self._model.Q2), powers, strict=False):
-            heater(power)
-
-    def advance(self) -> None:
-        """Integrate over a step."""
-        self._seconds += self._step_s
-        self._model.update(self._seconds)
-
-    def measure(self) -> list[float]:
-        """Return both temperatures, degrees Celsius."""
-        return [self._model.T1, self._model.T2]
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class RealLab:
-    """A lab on a serial port.
-
-    Args:
-        port: its name; no other is looked at, since a learner's board may hang on another one.
-        clock: ends the steps.
-        connect: opens the lab; tclab's own.
-
-    Raises:
-        PlantError: there is none, or it does not answer; here, and from every method.
-    """
-
-    def __init__(self, port: str, clock: Clock, connect: Any = None) -> None:
-        self.clock: Clock | None = clock
-        self._wait, self._start = clock.wait, clock.start
-        self._port = port
-        self._lab: Any = None
-        self._lab = self._asked(lambda: (connect or _package().TCLab)(port))
-
-    def reset(self, seed: int) -> None:
-        """Switch the heaters off, and begin an episode of the clock."""
-        del seed
-        self.heat([OFF] * 2)
-        self._start()
-
-    def heat(self, powers: Sequence[float]) -> None:
-        """Set each heater's power, percent."""
-        for heater, power in zip((self._lab.Q1, self._lab.Q2), powers, strict=False):
-            self._asked(lambda heater=heater, power=power: heater(power))
-
-    def advance(self) -> None:
-        """Wait until the step ends."""
-        self._wait()
-
-    def measure(self) -> list[float]:
-        """Return both temperatures, degrees Celsius."""
-        return [self._asked(lambda: self._lab.T1), self._asked(lambda: self._lab.T2)]
-
-    def close(self) -> None:
-        """Switch the heaters off, and let go of the port."""
-        if self._lab is not None:
-            try:
-                self._asked(self._lab.close)
-            finally:
-                self._lab = None
-
-    def _asked(self, ask: Any) -> Any:
-        """Ask the lab, which prints what its users like to read and raises whatever its port does."""
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                return ask()
-        except PlantError:
-            raise
-        except Exception as error:
-            opened = self._lab is not None
-            raise PlantError(
-                f"plant.port: the TCLab at {self._port} {'stopped answering' if opened else 'cannot be opened'}: "
-                f"{type(error).__name__}: {error}. "
-                + ("Its heaters may be on: unplug its power" if opened else "Is it plugged in, and nobody else's?")
-            ) from error
-
-
 def make_lab(spec: PlantSpec, over: Mapping[str, Parameter], port: str, clock: Clock | None) -> ThermalLab:
     """Make the plant of kind "tclab".
 
@@ -288,26 +148,3 @@ def make_lab(spec: PlantSpec, over: Mapping[str, Parameter], port: str, clock: C
     except PlantError:
         lab.close()
         raise
-
-
-def _package() -> Any:
-    try:
-        import tclab
-    except ImportError as error:
-        raise PlantError(
-            "plant.kind: \"tclab\" needs tclab, which is not installed; pip install 'subsong[tclab]'"
-        ) from error
-    return tclab
-
-
-@cache
-def _model_class() -> Any:
-    """Return tclab's model with a noise of its own: tclab's is the whole program's."""
-
-    class Model(_package().TCLabModel):  # type: ignore[misc]
-        noise: Any
-
-        def measurement(self, temperature: float) -> Any:
-            return self.quantize(temperature + self.noise.gauss(0.0, _NOISE))
-
-    return Model
