@@ -20,7 +20,7 @@ from subsong_sim.engines import LocalLearner
 from subsong_sim.learner import Learner, TrialSummary
 from subsong_sim.trials import TaskTrials
 
-TELEMETRY = (frames.T_STEP, frames.T_TRIAL, frames.T_SNAP, frames.T_DONE)
+TELEMETRY = (frames.T_STEP, frames.T_TRIAL, frames.T_SNAP, frames.T_DONE, frames.T_TIME)
 
 
 class Truth(NamedTuple):

@@ -39,6 +39,7 @@ class Setup:
         bias: one a layer; none: every layer has one.
         options: the rule's own numbers, by key of [learner]; of a choice among texts, its number.
         steps: of a trial, at most: what an eligibility must have room for; 0: as many as the rule takes.
+        spread_shift: of the cost difference's spread; 0: it is taken as it is.
         head: scalars to overwrite, by index.
         weights: weights to overwrite, from the first on.
     """
@@ -61,6 +62,7 @@ class Setup:
     bias: tuple[bool, ...] = ()
     options: Mapping[str, int] = field(default_factory=dict)
     steps: int = 0
+    spread_shift: int = 0
 
     @property
     def n_weights(self) -> int:
@@ -83,6 +85,7 @@ class Setup:
             keys["amplitude"] = repr(self.amplitude / 2 ** rule.amplitude_frac(self.weight_frac))
         if rule.rated:
             keys |= {"rate": str(self.rate), "rate_shift": str(self.rate_shift)}
+            keys["spread_shift"] = str(self.spread_shift)
         own = "\n".join(f"{key} = {value}" for key, value in keys.items())
         return f"""
 seed = {self.seed}

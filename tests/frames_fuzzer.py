@@ -39,7 +39,7 @@ ALLOWED = {
 LEADS_TO = {frames.OPEN: OPENED, frames.WRITE: OPENED, frames.SEAL: READY, frames.BEGIN: IN_TRIAL, frames.END: READY}
 LEADS_TO[frames.LOAD] = READY
 KINDS = sorted(ALLOWED) + [frames.ASK]  # noqa: RUF005 - some MicroPython has no unpacking in a display
-TELEMETRY = (frames.T_STEP, frames.T_TRIAL, frames.T_SNAP, frames.T_DONE)
+TELEMETRY = (frames.T_STEP, frames.T_TRIAL, frames.T_SNAP, frames.T_DONE, frames.T_TIME)
 FROM_BOARD = frames.body_lengths(False)
 
 

@@ -14,6 +14,7 @@ from subsong_sim.engines import learner_kernels, task_kernels
 
 # What MicroPython's time has and CPython's lacks.
 time.ticks_ms = lambda: int(time.monotonic() * 1000)  # type: ignore[attr-defined]
+time.ticks_us = lambda: int(time.monotonic() * 1000000)  # type: ignore[attr-defined]
 time.ticks_add = lambda a, b: a + b  # type: ignore[attr-defined]
 time.ticks_diff = lambda a, b: a - b  # type: ignore[attr-defined]
 

@@ -20,7 +20,7 @@ from oracle_parts import (
 from subsong_device import layout
 from subsong_sim.learner import TrialSummary
 
-ROWS = 40  # of head: where the layers' rows begin
+ROWS = 45  # of head: where the layers' rows begin
 NETWORK = (layout.IDENTITY, layout.HARD_TANH, layout.TANH, layout.LOGISTIC)
 ORACLES: dict[str, "type[Oracle]"] = {}
 PAIRS = (layout.UNPERTURBED_TRIAL, layout.TWO_SIDED, layout.PERTURBED_PAIR)
@@ -62,6 +62,7 @@ class Oracle:
         self.phase, self.started, self.remainder, self.sign, self.delta = h[21:26]
         self.trace_shift = h[34]
         self.own_words = h[35:40]
+        self.spread_shift, self.anneal, self.spread, self.spread_frac, self.annealed = h[40:45]
         self.code, self.code_step, self.tau, self.waiting, self.momentum_shift = (
             self.own_words if self.coded else (0, 0, 1, 0, 0)
         )
@@ -124,6 +125,8 @@ class Oracle:
         weight_frac = first.drive_shift - first.input_frac + first.product_shift + 12
         assert weight_frac in range(8, 15)
         assert self.trace_shift in range(15)
+        assert self.spread_shift in range(16)
+        assert 0 <= self.anneal <= 2**28
         assert self.estimator in self.estimators
         frac, size = 15, len(self.signals[0])
         for layer in self.layers:
@@ -154,7 +157,7 @@ class Oracle:
     def act(self, cost: int, x: Sequence[int]) -> list[int]:
         """Take the last cost and the sensor words; return the actuator words."""
         self._take(cost)
-        if self.estimator == layout.EACH_STEP and self.steps > 0 and not self.evaluate and self._compare():
+        if self.estimator == layout.EACH_STEP and self.steps > 0 and not self.evaluate and self._due():
             self._learn()
         self.check = fold_words(self.check, [unsigned(v) for v in x])
         u = self._step([signed(unsigned(v)) for v in x])
@@ -166,12 +169,13 @@ class Oracle:
     def end(self, cost: int) -> TrialSummary:
         """Take the last cost, update, and say what the trial was."""
         self._take(cost)
-        update = not self.evaluate and self._compare()
+        update = not self.evaluate and self._due()
         self._end(update)
         if update:
             self.check = fold_int32s(self.check, self.velocity)
             self.check = fold_words(self.check, [unsigned(w) for w in self.weights])
         scalars = [self.steps, self.total, self.baseline, self.remainder, self.saturated]
+        scalars = [self.spread, self.spread_frac, self.annealed] * (self.spread_shift > 0) + scalars
         scalars = [self.waiting] * bool(self.velocity) + scalars
         scalars = [self.code_step] * (self.code > 0) + scalars
         for stream in (self.perturbation, self.rewind, self.rounding):
@@ -191,6 +195,7 @@ class Oracle:
             h[at : at + 2] = [stream.a, stream.b]
         if self.coded:
             h[35:40] = [self.code, self.code_step, self.tau, self.waiting, self.momentum_shift]
+        h[42:45] = [self.spread, self.spread_frac, self.annealed]
         h[ROWS + 8 * len(self.layers) :] = self.eligibility + self.velocity
         runs = [self.weights, self.signals[0]]
         for own, outputs in zip(self.own, self.signals[1:], strict=True):
@@ -250,6 +255,30 @@ class Oracle:
 
     def _output(self, k: int, i: int, g: int) -> int:  # noqa: ARG002  rules differ in this
         return self.layers[k].output(g, self.table)
+
+    def _due(self) -> bool:
+        """Compare; return whether an update is due, for which the difference is normalised."""
+        due = self._compare()
+        if due and self.spread_shift:
+            self._normalise()
+        return due
+
+    def _normalise(self) -> None:
+        """Divide the difference by its running spread, and take what is left of the rate into it."""
+        m, s, frac = abs(self.delta), self.spread, self.spread_frac
+        assert s in range(2**29 + 1)
+        assert frac in range(29)
+        c = next((c for c in range(frac) if m << c >= 2**28), frac)
+        m, s = within(m << c, 2**29), s >> (frac - c)
+        s = s or m
+        z = min(4096 * m // s, 8192) if s else 0
+        s = within(s + ((m - s) >> self.spread_shift), 2**29)
+        rise = max(0, min(28 - c, 29 - s.bit_length())) if s else 0
+        self.spread, self.spread_frac = within(s << rise, 2**29), c + rise
+        z = within(z * (self.annealed >> 16), HOT) >> 12
+        self.annealed = max(self.annealed - self.anneal, 2**24)
+        assert self.annealed <= 2**28
+        self.delta = within(-z if self.delta < 0 else z, 8192)
 
     def _compare(self) -> bool:
         """Compare the trial, or the step, with its baseline and move that on; return whether an update is due."""

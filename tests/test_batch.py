@@ -184,6 +184,17 @@ def test_every_rule_runs_in_batches(rule: str) -> None:
     assert_same(varied(short_example(rule, 8, 40), 18))
 
 
+@pytest.mark.parametrize("name", ["xor", "cartpole"])
+def test_normalised_runs_are_the_single_runs_whatever_their_spreads(name: str) -> None:
+    """Runs side by side that follow their spreads at different speeds, that do not, and whose rates fall or stay."""
+    for spreads in ((4, 4, 4), (0, 3, 15)):
+        experiments = varied(shortened(name), 18)
+        for k, each in enumerate(experiments):
+            learner = {"spread_shift": spreads[k % 3], "anneal": spreads[k % 3] > 0 and k % 2 == 1}
+            experiments[k] = each.model_copy(update={"learner": each.learner.model_copy(update=learner)})
+        assert_same(experiments)
+
+
 # The song is the songbird's alone, and among the rules above.
 @pytest.mark.slow
 @pytest.mark.parametrize("task", sorted(TASKS.keys() - {"song"}))
@@ -302,7 +313,7 @@ def test_what_cannot_run_is_said_before_anything_runs() -> None:
     with pytest.raises(ExperimentError, match=r"(?s)^run 1: network\.layers\[0\].*3.*layers\[-1\].*1"):
         simulate_many([good, wrong])
     with pytest.raises(ExperimentError, match=r'^run 0: plant\.kind: "board"'):
-        simulate_many([shortened("rc")])
+        simulate_many([shortened("filters")])
 
 
 class Told(SilentProgress):

@@ -462,7 +462,7 @@ RESUMED = {
     "pendulum, noise": with_run(parse_experiment(PENDULUM, "test"), trials=20),
     "reinforce": with_run(short_example("reinforce", 20, 40), evaluate_every=4),
     "rc, the board's own plant": with_run(
-        parse_experiment(example_text("rc").replace("step_limit_ms = 100 ", "step_limit_ms = 8000 "), "rc"),
+        parse_experiment(example_text("filters").replace("step_limit_ms = 100 ", "step_limit_ms = 8000 "), "filters"),
         trials=20,
         evaluate_every=4,
     ),
@@ -478,7 +478,7 @@ def test_a_run_that_was_killed_and_went_on_is_bit_for_bit_one_that_was_not(
     experiment = with_run(RESUMED[name], checkpoint_every=3)
     own = experiment.plant.kind == "board"
     if own:
-        shutil.copy(Path(__file__).parent.parent / "examples" / "rc_plant.py", deployed_flash / "plant.py")
+        shutil.copy(Path(__file__).parent.parent / "examples" / "plants" / "filters.py", deployed_flash / "plant.py")
     paths = [tmp_path / f"{part}.mcap" for part in ("whole", "first", "second", "third")]
     result = run_on_board(experiment, port="unix", out=paths[0])
     cut_off(experiment, paths[1], 9)

@@ -91,6 +91,7 @@ def setups(draw: st.DrawFn, combinations: Sequence[tuple[str, str]] = COMBINATIO
         bias=draw(flags(n_layers)),
         options={key: draw(edge_or(option.low, HIGHEST.get(key, option.high))) for key, option in rule.options},
         steps=draw(st.sampled_from((0, min(MOST_STEPS, rule.most_steps)))),
+        spread_shift=draw(st.sampled_from((0, 1, 5, 15))) if rule.rated else 0,
     )
     if draw(st.booleans()):
         limit = setup.limit
@@ -128,6 +129,13 @@ def starts(draw: st.DrawFn, setup: Setup) -> dict[int, int]:
         head |= {layout.STARTED: 1, layout.BASELINE: draw(edge_or(-COST_LIMIT, COST_LIMIT))}
     if layout.STARTED in head and setup.estimator != "best_so_far":
         head[layout.REMAINDER] = draw(edge_or(0, 2**setup.baseline_shift - 1))
+    if setup.spread_shift and draw(st.booleans()):
+        head[layout.SPREAD_FRAC] = frac = draw(edge_or(0, layout.MOST_SPREAD_FRAC))
+        low = 0 if frac in (0, layout.MOST_SPREAD_FRAC) else layout.SPREAD_TOP
+        head[layout.SPREAD] = draw(edge_or(low, 2 * layout.SPREAD_TOP - bool(frac)))
+        head[layout.ANNEALED] = draw(edge_or(layout.LEAST_RATE, layout.ONE_RATE))
+    if setup.spread_shift:
+        head[layout.ANNEAL] = draw(edge_or(0, layout.ONE_RATE, 1))
     if setup.options.get("code"):
         # Near the ends of its period, whose length depends on the steps of node perturbation's trials.
         highest = 2 * setup.n_weights if setup.rule == "weight_perturbation" else 2**12

@@ -296,9 +296,10 @@ UNTOUCHED = set(range(layout.LAYERS_AT)) - {
     activation=st.sampled_from(ACTIVATIONS),
     before=st.integers(0, 3),
     seed=st.integers(0, 2**32 - 1),
+    spread_shift=st.sampled_from((0, 2)),
 )
 def test_an_evaluation_changes_no_state(
-    combination: tuple[str, str], recurrent: bool, activation: str, before: int, seed: int
+    combination: tuple[str, str], recurrent: bool, activation: str, before: int, seed: int, spread_shift: int
 ) -> None:
     """Only the scalars that describe the trial, and the signals, are written; learning goes on as if without it."""
     rule, estimator = combination
@@ -310,6 +311,8 @@ def test_an_evaluation_changes_no_state(
         seed=seed,
         rate_shift=9,
         recurrent=(recurrent, False),
+        spread_shift=spread_shift,
+        head={layout.ANNEAL: 2**25},
     )
     rng = random.Random(seed)
     learner, other = learner_of(setup), learner_of(setup)

@@ -272,8 +272,9 @@ def test_a_block_is_what_the_page_says(rule: str) -> None:
     signs = 2 + 1 if node else 0
     scalars = [0] * 7 + [1, 99, 77, 9, 6, 0, 2, n, 32767 if node else 32767 - 99]
     table = n + 22 + signs
-    scalars += [0, n, n + 22, table, 56, *([0] * 5), *words("perturbation"), 0, 0, *words("rounding")]
+    scalars += [0, n, n + 22, table, 61, *([0] * 5), *words("perturbation"), 0, 0, *words("rounding")]
     scalars += [table, table + 257, 9 if node else 0, 0, 0, 1, 0, 0]
+    scalars += [0, 0, 0, 28, 2**28]
     rows = [3, 17, layout.TANH, 2, 13, 13, 15, 0, 17, 2, layout.IDENTITY, 5, 10, 10, 15, 0]
     assert head_words(block.head) == scalars + rows + [0] * (n if node else 0)
     assert mem_words(block.mem)[n:] == [0] * (22 + signs) + TABLE

@@ -153,7 +153,9 @@ def test_mcaps_own_reader_finds_summary_statistics_indexes_and_schemas(tmp_path:
         assert all(index.message_index_offsets and index.compression == "zstd" for index in summary.chunk_indexes)
         channels = {channel.topic: channel for channel in summary.channels.values()}
         wire = {"/wire/to_board", "/wire/from_board"}
-        assert set(channels) == {"/step", "/trial", "/state", "/event"} | (set() if source == "sim" else wire)
+        assert set(channels) == {"/step", "/trial", "/state", "/event", "/timing"} | (
+            set() if source == "sim" else wire
+        )
         for _, channel, message in messages:
             schema = summary.schemas[channel.schema_id]  # PlotJuggler stops at a channel without one
             if channel.topic in wire:

@@ -64,7 +64,7 @@ print(faults.NOTES)
 
 
 def experiment_of(period_ms: int = 0, step_limit_ms: int = STEP_MS) -> Experiment:
-    text = example_text("rc").replace("step_limit_ms = 100 ", f"step_limit_ms = {step_limit_ms} ")
+    text = example_text("filters").replace("step_limit_ms = 100 ", f"step_limit_ms = {step_limit_ms} ")
     text = text.replace("period_ms = 0 ", f"period_ms = {period_ms} ").replace("stuck_steps = 200", "stuck_steps = 3")
     return parse_experiment(text.replace("[-32000, 32000]", "[-15000, 15000]"), "test")
 

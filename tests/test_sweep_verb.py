@@ -68,7 +68,7 @@ def test_the_verb_makes_table_picture_and_the_best_experiment(here: Path) -> Non
             BAD_FILE,
             "no/x.toml: No such file or directory",
         ),
-        (["rc"], USAGE, '"board" has no model to simulate'),
+        (["filters"], USAGE, '"board" has no model to simulate'),
     ],
 )
 def test_the_verb_says_what_is_wrong(here: Path, args: list[str], code: int, said: str) -> None:

@@ -115,6 +115,11 @@ RANGES = (
     (layout.PERTURBATION + 1, 0, 0xFFFF),
     (layout.ROUNDING, 0, 0xFFFF),
     (layout.ROUNDING + 1, 0, 0xFFFF),
+    (layout.SPREAD_SHIFT, 0, 15),
+    (layout.ANNEAL, 0, layout.ONE_RATE),
+    (layout.SPREAD, 0, 2 * layout.SPREAD_TOP),
+    (layout.SPREAD_FRAC, 0, layout.MOST_SPREAD_FRAC),
+    (layout.ANNEALED, layout.LEAST_RATE, layout.ONE_RATE),
 )
 
 

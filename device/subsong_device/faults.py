@@ -22,6 +22,7 @@ LATE = 18  # a step of the plant, or its reset(), took too long; detail: ms unti
 PLANT = 19  # plant.py raised an exception; detail: its line, and from bit 16 on the function (plant_check.FUNCTIONS)
 NO_PLANT = 20  # there is no plant.py: detail 0; or it lacks functions: a bit for each, as they are numbered there
 NO_WATCHDOG = 21  # the board has none, or no timer to feed it by
+PERIOD = 22  # no step of a trial fitted the control period; detail: us by which, on average
 
 # States of a session, the detail of STATE.
 NEW = 0  # no HELLO yet

@@ -11,7 +11,7 @@ HELLO, OPEN, WRITE, SEAL, BEGIN, STEP = 0x10, 0x11, 0x12, 0x13, 0x14, 0x15
 END, RUN, READ, SNAPSHOT, CLOSE, STOP = 0x16, 0x17, 0x18, 0x19, 0x1A, 0x1B
 ASK, SAVE, LOAD, SIGN = 0x1C, 0x1D, 0x1E, 0x1F  # what a small board does not have
 R_HELLO, ACK, ACT, TRIAL, DATA, STATUS, CHECKPOINT = 0x90, 0x91, 0x95, 0x96, 0x98, 0x9C, 0x9E
-T_STEP, T_TRIAL, T_SNAP, T_DONE = 0xA0, 0xA1, 0xA2, 0xA3
+T_STEP, T_TRIAL, T_SNAP, T_DONE, T_TIME = 0xA0, 0xA1, 0xA2, 0xA3, 0xA4
 
 # Type, name, payload, names of the payload's fields. Payloads are struct formats, and besides:
 # S: n_sensors int16, A: n_actuators int16, D: a chunk of a region, as many bytes as the board's HELLO says.
@@ -48,6 +48,12 @@ TABLE = (
     ),
     (T_SNAP, "T_SNAP", "IIBIBD", "number trial region offset count data"),
     (T_DONE, "T_DONE", "II", "number trials"),
+    (
+        T_TIME,
+        "T_TIME",
+        "IIIIIIIII",
+        "number trial steps period_us late jitter_us worst_jitter_us step_us longest_step_us",
+    ),
 )
 
 CHUNK = 128  # bytes of a region in one frame; a board with a small receive buffer says fewer in its HELLO

@@ -1,15 +1,15 @@
 """Where everything lies in a learner's two buffers; docs/arithmetic.md is the normative text.
 
 head: array('i'), int32 words      mem: array('H'), 16-bit words
-    0..39   scalars, below             weights, row after row: n_in weights, then the bias
-    40..    one row of 8 a layer       signals: every layer's inputs, a recurrent one's own last outputs
+    0..44   scalars, below             weights, row after row: n_in weights, then the bias
+    45..    one row of 8 a layer       signals: every layer's inputs, a recurrent one's own last outputs
     then    eligibility (int32)            behind them; then the outputs of the last
             (most rules)               signs of the drives' perturbation, one bit a unit; or words of units (some rules)
     then    velocity (int32)           tanh table, 257 words (where a layer needs it)
                                        words of synapses (some rules)
 """
 
-ARITHMETIC_VERSION = 2
+ARITHMETIC_VERSION = 3
 
 # Set by the caller before a kernel runs.
 COST = 0  # cost of the last step, counts; 0 before the first
@@ -43,7 +43,7 @@ PHASE = 21  # 0: first trial of a pair; 1: the second
 STARTED = 22  # 1 once the running baseline has a value
 REMAINDER = 23  # the running baseline's fraction, in 2**-BASELINE_SHIFT counts
 SIGN = 24  # of this trial's perturbation: +1, -1, or 0 for none
-DELTA = 25  # cost minus baseline of the trial that ended
+DELTA = 25  # cost minus baseline of the trial that ended; divided by SPREAD where an update is due
 
 # Generators: two 16-bit words a stream, in head so that a rewind is two assignments.
 PERTURBATION = 26
@@ -53,6 +53,12 @@ ROUNDING = 30
 UNITS_AT = 32  # offset in mem of the words that a rule keeps for each unit
 SYNAPSES_AT = 33  # offset in mem of the words that a rule keeps for each weight
 TRACE_SHIFT = 34  # EACH_STEP: a step fades the eligibility by 2**-TRACE_SHIFT of itself
+# The cost difference over its own running spread, and a rate that falls (kernels/spread.py).
+SPREAD_SHIFT = 40  # the spread moves 2**-SPREAD_SHIFT of the way to each |DELTA|; 0: DELTA is taken as it is
+ANNEAL = 41  # what an update takes off ANNEALED; 0: nothing
+SPREAD = 42  # state: running mean of |DELTA|, 1 LSB = 2**-SPREAD_FRAC counts; 0: none yet
+SPREAD_FRAC = 43  # state: 0..28
+ANNEALED = 44  # state: factor on the rate, 1 LSB = 2**-28, from 1 down to 1/16
 # 35..39 are the rule's own; its file names them.
 OWN = 35
 
@@ -81,7 +87,7 @@ STRENGTH = 39  # the synapses' strengths are uniform in +-STRENGTH, 1 LSB = 2**-
 FILTER_SHIFT = 37  # a step takes 2**-FILTER_SHIFT of a filtered spike train off it
 SPIKE = 38  # what a spike adds to it
 
-LAYERS_AT = 40
+LAYERS_AT = 45
 LAYER_WORDS = 8
 # Within a layer's row.
 N_IN = 0
@@ -113,6 +119,10 @@ LOGISTIC = 3
 INTEGRATE_FIRE = 4  # spiking units, of the rules that have words for them
 
 COST_LIMIT = 0x10000000
+SPREAD_TOP = 0x10000000  # SPREAD is doubled while it is below this and SPREAD_FRAC below that
+MOST_SPREAD_FRAC = 28
+ONE_RATE = 0x10000000  # ANNEALED, as it begins
+LEAST_RATE = 0x1000000
 ONE_DRIVE = 4096
 TABLE_WORDS = 257
 

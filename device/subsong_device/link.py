@@ -200,6 +200,15 @@ class Outbox:
         size = frames.wire_length(self.body)
         self.words, self.buf = shared_buffer("H", size + (size & 1))
         self.view = memoryview(self.buf)
+        # Slices that are there already: a frame that is sent in every step is to leave as little garbage as can be.
+        self._covered = self.view[1 : self.body - 3]
+        self._wire = self.view[:size]
+
+    def seal(self):
+        """Return the bytes on the wire of the frame whose body fills the buffer."""
+        pack_into("<I", self.buf, self.body - 3, frames.crc32(self._covered))
+        n = frames.stuff(self.buf, self.body)
+        return self._wire if n == len(self._wire) else self.view[:n]
 
     def pack(self, kind, seq, layout, *fields):
         """Write a frame, its payload's fields by struct format; return its bytes on the wire."""

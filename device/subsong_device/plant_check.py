@@ -12,7 +12,9 @@ STEP_MS = 4  # what a step may take, from one sense() to the next
 RESET_MS = 5  # what reset() may take
 STUCK_STEPS = 6  # steps that a sensor word may stay what it is; 0: for ever
 WATCHDOG_MS = 7  # 0: none
-DATA = 8  # a sensor's lowest and highest word, for each; then an actuator's four words, for each:
+PERIOD_US = 8  # beyond PERIOD_MS
+DRY = 9  # 1: nothing moves: reset() and actuate() are not called
+DATA = 10  # a sensor's lowest and highest word, for each; then an actuator's four words, for each:
 LOWEST, HIGHEST = 0, 1
 SLEW = 2  # what it moves by in a step, at most: 65535 is no limit
 SAFE = 3  # the word for what safe() and reset() put out: slew begins there
@@ -58,6 +60,8 @@ def check_plant(task, n_sensors, n_actuators):
     _need(task[TASK_OUTPUTS] == n_actuators, TASK_OUTPUTS)
     _need(0 < task[STEP_MS] <= MAX_MS, STEP_MS)
     _need(task[PERIOD_MS] < task[STEP_MS], PERIOD_MS)
+    _need(task[PERIOD_US] < 1000, PERIOD_US)
+    _need(task[DRY] <= 1, DRY)
     _need(0 < task[RESET_MS] <= MAX_MS, RESET_MS)
     _need(task[WATCHDOG_MS] == 0 or MIN_WATCHDOG_MS <= task[WATCHDOG_MS] <= MAX_MS, WATCHDOG_MS)
     _need(len(task) == plant_words(n_sensors, n_actuators), DATA)
@@ -67,7 +71,7 @@ def check_plant(task, n_sensors, n_actuators):
         at += SENSOR_WORDS
     for _ in range(n_actuators):
         low, high = signed(task[at + LOWEST]), signed(task[at + HIGHEST])
-        _need(low < high, at)
+        _need(low <= high, at)  # one word alone: as little authority as there can be
         _need(task[at + SLEW] > 0, at + SLEW)
         _need(low <= signed(task[at + SAFE]) <= high, at + SAFE)
         at += ACTUATOR_WORDS

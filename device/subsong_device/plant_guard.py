@@ -7,12 +7,13 @@ noticed while it lasts: by a timer's callback, which runs between two bytecodes 
 The functions at the end are what subsong_device.tasks has, so that a plant is to a trial what a task is.
 """
 
+import gc
 import os
 import sys
 import time
 
 from subsong_device import plant_check
-from subsong_device.faults import LATE, NO_PLANT, NO_WATCHDOG, PLANT, SENSOR, STUCK, Fault
+from subsong_device.faults import LATE, NO_PLANT, NO_WATCHDOG, PERIOD, PLANT, SENSOR, STUCK, Fault
 from subsong_device.layout import COST_LIMIT, EVALUATE, PHASE
 from subsong_device.link import shared_buffer
 from subsong_device.plant_check import (
@@ -34,8 +35,10 @@ from subsong_device.plant_check import (
     SLEW,
     signed,
 )
+from subsong_device.plant_clock import Clock
 
 FILE = "plant.py"
+FEWEST_STEPS = 8  # of a trial that says that the period cannot be met, where every one of them is late
 
 
 def load_plant():
@@ -102,6 +105,10 @@ def new_timer():
         return None
 
 
+def still(_words):
+    """Stand for actuate(), where nothing is to move."""
+
+
 class Guard:
     """A plant, and what it may do.
 
@@ -118,15 +125,17 @@ class Guard:
 
     def __init__(self, plant, seed=0):
         self._plant = plant
-        self._sense, self._actuate, self._cost = plant.sense, plant.actuate, plant.cost
+        self._sense, self._actuate, self._cost = plant.sense, still, plant.cost
         self._done = getattr(plant, "done", None)
+        self._clock = Clock()
+        self._us, self._diff = time.ticks_us, time.ticks_diff  # looked up once
         self._first = self.seed = self._evaluated = seed
         self._timer = new_timer()
         self._armed = False
         self._dog = None
         self._dog_ms = 0
-        self._limit = 0  # ms that what is on may take; 0: nothing is on
-        self._began = time.ticks_ms()
+        self._limit = 0  # us that what is on may take; 0: nothing is on
+        self._began = self._us()
         self._tick = self._on_tick  # bound once: a timer must not allocate
         self.where = 0
         self.tripped = False
@@ -144,11 +153,13 @@ class Guard:
             Fault: NO_WATCHDOG, where one is asked for and the board has none.
         """
         given = len(words) > 0
+        self._dry = given and words[plant_check.DRY] == 1
         self._evaluated = self._first  # every evaluation meets the same starts
-        self._period = words[plant_check.PERIOD_MS] if given else 0
+        self._clock.start(1000 * words[plant_check.PERIOD_MS] + words[plant_check.PERIOD_US] if given else 0)
+        self._actuate = still if self._dry else self._plant.actuate
         self._step_ms = words[plant_check.STEP_MS] if given else 0
         self._reset_ms = words[plant_check.RESET_MS] if given else 0
-        self._stuck = words[plant_check.STUCK_STEPS] if given else 0
+        self._stuck = words[plant_check.STUCK_STEPS] if given and not self._dry else 0  # what rests may read the same
         at = DATA
         self._ranges = [(-32768, 32767)] * n_sensors
         for i in range(n_sensors if given else 0):
@@ -201,16 +212,21 @@ class Guard:
                 self.seed += 1
             seed = self.seed
         self._check()
+        if self._clock.period:
+            gc.collect()  # now, with the plant safe, rather than within a step: 14 ms on a Pico
         self._watch(self._reset_ms)
-        self.where = RESET
-        self._plant.reset(seed)
-        self.where = 0
+        if self._dry:
+            self._make_safe()  # reset() may move things
+        else:
+            self.where = RESET
+            self._plant.reset(seed)
+            self.where = 0
         self._check()
         for i in range(len(self._now)):
             self._now[i] = self._limits[i][3]
         for i in range(len(self._same)):
             self._same[i] = 0
-        self._due = time.ticks_ms()
+        self._clock.begin()
         self._watch(self._step_ms)
 
     def sense(self, x):
@@ -219,10 +235,7 @@ class Guard:
         Raises:
             Fault: SENSOR, STUCK, LATE; the plant is safe.
         """
-        self._check()
-        if self._period:
-            self._wait()
-        self._began = time.ticks_ms()
+        self._began = self._clock.next(self._check())
         self.where = SENSE
         self._sense(x)
         self.where = 0
@@ -246,6 +259,8 @@ class Guard:
     def step(self, u):
         """Put out the actuator words, within their limits; return the step's cost, held within +-2**28.
 
+        How long it took is judged when the next step begins, or the trial ends.
+
         Raises:
             Fault: LATE; the plant is safe.
         """
@@ -261,9 +276,9 @@ class Guard:
         self._actuate(out)
         self._check()  # a timer may have made the plant safe while actuate() was on its way to do otherwise
         self.where = PRICE
-        cost = int(min(max(self._cost(), 0 - COST_LIMIT), COST_LIMIT))
+        # What is no whole number raises: a cost in volts, cut to a whole one, would be 0 for ever.
+        cost = min(max(self._cost() | 0, 0 - COST_LIMIT), COST_LIMIT)
         self.where = 0
-        self._check()
         return cost
 
     def ended(self):
@@ -276,27 +291,38 @@ class Guard:
         self._check()
         return done
 
+    def finish(self):
+        """End a trial: the plant is safe until the next one.
+
+        Raises:
+            Fault: LATE, of the last step. KeyboardInterrupt: Ctrl-C was pressed meanwhile.
+        """
+        self._clock.end(self._check())
+        self.rest()
+
+    def timing(self):
+        """Return T_TIME's fields of the trial that has ended, from `steps` on (plant_clock.Clock.told)."""
+        return self._clock.told()
+
+    def judge(self):
+        """Raise Fault, PERIOD, if every step of the trial that has ended was late: the period cannot be met."""
+        excess = self._clock.excess(FEWEST_STEPS)
+        if excess:
+            raise Fault(PERIOD, excess)
+
     # ------------------------------------------------------------------------------------------ time
 
-    def _wait(self):
-        """Wait until the next period begins; one that was missed is not made up for."""
-        left = time.ticks_diff(self._due, time.ticks_ms())
-        if left > 0:
-            time.sleep_ms(left)
-        elif left < 0 - self._period:
-            self._due = time.ticks_ms()
-        self._due = time.ticks_add(self._due, self._period)
-
     def _check(self):
-        """Raise Fault: LATE, if what is on has taken too long; PLANT, if the plant could not be made safe."""
+        """Return the time; raise Fault: LATE, where what is on took too long; PLANT, where the plant is not safe."""
         if self.unsafe is not None:
             raise self.unsafe
-        if self._limit and not self.tripped and time.ticks_diff(time.ticks_ms(), self._began) > self._limit:
-            self.tripped = True
-        if self.tripped:
-            took = time.ticks_diff(time.ticks_ms(), self._began)
-            self._trip()
-            raise Fault(LATE, took)
+        now = self._us()
+        if self._limit or self.tripped:
+            took = self._diff(now, self._began)
+            if self.tripped or not 0 <= took <= self._limit:  # below 0: so long that the clock has gone round
+                self._trip()
+                raise Fault(LATE, took // 1000)
+        return now
 
     def _trip(self):
         self.tripped = True
@@ -311,8 +337,8 @@ class Guard:
 
     def _watch(self, limit):
         """Begin to count the time of what may take so many milliseconds."""
-        self._began = time.ticks_ms()
-        self._limit = limit
+        self._began = self._us()
+        self._limit = 1000 * limit
         if limit:
             self._arm(limit)
 
@@ -331,10 +357,11 @@ class Guard:
         """
         left = self._limit
         if left:
-            left -= time.ticks_diff(time.ticks_ms(), self._began)
+            left -= self._diff(self._us(), self._began)
             if left < 0:
                 self._trip()  # again and again, as long as the step goes on: it may set outputs meanwhile
                 left = self._limit
+            left = (left + 999) // 1000
         if self._dog is not None:
             if not (self._limit and self.tripped):
                 self._dog.feed()

@@ -21,6 +21,7 @@ WHY = {  # what a guard's fault means: its detail goes into the words
     faults.LATE: "a step, or reset(), took too long: %d ms",
     faults.PLANT: "safe() itself failed in plant.py (%d)",
     faults.NO_WATCHDOG: "the board has no watchdog, or no timer to feed it by: %d",
+    faults.PERIOD: "no step fitted the control period, by %d us on average",
 }
 
 
@@ -179,10 +180,12 @@ def run(block, guard, steps, learn, trials, keeper):
             if guard is not None and guard.ended():
                 break
         if guard is not None:
-            guard.rest()
+            guard.finish()
         head[COST] = cost
         learner.end(head, mem)
         keeper.trial_ended()
+        if guard is not None:
+            guard.judge()
         left -= 1
         if left == 0:
             return

@@ -276,7 +276,9 @@ class Session:
         self._respond(ACK, faults.OK, 0)
 
     def _greeting(self):
-        return self._schema, layout.ARITHMETIC_VERSION, self._tier, CHUNK, collect(), self.rx.damaged
+        if self._state != RUNNING:  # a collection takes 14 ms on a Pico: in a run, what was free before it is said
+            self._free = collect()
+        return self._schema, layout.ARITHMETIC_VERSION, self._tier, CHUNK, self._free, self.rx.damaged
 
     def _status(self):
         flags, counter = (frames.LOCKED, self._lock.counter) if self._lock else (0, 0)

@@ -2,7 +2,7 @@
 
 from subsong_device import frames
 from subsong_device.faults import LEARNER, Fault
-from subsong_device.frames import ACK, CHUNK, T_DONE, T_SNAP, T_STEP, T_TRIAL
+from subsong_device.frames import ACK, CHUNK, T_DONE, T_SNAP, T_STEP, T_TIME, T_TRIAL
 from subsong_device.layout import COST, EVALUATE
 from subsong_device.link import Outbox, Silence
 from subsong_device.loop_trial import summary_of
@@ -124,10 +124,11 @@ class TaskRun:
                 if guard is not None:
                     session.listen()  # a plant that is driven is not to wait for a trial's end
                 session.reserve(n)
-                session.write(self._box.view[: frames.seal_frame(self._box.buf, self._box.body)])
+                session.write(self._box.seal())
                 if guard is not None and guard.ended():
                     break
-            self._rest()
+            if guard is not None:
+                guard.finish()
             head[COST] = cost
             self._learner.end(head, mem)
         except (Silence, Fault):
@@ -137,7 +138,11 @@ class TaskRun:
             if fault is None and isinstance(error, OSError):
                 raise  # the wire is gone
             raise fault or Fault(LEARNER)
+        if guard is not None:
+            self._tell(session, T_TIME, trial, *guard.timing())
         self._tell(session, T_TRIAL, *summary_of(head, trial), session.rx.damaged, cost)
+        if guard is not None:
+            guard.judge()
 
     def _snapshot(self, session, trial):
         """Send the learner's memory as it is after a trial."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from subsong.errors import ExperimentError
 from subsong.experiment import Experiment, Network
-from subsong.rules import BY_NAME, WEIGHT
+from subsong.rules import BY_NAME, PAIRS, WEIGHT
 from subsong.tasks import DRIVE_FRAC, SENSOR_FRAC, task_block
 from subsong_device import layout
 
@@ -133,6 +133,10 @@ def build_block(experiment: Experiment) -> Block:
         (layout.RATE_SHIFT, learner.rate_shift),
         (layout.BASELINE_SHIFT, learner.baseline_shift),
         (layout.STOCHASTIC, int(learner.rounding == "stochastic")),
+        (layout.SPREAD_SHIFT, learner.spread_shift),
+        (layout.ANNEAL, anneal(experiment)),
+        (layout.SPREAD_FRAC, layout.MOST_SPREAD_FRAC),
+        (layout.ANNEALED, layout.ONE_RATE),
         (layout.N_LAYERS, len(rows)),
         (layout.N_WEIGHTS, n_weights),
         (layout.LIMIT, 32767 - (amplitude if rule.perturbs == WEIGHT else 0)),
@@ -163,6 +167,21 @@ def build_block(experiment: Experiment) -> Block:
     if needs_table:
         mem[table_at : table_at + layout.TABLE_WORDS] = tanh_table()
     return Block(learner.rule, head.tobytes(), mem.tobytes(), task_block(experiment), sizes[0], sizes[-1])
+
+
+def anneal(experiment: Experiment) -> int:
+    """Return what an update takes off the factor on the rate: all of it over the updates that the run will make.
+
+    Under "each_step" a run has an update a step, and its trials are taken to be as long as they may be.
+    """
+    if not experiment.learner.anneal:
+        return 0
+    updates = experiment.run.trials
+    if experiment.learner.estimator in PAIRS:
+        updates //= 2
+    elif experiment.learner.estimator == "each_step":
+        updates *= experiment.run.steps
+    return max(layout.ONE_RATE // max(updates, 1), 1)
 
 
 def initial_weights(n: int, span: int, seed: int) -> list[int]:

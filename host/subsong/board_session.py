@@ -24,6 +24,8 @@ from subsong.remembered import note
 from subsong.runlog import Recorder, read_run
 from subsong.session import RunResult, Trials, learn, local_plant, recording, require_recordable, run_header, share
 from subsong.small_firmware import require_fit
+from subsong.task_stream import OnTiming
+from subsong.timing import Timing
 from subsong.verify import Verified, verify_board
 from subsong_device import faults
 from subsong_sim.learner import Ended, TrialSummary
@@ -39,10 +41,18 @@ class BoardTask:
         steps: of a trial.
         recorder: keeps the state after a hole in the telemetry, so that replay can go on from there.
         evaluate_steps: of an evaluation; 0: as many as of a trial.
+        on_timing: told how well each trial on the board's own plant kept its period.
     """
 
-    def __init__(self, bridge: Bridge, steps: int, recorder: Recorder, evaluate_steps: int = 0) -> None:
-        self.bridge, self.recorder = bridge, recorder
+    def __init__(
+        self,
+        bridge: Bridge,
+        steps: int,
+        recorder: Recorder,
+        evaluate_steps: int = 0,
+        on_timing: OnTiming | None = None,
+    ) -> None:
+        self.bridge, self.recorder, self._on_timing = bridge, recorder, on_timing
         self.steps = (steps, evaluate_steps or steps)
 
     def run(self, first: int, seeds: Sequence[int], evaluate: bool) -> Iterator[Ended | None]:
@@ -57,7 +67,15 @@ class BoardTask:
             snapshots.add(trial)
 
         steps = self.steps[evaluate]
-        done = self.bridge.run_task(first, len(seeds), steps, evaluate, on_trial=on_trial, on_snapshot=on_snapshot)
+        done = self.bridge.run_task(
+            first,
+            len(seeds),
+            steps,
+            evaluate,
+            on_trial=on_trial,
+            on_snapshot=on_snapshot,
+            on_timing=self._on_timing,
+        )
         last = first + done.trials - 1
         if done.holes and last not in snapshots:
             # The hole may have swallowed the last trial, after which no snapshot comes: ask for the state itself.
@@ -335,12 +353,15 @@ def learn_on(
             recorder.event("checkpoint", str(error), trial=trial)
             result.counters["failed_checkpoints"] = result.counters.get("failed_checkpoints", 0) + 1
 
+    def on_timing(timing: Timing) -> None:
+        result.timing = result.timing.plus(timing)
+
     first = None
     lost: tuple[Back, LinkLost] | None = None
     while True:
         bridge = recovery.bridge
         trials: Trials = (
-            BoardTask(bridge, steps, recorder, experiment.run.evaluate_steps)
+            BoardTask(bridge, steps, recorder, experiment.run.evaluate_steps, on_timing)
             if plant is None
             else PlantTrials(bridge, plant, steps)
         )

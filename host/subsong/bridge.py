@@ -21,7 +21,7 @@ from subsong.errors import BoardError, FirmwareError, LinkError, LinkLost, Plant
 from subsong.exchange import Exchange, LinkCounters, LinkPort, OnFrame
 from subsong.link_faults import redeploy
 from subsong.reconnect import Reconnect, Status
-from subsong.task_stream import Listeners, OnHole, OnSnapshot, OnStep, OnTrial, TaskResult, TaskStream
+from subsong.task_stream import Listeners, OnHole, OnSnapshot, OnStep, OnTiming, OnTrial, TaskResult, TaskStream
 from subsong_device import faults, frames, layout
 from subsong_device.plant_check import PLANT
 from subsong_sim.learner import TrialSummary
@@ -361,6 +361,7 @@ class Bridge:
         on_trial: OnTrial | None = None,
         on_snapshot: OnSnapshot | None = None,
         on_hole: OnHole | None = None,
+        on_timing: OnTiming | None = None,
     ) -> TaskResult:
         """Let the board run trials of its task, and take its telemetry.
 
@@ -373,12 +374,14 @@ class Bridge:
             on_trial: called with (TrialSummary, cost that end saw).
             on_snapshot: called with (trial, head, mem): the state after that trial, sent because telemetry was lost.
             on_hole: called with (number of the first telemetry frame lost, how many).
+            on_timing: called with the Timing of each trial on the board's own plant.
 
         Raises:
             BoardError: a kernel failed. LinkLost, PortError: as `act`.
         """
         assert self._stream is not None, "open() first"
-        return self._stream.run((first, trials, steps, evaluate), Listeners(on_step, on_trial, on_snapshot, on_hole))
+        listeners = Listeners(on_step, on_trial, on_snapshot, on_hole, on_timing)
+        return self._stream.run((first, trials, steps, evaluate), listeners)
 
     def stop(self) -> None:
         """End the task's run after the trial that is on."""

@@ -18,7 +18,7 @@ StepFunction = Callable[[int, int, int, Sequence[int]], tuple[Any, ...]]
 SETTLE_S = 0.02  # after a damaged frame the rest of what broke it may still come; then the command is sent again
 _NAMES = {kind: name for kind, name, _, _ in frames.TABLE}
 _HEADS = [bytes((n + 1,)) for n in range(254)]  # COBS codes
-TELEMETRY = frozenset((frames.T_STEP, frames.T_TRIAL, frames.T_SNAP, frames.T_DONE))
+TELEMETRY = frozenset((frames.T_STEP, frames.T_TRIAL, frames.T_SNAP, frames.T_DONE, frames.T_TIME))
 
 
 class LinkPort(Protocol):

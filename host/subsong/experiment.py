@@ -30,7 +30,7 @@ from subsong.experiment_loop import LoopPlant
 from subsong.experiment_plant import BoardPlant
 from subsong.experiment_tasks import Task, TaskPlant
 from subsong.experiment_text import parse_toml, read_text, to_toml
-from subsong.rules import BY_NAME, OPTIONS
+from subsong.rules import BY_NAME, OPTIONS, RATE_KEYS
 from subsong_device.frames import RULES
 
 if TYPE_CHECKING:
@@ -91,6 +91,15 @@ class Learner(Table):
     rounding: Literal["stochastic", "nearest"] = Field(
         "stochastic", description='how an update is rounded to int16; "nearest" is a control'
     )
+    spread_shift: int = whole(
+        0,
+        15,
+        "the cost difference is divided by its running spread, s += (|C - b| - s) * 2**-spread_shift; 0: it is not",
+        0,
+    )
+    anneal: bool = other(
+        "true or false; true needs spread_shift above 0", "the rate falls to 1/16 over the run's trials", False
+    )
     trace_shift: int = _option("trace_shift")
     code: Literal[*OPTIONS["code"][0].choices] = _option("code")  # type: ignore[valid-type]
     tau: int = _option("tau")
@@ -120,7 +129,7 @@ class Learner(Table):
     def _without_others(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what other rules have and this one has not."""
         rule = BY_NAME[self.rule]
-        others = OPTIONS.keys() - dict(rule.options).keys() | (set() if rule.rated else {"rate", "rate_shift"})
+        others = OPTIONS.keys() - dict(rule.options).keys() | (set() if rule.rated else RATE_KEYS)
         return {key: value for key, value in handler(self).items() if key not in others}
 
 
@@ -153,7 +162,8 @@ LATER = (
     ("run", "checkpoint_every"),
     ("run", "period_ms"),
     ("plant", "hold"),
-    *(("learner", key) for key in OPTIONS),
+    ("plant", "authority"),
+    *(("learner", key) for key in (*OPTIONS, "spread_shift", "anneal")),
 )
 
 
@@ -213,6 +223,18 @@ class Experiment(Table):
             ExperimentError: the seed is outside 0..2**32-1.
         """
         return from_tables({**self.model_dump(exclude_none=True), "seed": seed}, "")
+
+    def with_authority(self, authority: float) -> "Experiment":
+        """Return the same experiment with another plant.authority.
+
+        Raises:
+            ExperimentError: it is out of range, or the plant is not the board's own.
+        """
+        if not isinstance(self.plant, BoardPlant):
+            raise ExperimentError('plant.authority: only the board\'s own plant has one (plant.kind = "board")')
+        tables = self.model_dump(exclude_none=True)
+        tables["plant"]["authority"] = authority
+        return from_tables(tables, "")
 
     def steps(self, evaluate: bool) -> int:
         """Return the steps of a trial, at most, or of an evaluation."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from subsong.experiment_tasks import TASKS
-from subsong.rules import BY_NAME, DRIVE, DRIVE_FRAC, OPTIONS, WEIGHT, Rule
+from subsong.rules import BY_NAME, DRIVE, DRIVE_FRAC, OPTIONS, RATE_KEYS, WEIGHT, Rule
 from subsong_device.block import MOST_SIGN_WORDS
 from subsong_device.plant_check import MIN_WATCHDOG_MS
 
@@ -153,8 +153,11 @@ def _check_learner(good: Good) -> Iterator[Problem]:
         if rule.name not in rules:
             yield Problem(("learner", key), f"{rule.name} has no such key", f"with {' or '.join(rules)}")
     yield from _check_spiking(good, rule)
-    for key in sorted(given & {"rate", "rate_shift"} if not rule.rated else ()):
+    for key in sorted(given & RATE_KEYS if not rule.rated else ()):
         yield Problem(("learner", key), f"{rule.name} has no learning rate", f"no {key}")
+    if rule.rated and good("learner.anneal") and good("learner.spread_shift") == 0:
+        what = "the rate falls only where the cost is divided by its spread"
+        yield Problem(("learner", "anneal"), what, "with learner.spread_shift, 1 to 15")
     steps, layers = good("run.steps"), good("network.layers")
     if steps is not None and steps > rule.most_steps:
         yield Problem(("run", "steps"), f"{steps} steps for {rule.name}", f"at most {rule.most_steps}")
@@ -277,7 +280,7 @@ def _check_guard(good: Good) -> Iterator[Problem]:
             yield Problem(("plant", "actuator_safe", i), f"{word} is outside [{low}, {high}]", "a word of its range")
     period, limit, watchdog = good("plant.period_ms"), good("plant.step_limit_ms"), good("plant.watchdog_ms")
     if period is not None and limit is not None and period >= limit:
-        yield Problem(("plant", "step_limit_ms"), f"is {limit}, and steps are {period} ms apart", f"above {period}")
+        yield Problem(("plant", "step_limit_ms"), f"is {limit}, and steps are {period:g} ms apart", f"above {period:g}")
     if watchdog is not None and 0 < watchdog < MIN_WATCHDOG_MS:
         yield Problem(("plant", "watchdog_ms"), f"got {watchdog}", f"0, or {MIN_WATCHDOG_MS} and more")
 

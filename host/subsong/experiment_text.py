@@ -29,7 +29,11 @@ EXAMPLES = (
     "reinforce",
     "hedonistic_synapse",
     "stochastic_spiking",
-    "rc",
+    "filters",
+    "rc_pins",
+    "dc_motor_pins",
+    "servo_pot_pins",
+    "heater_pins",
     "tclab",
     "host_load",
 )

@@ -21,7 +21,7 @@ _PLAIN = {
 }
 _ROWS = {kind: (name, names.split()) for kind, name, _, names in frames.TABLE}
 
-_OF_PLANT = (faults.SENSOR, faults.STUCK, faults.LATE, faults.PLANT, faults.NO_PLANT, faults.NO_WATCHDOG)
+_OF_PLANT = range(faults.SENSOR, faults.PERIOD + 1)
 
 
 def redeploy(port: str) -> str:
@@ -96,12 +96,21 @@ def _of_plant(port: str, code: int, detail: int) -> str:
             f"a step, or reset(), took {detail} ms and more, so the outputs are safe; make sense(), actuate() and "
             "cost() quicker, or raise plant.step_limit_ms or plant.reset_limit_ms"
         )
+    if code == faults.PERIOD:
+        return (
+            f"no step of a whole trial fitted plant.period_ms, by {detail / 1000:.2g} ms on average, so the outputs "
+            "are safe; raise plant.period_ms, make plant.py quicker, or use fewer units"
+        )
     if code == faults.PLANT:
         function, line = detail >> 16, detail & 0xFFFF
         name = PLANT_FUNCTIONS[function] if function < len(PLANT_FUNCTIONS) else f"function {function}"
         where = f"line {line}, " * (line > 0)
         doing = "being imported" if function == 0 else f"{name}()"
         safe = "; ITS OUTPUTS MAY NOT BE SAFE" if name == "safe" else ""
+        if (
+            name == "cost" and not line
+        ):  # raised by the guard, from what cost() returned, or the board does not say where
+            doing += ", which must return a whole number, not None, NaN or a float"
         return f"plant.py raised an exception: {where}in {doing}{safe}; `import plant` at the board's prompt to try it"
     if code == faults.NO_PLANT:
         lacks = ", ".join(f"{name}()" for i, name in enumerate(PLANT_FUNCTIONS) if detail >> i & 1)

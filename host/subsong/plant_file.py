@@ -17,17 +17,46 @@ from subsong_device.plant_check import NEEDED
 PLANT = "plant.py"
 
 
+def shipped_plants() -> dict[str, Path]:
+    """Return the drivers that ship with the package, by name: docs/pins.md."""
+    folder = Path(str(files("subsong"))) / "examples" / "plants"
+    return {path.stem: path for path in sorted(folder.glob("*.py"))}
+
+
+def find_plant(path: Path) -> Path:
+    """Return the file that is meant: the path itself, or where no such file is, the driver of that name.
+
+    Raises:
+        BoardError: there is neither.
+    """
+    if path.is_file():
+        return path
+    shipped = shipped_plants()
+    if str(path) not in shipped:
+        raise BoardError(
+            f"{path}: there is no such file, and no plant of that name ships with Subsong; these do: "
+            f"{', '.join(shipped)}"
+        )
+    return shipped[str(path)]
+
+
+def example_for(path: Path) -> str | None:
+    """Return the name of the example experiment that goes with a driver that ships; None: there is none."""
+    from subsong.experiment_text import EXAMPLES
+
+    names = (path.stem, f"{path.stem}_pins") if path in shipped_plants().values() else ()
+    return next((name for name in names if name in EXAMPLES), None)
+
+
 def read_plant(path: Path) -> bytes:
     """Return a plant.py's bytes.
 
     Args:
-        path: of any name: on the board it becomes plant.py. "rc" is the plant of the example rc, where no such file is.
+        path: of any name: on the board it becomes plant.py.
 
     Raises:
         BoardError: it cannot be read, is no Python, or lacks a function that every plant has.
     """
-    if str(path) == "rc" and not path.exists():
-        path = Path(str(files("subsong"))) / "examples" / "rc_plant.py"
     try:
         content = path.read_bytes()
         names = _names(ast.parse(content, str(path)))

@@ -20,6 +20,7 @@ BASELINES = ("running_baseline", "each_step")
 PAIRS = ("unperturbed_trial", "two_sided", "perturbed_pair")
 STATELESS = ("identity", "hard_tanh", "tanh", "logistic")
 ACTIVATIONS = (*STATELESS, "integrate_fire")
+RATE_KEYS = frozenset({"rate", "rate_shift", "spread_shift", "anneal"})  # of [learner], for rules with a rate
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Rule:
         activations: those that its units may have.
         strength: the option that its words of synapses have as their span: uniform in +-span, of the stream "strength".
         derived: further words of head, each with what computes it from the experiment.
-        rated: whether it has a learning rate; [learner] of a rule without one has neither rate nor rate_shift.
+        rated: whether it has a learning rate; [learner] of a rule without one has none of RATE_KEYS.
         zero_mean: whether its random eligibility has zero mean given all that came before, which is what makes a cost
             that does not depend on the perturbation move nothing on average. Tests hold every rule to what it says.
         most_steps: of a trial.

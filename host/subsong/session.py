@@ -24,9 +24,11 @@ from subsong.experiment_check import MAX_WORDS
 from subsong.experiment_plant import BoardPlant
 from subsong.experiment_tasks import TaskPlant
 from subsong.findings import Findings, Pace
+from subsong.flat_cost import FlatCost
 from subsong.rules import PAIRS
 from subsong.runlog import Recorder, RunHeader, Step
 from subsong.runlog.recorder import require_room
+from subsong.timing import TimingTotal
 from subsong_device.layout import ARITHMETIC_VERSION, COST_LIMIT
 from subsong_sim.learner import Ended, StepHook
 
@@ -57,6 +59,7 @@ class RunResult:
         pace: of a plant in real time, how its steps kept their deadlines.
         warnings: what its user should know, a sentence each.
         tier: what executed the kernels on a board; "" in the simulator.
+        timing: how well the board's own plant was kept to its control period; no steps where nobody kept one.
         failed: of a board, which better tiers failed its known answers, a line each.
         state: the learner's head and mem at the end, of a simulation without a log; its log has them otherwise.
     """
@@ -74,6 +77,7 @@ class RunResult:
     counters: dict[str, int] = field(default_factory=dict)
     pace: Pace | None = None
     warnings: list[str] = field(default_factory=list)
+    timing: TimingTotal = field(default_factory=TimingTotal)
     tier: str = ""
     failed: tuple[str, ...] = ()
     state: tuple[bytes, bytes] = field(default=(b"", b""), repr=False)
@@ -196,6 +200,7 @@ class _Course:
     ) -> None:
         self.experiment, self.trials, self.result, self.on_end = experiment, trials, result, on_end
         self.number = 0
+        self._flat = FlatCost() if isinstance(experiment.plant, BoardPlant) else None
         self._began = time.monotonic() - result.seconds
         self._episodes = evaluation_seeds(experiment)
 
@@ -208,6 +213,8 @@ class _Course:
             result.seconds = time.monotonic() - self._began
             if ended is not None:
                 check_cost(self.experiment, ended.summary.trial, ended.summary.total)
+                if self._flat is not None and not evaluate:
+                    self._flat.take(ended.summary)
                 result.steps += ended.summary.steps
                 result.counters["saturated_words"] = result.counters.get("saturated_words", 0) + ended.summary.saturated
                 if self.on_end is not None:

@@ -155,7 +155,7 @@ def session_image() -> bytes:
     lengths = frames.body_lengths(True, 0, 0, words.CHUNK)
     for kind, name, payload, _ in frames.TABLE:
         sizes = [_SIZES[code] for code in payload if code in _SIZES]
-        if frames.STOP < kind < frames.R_HELLO or kind in (frames.STATUS, frames.CHECKPOINT):
+        if frames.STOP < kind < frames.R_HELLO or kind in (frames.STATUS, frames.CHECKPOINT, frames.T_TIME):
             continue  # a small board has none of these
         if kind < frames.R_HELLO:
             row = lengths[kind] | STATES[name] << 8

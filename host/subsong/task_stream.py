@@ -7,6 +7,7 @@ from struct import unpack
 from typing import TYPE_CHECKING, NamedTuple
 
 from subsong.exchange import Exchange, Frame
+from subsong.timing import Timing
 from subsong_device import faults, frames
 from subsong_sim.learner import TrialSummary
 
@@ -17,6 +18,7 @@ OnStep = Callable[[int, int, int, Sequence[int], Sequence[int]], None]
 OnTrial = Callable[[TrialSummary, int], None]
 OnSnapshot = Callable[[int, bytes, bytes], None]
 OnHole = Callable[[int, int], None]
+OnTiming = Callable[[Timing], None]
 
 
 class TaskResult(NamedTuple):
@@ -59,6 +61,7 @@ class Listeners(NamedTuple):
     on_trial: OnTrial | None = None
     on_snapshot: OnSnapshot | None = None
     on_hole: OnHole | None = None
+    on_timing: OnTiming | None = None
 
 
 class TaskStream:
@@ -140,6 +143,9 @@ class TaskStream:
             state = self._snapshot.take(trial, region, offset, data[:count])
             if state is not None and tell.on_snapshot is not None:
                 tell.on_snapshot(trial, *state)
+        elif frame.kind == frames.T_TIME:
+            if tell.on_timing is not None:
+                tell.on_timing(Timing(fields[0], "board", *fields[1:]))
         else:
             self._trials = fields[0]
         return frame.kind == frames.T_DONE

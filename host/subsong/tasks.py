@@ -96,8 +96,9 @@ def task_block(experiment: "Experiment") -> bytes:
 
 def _guard(experiment: "Experiment", plant: BoardPlant) -> list[int]:
     layers = experiment.network.layers
-    words = [PLANT, layers[0], layers[-1], plant.period_ms, plant.step_limit_ms, plant.reset_limit_ms]
-    words += [plant.stuck_steps, plant.watchdog_ms]
+    period_ms, period_us = divmod(round(1000 * plant.period_ms), 1000)
+    words = [PLANT, layers[0], layers[-1], period_ms, plant.step_limit_ms, plant.reset_limit_ms]
+    words += [plant.stuck_steps, plant.watchdog_ms, period_us, 0]
     return words + [word for each in (*plant.sensors(layers[0]), *plant.actuators(layers[-1])) for word in each]
 
 

@@ -1,6 +1,7 @@
 """The estimators: what a trial's sign is, what its cost is compared with, and when an update is due."""
 
 from subsong_device.kernels.checksum import fold_int, fold_words
+from subsong_device.kernels.spread import normalise, seal_spread
 from subsong_device.layout import (
     BASELINE,
     BASELINE_SHIFT,
@@ -118,12 +119,14 @@ def sense(head: ptr32, mem: ptr16, x: ptr16) -> int:
     Returns:
         1 if the last step's cost calls for an update: under EACH_STEP, in a trial that learns, from its second step on.
 
-    Scaling and overflow: those of observe, compare and fold_words.
+    Scaling and overflow: those of observe, compare, normalise and fold_words.
     """
     observe(head)
     due = 0
     if head[ESTIMATOR] == EACH_STEP and head[EVALUATE] == 0 and head[STEPS] > 0:
         due = compare(head, head[COST])
+        if due != 0:
+            normalise(head)
     n = head[LAYERS_AT + N_IN] - head[LAYERS_AT + RECURRENT]
     at = head[SIGNALS_AT]
     for j in range(n):
@@ -149,10 +152,11 @@ def close_trial(head: ptr32) -> int:
     """Take the last cost; compare with the baseline; advance the pair or the running baseline.
 
     Returns:
-        1 if head[DELTA] (cost minus baseline, counts) calls for an update, else 0: after an evaluation, after the first
-        trial of a pair, and after the first cost of all under a running baseline.
+        1 if head[DELTA] (cost minus baseline, counts; normalised where SPREAD_SHIFT says so) calls for an update, else
+        0: after an evaluation, after the first trial of a pair, and after the first cost of all under a running
+        baseline.
 
-    Scaling and overflow: |total| and |baseline| <= 2**28, so |delta| <= 2**29; and those of compare.
+    Scaling and overflow: |total| and |baseline| <= 2**28, so |delta| <= 2**29; and those of compare and normalise.
     """
     observe(head)
     due = 0
@@ -170,14 +174,17 @@ def close_trial(head: ptr32) -> int:
             else:
                 head[PHASE] = 0
                 due = 1
+    if due != 0:
+        normalise(head)
     return due
 
 
 def seal(head: ptr32) -> int:
-    """Fold the scalars and both generators into the checksum.
+    """Fold the scalars and both generators into the checksum; with them the spread, where there is one.
 
     Scaling and overflow: fold_int takes any int32.
     """
+    seal_spread(head)
     check = fold_int(head[CHECK], head[STEPS])
     check = fold_int(check, head[TOTAL])
     check = fold_int(check, head[BASELINE])

@@ -75,7 +75,8 @@ def _show_steps(board: "BoardEntry") -> None:
         ("subsong deploy --port a0", "the firmware, over MicroPython's REPL; a second time copies nothing"),
         ("subsong deploy --port a0 --policy run.policy.json", "a learned policy, to start at power-on without a host"),
         ("subsong deploy --port a0 --policy run.policy.json --learn", "the same, and it goes on learning"),
-        ("subsong deploy --port a0 --plant plant.py", "the firmware, and what the board drives on its own pins"),
+        ("subsong deploy --port a0 --plant rc", "the firmware, and a driver that ships for what hangs on its pins"),
+        ("subsong deploy --port a0 --plant plant.py", "the same with a driver of your own"),
     ],
 )
 @port_option
@@ -92,7 +93,8 @@ def _show_steps(board: "BoardEntry") -> None:
 @click.option(
     "--plant",
     type=click.Path(path_type=Path),
-    help="A plant.py to put there, too: what the board drives on its pins. rc: that of the example rc.",
+    metavar="NAME|PATH",
+    help="Put a plant.py there, too: one that ships (rc, dc_motor; a wrong name lists all), or a file of your own.",
 )
 @click.option("--replace-plant", is_flag=True, help="With --plant: replace another plant.py.")
 @json_option
@@ -117,12 +119,13 @@ def deploy(
     if plant is None and replace_plant:
         raise click.UsageError("--replace-plant goes with --plant")
     from subsong import deploy as deploying
-    from subsong.plant_file import deploy_plant, read_plant
+    from subsong.plant_file import deploy_plant, example_for, find_plant, read_plant
     from subsong.policy import load_policy
     from subsong.ports import open_port
     from subsong.remembered import note
 
     taught = None if policy is None else load_policy(policy)
+    plant = None if plant is None else find_plant(plant)
     driven = None if plant is None else read_plant(plant)
     with console.progress(quiet=as_json) as progress, open_port(port) as opened:
         # First: whatever is wrong with it, nothing else is done; and a policy's report says whether there is one.
@@ -154,7 +157,8 @@ def deploy(
         return
     if plant is not None:
         console.show([f"{plant} is the board's plant.py" if copied else "the board's plant.py was there already"])
-    _show_firmware(port, report, None if more else f"subsong run {'cartpole' if plant is None else 'rc'} --port {port}")
+    example = "cartpole" if plant is None else example_for(plant) or "mine.toml"
+    _show_firmware(port, report, None if more else f"subsong run {example} --port {port}")
     if more is not None:
         _show_policy(policy, more, learn)
 

@@ -10,6 +10,7 @@ from subsong.cli.app import Verb
 from subsong.cli.options import experiment_options, load, log_path, plain_fields, port_option, show_json, telling_where
 
 if TYPE_CHECKING:
+    from subsong.dry_run import DryRun
     from subsong.experiment import Experiment
     from subsong.session import RunResult
 
@@ -68,6 +69,8 @@ def sim(
             "subsong run mine.toml --port a0 --resume runs/mine.mcap",
             "go on with a run that was cut off, from the board's last checkpoint (run.checkpoint_every)",
         ),
+        ("subsong run mine.toml --port a0 --dry-run", "before the first run: nothing moves, its words are shown"),
+        ("subsong run mine.toml --port a0 --authority 0.2", "the first run: words stay near the safe ones"),
     ],
 )
 @experiment_options
@@ -87,6 +90,13 @@ def sim(
     metavar="LOG",
     help="Go on with the run of this log (.partial or closed) from the board's newest checkpoint of it.",
 )
+@click.option(
+    "--authority",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="SHARE",
+    help="Let the board's own plant go only so far from its safe words, of 1: replaces plant.authority.",
+)
+@click.option("--dry-run", "dry", is_flag=True, help="Move nothing, log nothing: show what two trials would put out.")
 def run(
     experiment: str,
     out: Path | None,
@@ -95,19 +105,55 @@ def run(
     port: str,
     reconnect_s: float,
     resume: Path | None,
+    authority: float | None,
+    dry: bool,
 ) -> None:
     """Learn on a board, every frame of the link logged.
 
     The board draws the perturbations and updates the weights; the host plays the plant, mismatch included, or, for a
     task, only listens. EXPERIMENT is a file, or the name of an example: xor, cartpole.
     """
+    if dry and (out or resume):
+        raise click.UsageError("--dry-run writes no log and goes on with none: leave --out and --resume out")
     loaded, name = load(experiment, seed)
+    if authority is not None:
+        loaded = loaded.with_authority(authority)
+    if dry:
+        from subsong.dry_run import dry_run
+
+        with console.progress(quiet=as_json) as progress:
+            found = dry_run(loaded, port=port, progress=progress)
+        again = f"subsong run {experiment} --port {port}"
+        _show_dry(found, loaded, f"{name}: a dry run on the board at {port}", again, as_json)
+        return
     from subsong.board_session import run_on_board
 
     path = out or log_path(name, "run")
     with console.progress(quiet=as_json) as progress, telling_where(path):
         result = run_on_board(loaded, port=port, out=path, progress=progress, reconnect_s=reconnect_s, resume=resume)
     _show(result, loaded, f"{name}: learned on the board at {port}", as_json)
+
+
+def _show_dry(found: "DryRun", experiment: "Experiment", title: str, again: str, as_json: bool) -> None:
+    if as_json:
+        show_json({"experiment": experiment.digest, "seed": experiment.seed, **plain_fields(found)})
+        return
+    board = experiment.plant.kind == "board"
+    rows = [("trials", f"{found.trials}, {found.steps:,} steps; nothing moved, nothing is kept")]
+    rows += [(f"sensor {i}", f"{low:,} to {high:,}") for i, (low, high) in enumerate(found.sensors)]
+    for i, each in enumerate(found.actuators):
+        if each.asked and each.out:
+            out = f"; {each.out[0]:,} to {each.out[1]:,} would have gone out" if board else ""
+            cut = f"; the range cut {each.clipped:,} words, the slew limit {each.slewed:,}" if board else ""
+            rows.append((f"actuator {i}", f"the learner asked for {each.asked[0]:,} to {each.asked[1]:,}{out}{cut}"))
+    rows.append(("cost", f"{found.cost[0]:,} to {found.cost[1]:,} a step" if found.cost else ""))
+    rows.append(("timing", str(found.timing)))
+    console.last_screen(title, rows)
+    console.show([""])
+    headers = ("step", "sensor words", "the learner's", "would have gone out")[: 4 if board else 3]
+    rows_ = [(step, *(" ".join(map(str, words)) for words in all_)) for step, *all_ in found.shown]
+    console.table(headers, [[str(cell) for cell in row[: len(headers)]] for row in rows_])
+    console.show(["", f"  next: {again}{' --authority 0.2' if board else ''}"])
 
 
 def _evaluations(evaluations: "list[tuple[int, float]]") -> str:
@@ -130,6 +176,7 @@ def _show(result: "RunResult", experiment: "Experiment", title: str, as_json: bo
             ("trials", f"{result.trials:,} of at most {experiment.run.trials:,}: {result.stopped}"),
             ("steps", f"{result.steps:,} in {result.seconds:.1f} s{rate}"),
             ("cost, trial by trial", console.sparkline(result.costs)),
+            ("timing", str(result.timing)),
             ("evaluated", _evaluations(result.evaluations)),
             ("on time", str(result.pace or "")),
             ("counted", counters),

@@ -12,5 +12,19 @@ from subsong.runlog.reader import Run, read_run
 from subsong.runlog.recorder import Recorder
 from subsong.runlog.records import Disagreement, Event, Frame, RunHeader, Step, Trial
 from subsong.runlog.recover import recover
+from subsong.timing import Timing, TimingTotal
 
-__all__ = ["Disagreement", "Event", "Frame", "Recorder", "Run", "RunHeader", "Step", "Trial", "read_run", "recover"]
+__all__ = [
+    "Disagreement",
+    "Event",
+    "Frame",
+    "Recorder",
+    "Run",
+    "RunHeader",
+    "Step",
+    "Timing",
+    "TimingTotal",
+    "Trial",
+    "read_run",
+    "recover",
+]

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import NamedTuple
 
-from subsong.runlog.codec import parse_ended, parse_event, parse_step
-from subsong.runlog.container import EVENT, STEP, TRIAL, Message
+from subsong.runlog.codec import parse_ended, parse_event, parse_step, parse_timing
+from subsong.runlog.container import EVENT, STEP, TIMING, TRIAL, Message
 from subsong.runlog.finish import Encoder
 from subsong.runlog.records import Disagreement, Event, Record, RunHeader, Step
+from subsong.timing import Timing
 from subsong_sim.learner import Ended
 
 _AHEAD = 16  # records that the search looks ahead
@@ -41,6 +42,7 @@ class Agreement:
         self._logged: deque[_Logged] = deque()
         self._last: Step | Ended | None = None  # the last record settled
         self._events: Counter[tuple[str, int | None]] = Counter()  # the frames' less the channel's
+        self._timings: Counter[Timing] = Counter()  # likewise
 
     def raw(self, records: Iterable[Record]) -> None:
         """Take what the next frame completes."""
@@ -49,6 +51,8 @@ class Agreement:
                 self._raw.append(record)
             elif isinstance(record, Event) and record.kind != "link":  # its counts change with every damaged frame
                 self._events[record.text, record.fields.get("trial")] += 1
+            elif isinstance(record, Timing):
+                self._timings[record] += 1
 
     def logged(self, message: Message) -> None:
         """Take the next message of a decoded channel."""
@@ -57,6 +61,11 @@ class Agreement:
                 event = parse_event(message.data)
                 if event.derived and event.kind != "link":
                     self._events[event.text, event.fields.get("trial")] -= 1
+        elif message.topic == TIMING:
+            with contextlib.suppress(ValueError):  # the reader of timings tells of those that cannot be read
+                timing = parse_timing(message.data)
+                if timing.clock == "board":
+                    self._timings[timing] -= 1
         elif message.topic in {STEP, TRIAL}:
             if self._raw and not self._logged and self._encode(self._raw[0]) == (message.topic, message.data):
                 self._logged.append(_Logged(self._raw[0], message.topic))  # nearly always: no need to parse
@@ -77,6 +86,13 @@ class Agreement:
                 yield Settled(
                     None, Disagreement(trial, None, f"The raw frames do not show what channel /event says: {text}")
                 )
+
+        for timing, count in self._timings.items():
+            if count:
+                which = "the raw frames say so, and channel /timing does not"
+                if count < 0:
+                    which = "channel /timing says so, and no intact raw frames do"
+                yield Settled(None, Disagreement(timing.trial, None, f"The timing of trial {timing.trial}: {which}."))
 
     def _settle(self, ahead: int) -> Iterator[Settled]:
         """Settle all but `ahead` records, which the search for agreement may need to see behind a difference."""

@@ -11,6 +11,7 @@ import zlib
 from typing import Any
 
 from subsong.runlog.records import Event, Json, State, Step, dump
+from subsong.timing import Timing
 from subsong_sim.learner import Ended, TrialSummary
 
 
@@ -49,6 +50,11 @@ def encode_event(event: Event) -> bytes:
     """Return an event as JSON."""
     kind, text, fields_, derived = event
     return dump({"kind": kind, "text": text, "derived": derived, "fields": fields_}).encode()
+
+
+def encode_timing(timing: Timing) -> bytes:
+    """Return a trial's timing as JSON."""
+    return dump(timing._asdict()).encode()
 
 
 def parse_step(data: bytes, n_sensors: int, n_actuators: int) -> Step:
@@ -111,6 +117,19 @@ def parse_event(data: bytes) -> Event:
     if type(kind) is not str or type(text) is not str or type(derived) is not bool or type(fields_) is not dict:
         raise ValueError("a field of the event is of another type")
     return Event(kind, text, fields_, derived)
+
+
+def parse_timing(data: bytes) -> Timing:
+    """Read a trial's timing.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    json_ = _object(data, Timing._fields)
+    for key, value in json_.items():
+        if value not in {"board", "host"} if key == "clock" else type(value) is not int:
+            raise ValueError(f"{key} is {value!r}")
+    return Timing(**json_)
 
 
 def _base64(text: Any) -> bytes:

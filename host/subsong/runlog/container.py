@@ -23,8 +23,8 @@ HEADER_NAME = "subsong.header"
 RECORDING, CLOSED, RECOVERED = "recording", "closed", "recovered"
 
 TO_BOARD, FROM_BOARD = "/wire/to_board", "/wire/from_board"
-STEP, TRIAL, STATE, EVENT = "/step", "/trial", "/state", "/event"
-TOPICS = (TO_BOARD, FROM_BOARD, STEP, TRIAL, STATE, EVENT)
+STEP, TRIAL, STATE, EVENT, TIMING = "/step", "/trial", "/state", "/event", "/timing"
+TOPICS = (TO_BOARD, FROM_BOARD, STEP, TRIAL, STATE, EVENT, TIMING)
 CHANNEL = {topic: number for number, topic in enumerate(TOPICS, 1)}  # channel numbers while recording
 
 MESSAGE = struct.Struct("<BQHIQQ")  # opcode, length, channel, sequence, log_time, publish_time

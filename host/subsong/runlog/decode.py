@@ -14,6 +14,7 @@ from typing import Any
 from subsong.runlog.formats import NAME, REPLY, TELEMETRY, Formats, Parsed
 from subsong.runlog.records import Event, Frame, Record, RunHeader, Step
 from subsong.runlog.telemetry import Telemetry
+from subsong.timing import Timing
 from subsong_device import frames
 from subsong_sim.learner import Ended, TrialSummary
 
@@ -183,6 +184,8 @@ class Decoder:
             self._open = False
         elif kind == frames.T_SNAP:
             out += self._telemetry.snapshot(*values[1:])
+        elif kind == frames.T_TIME:
+            out.append(Timing(values[1], "board", *values[2:]))
         else:
             self._leave_trial(out)
             self._telemetry.done = True

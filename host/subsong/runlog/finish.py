@@ -9,13 +9,23 @@ from pathlib import Path
 from mcap.writer import CompressionType, Writer
 
 from subsong.errors import LogError
-from subsong.runlog.codec import encode_ended, encode_event, encode_state, parse_event, parse_state, step_template
+from subsong.runlog.codec import (
+    encode_ended,
+    encode_event,
+    encode_state,
+    encode_timing,
+    parse_event,
+    parse_state,
+    parse_timing,
+    step_template,
+)
 from subsong.runlog.container import (
     EVENT,
     FROM_BOARD,
     HEADER_NAME,
     STATE,
     STEP,
+    TIMING,
     TO_BOARD,
     TRIAL,
     Message,
@@ -23,6 +33,7 @@ from subsong.runlog.container import (
 )
 from subsong.runlog.decode import Decoder
 from subsong.runlog.records import Event, Frame, Record, RunHeader, State, Step, dump
+from subsong.timing import Timing
 from subsong_device import frames
 from subsong_sim.learner import Ended
 
@@ -47,6 +58,7 @@ _SCHEMAS: dict[str, tuple[str, dict[str, object]]] = {
     TRIAL: ("subsong.Trial", {**dict.fromkeys(_COUNTS, _INTEGER), "evaluate": _FLAG}),
     STATE: ("subsong.State", {"label": _TEXT, "head": _BASE64, "mem": _BASE64, "crc32": _INTEGER, "derived": _FLAG}),
     EVENT: ("subsong.Event", {"kind": _TEXT, "text": _TEXT, "derived": _FLAG, "fields": _ANY}),
+    TIMING: ("subsong.Timing", {**dict.fromkeys(Timing._fields, _INTEGER), "clock": _TEXT}),
 }
 # The raw channels have a schema, too, since some viewers stop at a channel without one; this one is for people to read.
 _WIRE_SCHEMA = (
@@ -88,6 +100,8 @@ class Encoder:
                 return STATE, encode_state(record)
             case Event():
                 return EVENT, encode_event(record)
+            case Timing():
+                return TIMING, encode_timing(record)
 
 
 def derive(header: RunHeader, messages: Iterable[Message]) -> Iterator[Message]:
@@ -108,7 +122,7 @@ def derive(header: RunHeader, messages: Iterable[Message]) -> Iterator[Message]:
                 kind, data = encode(record)
                 yield Message(kind, index & 0xFFFFFFFF, t_ns, data)
             index += 1
-        elif topic in {STATE, EVENT} and not _derived(message):
+        elif topic in {STATE, EVENT, TIMING} and not _derived(message):
             yield message
     for record in decoder.finish():
         kind, data = encode(record)
@@ -117,6 +131,8 @@ def derive(header: RunHeader, messages: Iterable[Message]) -> Iterator[Message]:
 
 def _derived(message: Message) -> bool:
     try:
+        if message.topic == TIMING:
+            return parse_timing(message.data).clock == "board"
         return (parse_state if message.topic == STATE else parse_event)(message.data).derived
     except ValueError:
         return False  # unreadable, and the host's own: it stays, and the reader says so

@@ -15,11 +15,11 @@ REPLY = {
     frames.HELLO: frames.R_HELLO,
     frames.LOAD: frames.CHECKPOINT,
 }
-TELEMETRY = {frames.T_STEP, frames.T_TRIAL, frames.T_SNAP, frames.T_DONE}
+TELEMETRY = {frames.T_STEP, frames.T_TRIAL, frames.T_SNAP, frames.T_DONE, frames.T_TIME}
 _CHUNK_FIELD = 3  # of R_HELLO
 _TRIAL_AT = {  # offset of the trial number in a payload
     **dict.fromkeys((frames.BEGIN, frames.STEP, frames.END, frames.ACT, frames.TRIAL), 0),
-    **dict.fromkeys((frames.T_STEP, frames.T_TRIAL, frames.T_SNAP), 4),
+    **dict.fromkeys((frames.T_STEP, frames.T_TRIAL, frames.T_SNAP, frames.T_TIME), 4),
 }
 
 

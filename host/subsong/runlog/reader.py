@@ -6,14 +6,26 @@ from pathlib import Path
 
 from subsong.errors import LogError
 from subsong.runlog.agree import Agreement, Settled, parse_message
-from subsong.runlog.codec import parse_ended, parse_event, parse_state
-from subsong.runlog.container import CLOSED, EVENT, FROM_BOARD, RECORDING, STATE, STEP, TO_BOARD, TRIAL, Message
+from subsong.runlog.codec import parse_ended, parse_event, parse_state, parse_timing
+from subsong.runlog.container import (
+    CLOSED,
+    EVENT,
+    FROM_BOARD,
+    RECORDING,
+    STATE,
+    STEP,
+    TIMING,
+    TO_BOARD,
+    TRIAL,
+    Message,
+)
 from subsong.runlog.damage import name_trials
 from subsong.runlog.decode import Decoder
 from subsong.runlog.finish import derive
 from subsong.runlog.logfile import LogFile
 from subsong.runlog.records import Buffers, Disagreement, Event, Frame, RunHeader, Step, Trial
 from subsong.runlog.trials import group
+from subsong.timing import Timing
 from subsong_sim.learner import Ended, TrialSummary
 
 
@@ -74,9 +86,18 @@ class Run:
         return self._sparse[1]
 
     @cached_property
-    def _sparse(self) -> tuple[dict[str, Buffers], list[Event]]:
+    def timings(self) -> list[Timing]:
+        """How well each trial kept its control period, in order; empty where nobody kept one (TimingTotal.of sums up).
+
+        What cannot be read is left out, and told by `disagreements()`.
+        """
+        return self._sparse[2]
+
+    @cached_property
+    def _sparse(self) -> tuple[dict[str, Buffers], list[Event], list[Timing]]:
         states: dict[str, Buffers] = {}
         events: list[Event] = []
+        timings: list[Timing] = []
         trial: int | None = None
         for message in self._messages():
             try:
@@ -85,6 +106,8 @@ class Run:
                     states[state.label] = Buffers(state.head, state.mem)
                 elif message.topic == EVENT:
                     events.append(parse_event(message.data))
+                elif message.topic == TIMING:
+                    timings.append(parse_timing(message.data))
                 elif message.topic == TRIAL:
                     trial = parse_ended(message.data).summary.trial
             except ValueError as error:
@@ -92,7 +115,7 @@ class Run:
                     where = "before the first trial ends" if trial is None else f"after trial {trial}"
                     what = f"A record in channel {message.topic}, {where}, cannot be trusted: {error}."
                     self._sparse_disagreements.append(Disagreement(trial, None, what))
-        return states, events
+        return states, events, timings
 
     # -------------------------------------------------------------------------------------------- trials
 

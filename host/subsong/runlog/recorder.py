@@ -14,7 +14,7 @@ from typing import Any, Self
 from mcap.writer import Writer
 
 from subsong.errors import LogError
-from subsong.runlog.codec import encode_ended, encode_event, encode_state, step_template
+from subsong.runlog.codec import encode_ended, encode_event, encode_state, encode_timing, step_template
 from subsong.runlog.container import (
     CHANNEL,
     CLOSED,
@@ -26,6 +26,7 @@ from subsong.runlog.container import (
     RECORDING,
     STATE,
     STEP,
+    TIMING,
     TO_BOARD,
     TRIAL,
     header_metadata,
@@ -36,6 +37,7 @@ from subsong.runlog.lock import hold
 from subsong.runlog.logfile import LogFile
 from subsong.runlog.records import Event, RunHeader, State, Step
 from subsong.runlog.writer import Sealed, write_all
+from subsong.timing import Timing
 from subsong_sim.learner import TrialSummary
 
 _BATCH_NS = 250_000_000  # of a simulator's steps
@@ -164,6 +166,15 @@ class Recorder:
         """
         with self._lock:
             self._message(CHANNEL[EVENT], self._now(), encode_event(Event(kind, text, fields)))
+
+    def timing(self, timing: Timing) -> None:
+        """Record how well the host kept a trial's control period: clock = "host". A board's own is in its frames.
+
+        Raises:
+            LogError: the disk is full.
+        """
+        with self._lock:
+            self._message(CHANNEL[TIMING], self._now(), encode_timing(timing))
 
     def flush(self) -> None:
         """Wait until everything that was recorded is in the partial file.

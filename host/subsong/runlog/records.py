@@ -5,6 +5,7 @@ Channel    record       one message
 /trial     Ended        a trial's end: its summary and the cost that end() saw
 /state     State        the learner's two buffers under a label, base64 with a CRC-32
 /event     Event        retries, holes, exclusions, errors
+/timing    Timing       how well a trial kept its control period
 """
 
 import json
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
+from subsong.timing import Timing
 from subsong_sim.learner import Ended, TrialSummary
 
 Json = dict[str, Any]
@@ -78,7 +80,7 @@ class Event(NamedTuple):
     derived: bool = False
 
 
-Record = Step | Ended | State | Event
+Record = Step | Ended | State | Event | Timing
 
 
 class Frame(NamedTuple):

@@ -33,6 +33,7 @@ SETTINGS = frozenset(
         layout.BASELINE_SHIFT,
         layout.LIMIT,
         layout.TRACE_SHIFT,
+        layout.ANNEAL,
     }
 )
 # What every trial changes.
@@ -42,6 +43,7 @@ STATE = frozenset(
         *range(layout.PHASE, layout.ROUNDING + 2),
         layout.CODE_STEP,
         layout.WAITING,
+        *range(layout.SPREAD, layout.ANNEALED + 1),
     }
 )
 

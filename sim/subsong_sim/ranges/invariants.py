@@ -32,6 +32,8 @@ CONFIGURATION = {
     "BASELINE_SHIFT": (1, 15),
     "STOCHASTIC": BIT,
     "TRACE_SHIFT": (0, 14),
+    "SPREAD_SHIFT": (0, 15),
+    "ANNEAL": (0, layout.ONE_RATE),
 }
 ESTIMATORS = {
     layout.RUNNING_BASELINE: "running_baseline",
@@ -109,6 +111,9 @@ class Block:
             "REMAINDER": (0, (1 << min(self.head[layout.BASELINE_SHIFT], 15)) - 1),
             "SIGN": (-1, 1),
             "DELTA": (2 * COST[0], 2 * COST[1]),
+            "SPREAD": (0, 2 * layout.SPREAD_TOP),
+            "SPREAD_FRAC": (0, layout.MOST_SPREAD_FRAC),
+            "ANNEALED": (layout.LEAST_RATE, layout.ONE_RATE),
             **dict.fromkeys(streams, WORDS),
         }
 

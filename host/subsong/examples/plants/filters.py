@@ -1,4 +1,4 @@
-"""A plant.py of two RC filters, played in integers: no pins, so that it runs on every board and in every test.
+"""Two filters, played in integers: a plant.py without pins, so that it runs on every board and in every test.
 
 Of a real plant, the comments say what would stand there. Words are 16 bits, two's complement, in an array('H').
 """

@@ -1,1 +1,0 @@
-../host/subsong/examples/rc_plant.py
