@@ -23,12 +23,12 @@ from typing import Any
 from subsong.experiment import Experiment, from_tables
 from subsong.experiment_text import toml_value
 
-AMPLITUDE = 0.3  # of a drive whose inputs are all at the ends of their ranges; 1 is an actuator's whole range
-STEP = 0.2
+AMPLITUDE = 0.4  # of a drive whose inputs are all at the ends of their ranges; 1 is an actuator's whole range
+STEP = 0.15
 SPREAD_SHIFT = 4
 WEIGHT_FRAC = 11
 RATE_SHIFT = 12
-INIT = 0.5  # of hidden networks, likewise
+INIT = 1.0  # of hidden networks, likewise
 STEPS = 100  # of an episode, where the plant itself has none
 EVALUATIONS = 20
 COUNTS = 1 << 22  # of the most that an episode of random actions can cost

@@ -16,7 +16,7 @@ from subsong_sim.plants.spec import PlantSpec, Range
 STEPS = 5000  # of random actions, and at least EPISODES
 EPISODES = 5
 DEVIATIONS = 3.0  # of a sensor, which its word's range holds on either side of its mean
-NEAR = 4.0  # times as far apart as that are bounds that are taken instead
+NEAR = 1.4  # bounds that are no further apart than so many times that are taken instead
 UNLIMITED = 1000  # steps of an episode, where the environment's registration sets no limit
 
 
