@@ -1,11 +1,12 @@
 """The simulator at the machine's limit: `make bench-sim`, QUICK=1 for a look.
 
-    python benchmarks/bench_sim.py [speed] [boards] [startup] [rivals] [sweeps]     # only these
+    python benchmarks/bench_sim.py [speed] [boards] [startup] [plants] [rivals] [sweeps]     # only these
     make simulator-figures                                     # all of it, into docs/simulator-figures.md
 
 speed: against C, on one core and on all. boards: the same kernels on boards. startup: with empty caches and full ones.
-rivals: against NumPy, PyTorch and JAX, where `make bench-rivals` has installed them. sweeps: speed-up with workers, and
-what runs cost as they grow. QUICK leaves out what takes longest: boards, rivals and sweeps.
+plants: a step on each compiled plant. rivals: against NumPy, PyTorch and JAX, where `make bench-rivals` has installed
+them. sweeps: speed-up with workers, and what runs cost as they grow. QUICK leaves out what takes longest: boards,
+plants, rivals and sweeps.
 """
 
 import os
@@ -13,7 +14,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from sim import boards, frameworks, speed, startup, sweeps
+from sim import boards, frameworks, plants, speed, startup, sweeps
 from sim.report import QUICK, machine
 
 from subsong.errors import SubsongError
@@ -23,6 +24,7 @@ SECTIONS = {
     "speed": speed.section,
     "boards": boards.section,
     "startup": startup.section,
+    "plants": plants.section,
     "rivals": frameworks.section,
     "sweeps": partial(sweeps.section, Path(PICTURE) if PICTURE else None),
 }
