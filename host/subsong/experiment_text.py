@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -197,16 +197,37 @@ def write_example(path: Path, kind: str | None, rule: str | None, overwrite: boo
     Raises:
         ExperimentError: the file is there already, or cannot be written; or the example does not hold the rule.
     """
+
+    def text(path: Path) -> str:
+        named = example_named(path.stem)
+        example, found = (kind, example_text(kind)) if kind else named or ("cartpole", example_text("cartpole"))
+        # The comments show lines to type; let them name this file.
+        return (with_learner(found, rule) if rule else found).replace(f" {example}.toml", f" {path.name}")
+
+    return write_text(path, text, overwrite)
+
+
+def write_text(path: Path, text: Callable[[Path], str], overwrite: bool) -> Path:
+    """Write an experiment's text to a file of one's own.
+
+    Args:
+        path: where; ".toml" is added where it is missing.
+        text: returns it, told the path.
+        overwrite: replace a file that is there.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ExperimentError: the file is there already, or cannot be written.
+    """
     if not path.name.isprintable() or not path.name:
         raise ExperimentError(f"{str(path)!r}: is no name for a file")
     path = path if path.suffix == ".toml" else path.with_name(path.name + ".toml")
-    named = example_named(path.stem)
-    kind, text = (kind, example_text(kind)) if kind else named or ("cartpole", example_text("cartpole"))
-    # The comments show lines to type; let them name this file.
-    text = (with_learner(text, rule) if rule else text).replace(f" {kind}.toml", f" {path.name}")
+    content = text(path)
     try:
         with path.open("w" if overwrite else "x", encoding="utf-8") as file:
-            file.write(text)
+            file.write(content)
     except FileExistsError:
         raise ExperimentError(f"{path}: is there already; --force overwrites it") from None
     except OSError as error:

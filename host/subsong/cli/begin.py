@@ -19,6 +19,8 @@ from subsong.experiment_text import EXAMPLES
             "a task that runs wholly on the board, by the other rule",
         ),
         ("subsong new song", "the example of that name: `subsong rules` lists what there is to learn by"),
+        ("subsong new mine --plant InvertedPendulum-v5", "any plant, by numbers that are the same for all of them"),
+        ("subsong new mine --plant pendulum --hidden 16", "one that a linear policy cannot swing up"),
     ],
 )
 @click.argument("name")
@@ -33,15 +35,40 @@ from subsong.experiment_text import EXAMPLES
     type=click.Choice(["weight_perturbation", "node_perturbation"]),
     help="The rule, with numbers that suit it, of cartpole and xor, which hold both.  [default: the example's]",
 )
+@click.option(
+    "--plant",
+    metavar="PLANT",
+    help="This plant, with nothing tuned to it: a Gymnasium id, a simulated plant's name, tclab, host_load.",
+)
+@click.option("--hidden", type=click.IntRange(1, 4095), multiple=True, help="With --plant: a hidden layer's units.")
+@click.option("--trials", type=click.IntRange(2, 10_000_000), help="With --plant: learning trials.  [default: 2000]")
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
-def new(name: str, kind: str | None, learner: str | None, force: bool) -> None:
+def new(
+    name: str,
+    kind: str | None,
+    learner: str | None,
+    plant: str | None,
+    hidden: tuple[int, ...],
+    trials: int | None,
+    force: bool,
+) -> None:
     """Write an experiment file to start from, every key explained in it.
 
     NAME is the file's; .toml is added where it is missing.
     """
-    from subsong.experiment_text import write_example
+    from subsong.experiment_text import write_example, write_text
 
-    path = write_example(Path(name), kind, learner, force)
+    if plant and (kind or learner):
+        raise click.UsageError("--plant excludes --kind and --learner")
+    if not plant and (hidden or trials):
+        raise click.UsageError("--hidden and --trials go with --plant")
+    if plant:
+        from subsong.defaults import commented, default_experiment, plant_named
+
+        made = default_experiment(plant_named(plant), hidden=hidden, **({"trials": trials} if trials else {}))
+        path = write_text(Path(name), lambda path: commented(made, path.name), force)
+    else:
+        path = write_example(Path(name), kind, learner, force)
     own = 'kind = "board"' in path.read_text(encoding="utf-8")
     console.show([f"wrote {path}: read it, change it, then `subsong {'run' if own else 'sim'} {path}`"])
 

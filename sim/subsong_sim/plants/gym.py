@@ -63,17 +63,15 @@ class GymPlant:
 
     def __init__(self, spec: PlantSpec, mismatch_parameters: Mapping[str, Parameter] | None = None) -> None:
         self._name = spec.id
-        self.env = _make(spec.id)
+        self.env, sensors, settings = open_environment(spec, mismatch_parameters)
         self.done = False
         try:
-            self._set_up(spec, mismatch_parameters or {})
+            self._set_up(spec, sensors, settings)
         except PlantError:
             self.env.close()
             raise
 
-    def _set_up(self, spec: PlantSpec, over: Mapping[str, Parameter]) -> None:
-        settings = _set_parameters(self.env, spec, over)
-        sensors = self._sensors(spec.id)
+    def _set_up(self, spec: PlantSpec, sensors: Box, settings: dict[str, Parameter]) -> None:
         low, high = _bounds(sensors)
         ranges = resolve_ranges("plant.sensor_range", spec.id, "sensor", spec.sensor_range, low, high)
         self.n_sensors = len(ranges)
@@ -90,19 +88,6 @@ class GymPlant:
         self._step = 0
         text = describe_settings(settings, {"sensor_range": ranges, "actuator_range": actuator_ranges}, spec.cost_lsb)
         self.description = f"{spec.id}, Gymnasium {gymnasium.__version__}: {text}"
-
-    def _sensors(self, env_id: str) -> Box:
-        """Return the space of the observations, which the environment flattens from now on where it is no Box."""
-        space = self.env.observation_space
-        if (not isinstance(space, Box) and space.is_np_flattenable) or space.shape == ():
-            self.env = FlattenObservation(self.env)
-            space = self.env.observation_space
-        if not isinstance(space, Box) or 0 in space.shape:
-            raise PlantError(
-                f"plant.id: the observations of {env_id} are {space}; only numbers and choices can be sensed, as many "
-                "at every step: wrap the environment, and register that"
-            )
-        return space
 
     def _set_up_actions(self, spec: PlantSpec) -> list[Range] | None:
         actions = self.env.action_space
@@ -195,7 +180,7 @@ class GymPlant:
         """Return what an environment that raised comes to; only a reset goes on."""
         self._words = None
         return PlantError(
-            f"{self._name}: its {what}() failed at step {self._step} after reset({self._seed}): {_said(error)}; "
+            f"{self._name}: its {what}() failed at step {self._step} after reset({self._seed}): {said(error)}; "
             "mend the environment, or check plant.parameters"
         )
 
@@ -255,7 +240,7 @@ def _make(env_id: str) -> _Env:
         except gymnasium.error.DependencyNotInstalled as error:
             raise PlantError(f"plant.id: Gymnasium cannot make {env_id!r}: {_lacking(error)}") from error
         except Exception as error:  # an environment of the user's own may raise anything
-            raise PlantError(f"plant.id: Gymnasium cannot make {env_id!r}: {_said(error)}") from error
+            raise PlantError(f"plant.id: Gymnasium cannot make {env_id!r}: {said(error)}") from error
     made = env.spec.id if env.spec else env_id
     if made != env_id.rpartition(":")[2]:
         # Gymnasium would take the latest version: the same file would be another experiment after an upgrade.
@@ -264,15 +249,47 @@ def _make(env_id: str) -> _Env:
     return env
 
 
+def open_environment(
+    spec: PlantSpec, mismatch_parameters: Mapping[str, Parameter] | None = None
+) -> tuple[_Env, Box, dict[str, Parameter]]:
+    """Make an environment, its parameters set and its observations flat.
+
+    Args, Raises: those of GymPlant.
+
+    Returns:
+        The environment, which flattens observations that are no Box; their space; the parameters worth describing.
+    """
+    env = _make(spec.id)
+    try:
+        settings = _set_parameters(env, spec, mismatch_parameters or {})
+        return *_flat(env, spec.id), settings
+    except PlantError:
+        env.close()
+        raise
+
+
+def _flat(env: _Env, env_id: str) -> tuple[_Env, Box]:
+    space = env.observation_space
+    if (not isinstance(space, Box) and space.is_np_flattenable) or space.shape == ():
+        env = FlattenObservation(env)
+        space = env.observation_space
+    if not isinstance(space, Box) or 0 in space.shape:
+        raise PlantError(
+            f"plant.id: the observations of {env_id} are {space}; only numbers and choices can be sensed, as many at "
+            "every step: wrap the environment, and register that"
+        )
+    return env, space
+
+
 def _lacking(error: Exception) -> str:
     """Name the extra of ours that brings what is missing; Gymnasium's own words where there is none."""
     for extra in ("mujoco", "box2d"):  # named like what they bring
         if extra in str(error).lower():
             return f"it needs {extra}, which is not installed; pip install 'subsong[{extra}]'"
-    return _said(error)
+    return said(error)
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
     """Return an error's text in one line, after its name where Python raised it."""
     text = " ".join(str(error).replace("`", "'").split()).rstrip(". ")
     told = isinstance(error, gymnasium.error.Error | ImportError)

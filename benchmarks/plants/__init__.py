@@ -1,0 +1,1 @@
+"""References of bench_plants."""
