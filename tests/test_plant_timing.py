@@ -13,15 +13,20 @@ from click.testing import CliRunner
 from runlog_sessions import Session, header, record, rewrite
 from subsong.board_session import run_on_board
 from subsong.cli import subsong
+from subsong.deploy import deploy_policy
 from subsong.errors import BoardError
 from subsong.experiment import Experiment, parse_experiment
+from subsong.ports import open_port
+from subsong.repl import Repl
 from subsong.replay import replay
 from subsong.runlog import Recorder, Timing, TimingTotal, read_run
 from subsong_device import faults, frames
 from subsong_device import session as device_session
 from subsong_device.plant_clock import Clock
 from subsong_device.plant_guard import FEWEST_STEPS
+from test_bad_plants import NOTED
 from test_board_plant import EXAMPLE, Board, Plant, experiment_of
+from test_policy import policy_of
 
 pytest_plugins = ["subsong_hil.fixtures"]
 
@@ -228,6 +233,20 @@ def test_a_run_that_does_not_fit_its_period_says_by_how_much(deployed_flash: Pat
     assert timing.late == timing.steps == 12
     assert f"by {(timing.step_us - 1000) / 1000:.2g} ms on average" in str(caught.value)
     assert [event.kind for event in run.events if event.kind in ("fault", "error")] == ["fault", "error"]
+
+
+def test_a_policy_that_does_not_fit_its_period_stops_with_the_same_words(deployed_flash: Path) -> None:
+    (deployed_flash / "plant.py").write_text(SLOW + NOTED)
+    with open_port("unix") as port:
+        deploy_policy(port, policy_of(experiment_of(period_ms=1)))
+        with Repl(port) as repl:
+            said = repl.run("import subsong_device.policy_main as p\np.main(trials=4)")
+    assert re.fullmatch(
+        r"policy: stopped, no step fitted the control period, by \d+ us on average", said.splitlines()[-1]
+    )
+    told = (deployed_flash / "outputs").read_text().split()
+    assert told.count("moved") == 12, "it ends behind its first trial"
+    assert told[-1] == "safe"
 
 
 def test_the_summary_shows_it(deployed_flash: Path, tmp_path: Path) -> None:
