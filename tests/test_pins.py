@@ -267,8 +267,8 @@ def test_each_plant_on_pins_is_learned_through_its_driver(name: str, deployed_fl
 
 # What is done to a driver (or what hangs on its pins), and what the host is told.
 MISHAPS = {
-    "no such pin": ("rc", "PWM_PIN = 15", "PWM_PIN = 99", "rc", r"raised an exception: line 21, in being imported"),
-    "no such ADC": ("heater", "ADC_PIN = 26", "ADC_PIN = 15", "heater", r"line 29, in being imported"),
+    "no such pin": ("rc", "PWM_PIN = 15", "PWM_PIN = 99", "rc", r"raised ValueError: line 21, while it was imported"),
+    "no such ADC": ("heater", "ADC_PIN = 26", "ADC_PIN = 15", "heater", r"ValueError: line 29, while it was imported"),
     "in reset()": ("rc", "sleep_ms(EMPTY_MS)", "sleep_ms(EMPTY_MS // (seed < 2))", "rc", r"line \d+, in reset\(\)"),
     "in a trial": ("dc_motor", "position = now", "position = now // (now < 9)", "dc_motor", r"line \d+, in sense\(\)"),
     "unplugged": ("heater", "", "", "unplugged", r"sensor 0 left plant.sensor_range, so the outputs are safe"),
