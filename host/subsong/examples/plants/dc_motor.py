@@ -2,8 +2,8 @@
 
 Learn with the example dc_motor_pins; docs/pins.md has the wiring. An RP2 counts by PIO, other boards by interrupts.
 
-    sensors   the way to the angle wanted, 20 a count, or -32768 beyond FARTHEST; the speed, 512 a count
-              in a control period. Both saturate
+    sensors   the way to the angle wanted, 20 a count, -32768 from FARTHEST on; the speed, 512 a count in a
+              control period. Both saturate
     actuator  -32767 to 32767: full speed backwards to full speed forwards; 0 is off
     cost      half the way, in counts, squared
     reset     lets the motor come to rest; angles count from there, and the seed says which is wanted
@@ -19,7 +19,7 @@ DIRECTION_PIN = 14
 A_PIN, B_PIN = 16, 17  # PIO wants neighbours, A first
 PWM_HZ = 20000
 TURN = 1320  # counts in a turn of the shaft: 11 pulses of 4 edges, gear 1:30
-FARTHEST = 3200  # who is so many counts away has run away
+FARTHEST = 3200  # counts: from here on it has run away
 REST_MS = 20  # who makes no count in so long is at rest
 TRIES = 50  # so often it is looked at
 
