@@ -22,6 +22,7 @@ from click.testing import CliRunner
 from pins import conformance
 from subsong.board_session import run_on_board
 from subsong.cli import subsong
+from subsong.defaults import AMPLITUDE, RATE_SHIFT, SPREAD_SHIFT, STEP
 from subsong.errors import BoardError
 from subsong.experiment import Experiment, parse_experiment
 from subsong.experiment_text import EXAMPLES, example_text
@@ -253,6 +254,15 @@ def experiment_of(name: str, **keys: object) -> Experiment:
         text, found = re.subn(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
         assert found == 1, key
     return parse_experiment(text, "test")
+
+
+@pytest.mark.parametrize("name", ["rc", "dc_motor", "servo_pot", "heater"])
+def test_plants_on_pins_learn_by_the_numbers_of_every_plant(name: str) -> None:
+    learner = experiment_of(name).learner
+    scale = 1 / math.sqrt(3)
+    assert learner.amplitude == round(AMPLITUDE * scale, 3)
+    assert (learner.rate, learner.rate_shift) == (round(STEP * scale * 2**RATE_SHIFT), RATE_SHIFT)
+    assert learner.spread_shift == SPREAD_SHIFT
 
 
 # Trials, and what may be left of the cost that untrained weights have in the same evaluation.
