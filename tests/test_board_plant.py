@@ -220,8 +220,9 @@ def test_a_sensor_beyond_its_range_makes_the_plant_safe(word: int) -> None:
     assert plant.told[-1] == ("safe",)
 
 
+@pytest.mark.parametrize("length", [1000, 7], ids=["within a trial", "over trials"])
 @pytest.mark.parametrize("steps", [1, 3, 200])
-def test_a_sensor_that_no_longer_changes_makes_the_plant_safe(steps: int) -> None:
+def test_a_sensor_that_no_longer_changes_makes_the_plant_safe(steps: int, length: int) -> None:
     plant = Plant()
     guard = guard_of(plant, words_of(stuck_steps=steps))
     guard.begin(HEAD)
@@ -235,9 +236,12 @@ def test_a_sensor_that_no_longer_changes_makes_the_plant_safe(steps: int) -> Non
         x[1] = 7
 
     guard._sense = stuck
-    for _ in range(steps):
+    for step in range(1, steps + 1):
         guard.sense(x)
         guard.step(array("H", [0, 0]))
+        if step % length == 0:
+            guard.finish()
+            guard.begin(HEAD)
     with pytest.raises(Fault) as caught:
         guard.sense(x)
     assert (caught.value.code, caught.value.detail) == (faults.STUCK, 1)

@@ -232,8 +232,6 @@ class Guard:
         self._check()
         for i in range(len(self._now)):
             self._now[i] = self._limits[i][3]
-        for i in range(len(self._same)):
-            self._same[i] = 0
         self._clock.begin()
         self._watch(self._step_ms)
 
