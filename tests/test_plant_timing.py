@@ -272,7 +272,7 @@ def test_a_host_that_keeps_a_period_records_it_in_the_same_channel(tmp_path: Pat
 @pytest.mark.parametrize("period", ["0", "0.0"])
 def test_whole_milliseconds_mean_what_they_meant(period: str) -> None:
     text = experiment_of().to_toml()
-    other = text.replace("period_ms = 0\n", f"period_ms = {period}\n")
+    other = text.replace("\nperiod_ms = 0\n", f"\nperiod_ms = {period}\n", 1)  # plant's, not run's
     assert parse_experiment(other, "test").digest == parse_experiment(text, "test").digest
     assert "period_ms = 2.5\n" in experiment_of(period_ms=2.5).to_toml()
 
