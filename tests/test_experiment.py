@@ -15,14 +15,13 @@ from subsong import block, experiment_check
 from subsong.errors import ExperimentError
 from subsong.experiment import (
     Experiment,
-    GymnasiumPlant,
     Learner,
-    MismatchTable,
     Network,
     Run,
     load_experiment,
     parse_experiment,
 )
+from subsong.experiment_loop import GymnasiumPlant, MismatchTable
 from subsong.experiment_tasks import TASKS
 from subsong.experiment_text import (
     example_named,
@@ -126,6 +125,9 @@ def test_the_examples_are_what_their_comments_promise() -> None:
 # ------------------------------------------------------------------------------------------------ refusals
 
 TASK_NAMES = " or ".join(f'"{name}"' for name in TASKS)
+KINDS = " or ".join(f'"{kind}"' for kind in experiment_check.KINDS)
+LOAD = changed(CARTPOLE, network__layers=[2, 1], plant={"kind": "host_load"})
+LAB = changed(CARTPOLE, plant={"kind": "tclab", "target_range": [[30.0, 50.0], [25.0, 40.0]]}, network__layers=[4, 2])
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (CARTPOLE, {"seed": "1"}, "seed: got the text '1' (allowed: a whole number, 0 to 4294967295)"),
     (CARTPOLE, {"seed": -1}, "seed: got -1 (allowed: a whole number, 0 to 4294967295)"),
@@ -198,8 +200,8 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
             "(allowed: for node_perturbation, 0.000244141 to 4)"
         ),
     ),
-    (CARTPOLE, {"plant__kind": ...}, 'plant.kind: is missing (allowed: "gymnasium" or "task" or "board")'),
-    (CARTPOLE, {"plant__kind": 3}, 'plant.kind: got 3 (allowed: "gymnasium" or "task" or "board")'),
+    (CARTPOLE, {"plant__kind": ...}, f"plant.kind: is missing (allowed: {KINDS})"),
+    (CARTPOLE, {"plant__kind": 3}, f"plant.kind: got 3 (allowed: {KINDS})"),
     (
         CARTPOLE,
         {"plant__id": "Cart Pole"},
@@ -268,6 +270,61 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         XOR,
         {"plant__mismatch": {"sensor_bits": 8}},
         'plant.mismatch: belongs to plants of kind = "gymnasium"; a task has none',
+    ),
+    (XOR, {"run__period_ms": 20}, "run.period_ms: belongs to plants in the loop; a task has no time (allowed: 0)"),
+    (
+        CARTPOLE,
+        {"run__period_ms": 2000},
+        (
+            "run.deadman_ms: is 2000, and steps are 2000 ms apart: the board would leave the link in between "
+            "(allowed: above 2000)"
+        ),
+    ),
+    (
+        changed(CARTPOLE, plant={"kind": "board"}),
+        {"run__period_ms": 20},
+        "run.period_ms: is plant.period_ms here: the plant has a pace of its own (allowed: 0)",
+    ),
+    (
+        LOAD,
+        {"run__period_ms": 20},
+        "run.period_ms: is plant.period_ms here: the plant has a pace of its own (allowed: 0)",
+    ),
+    (
+        LOAD,
+        {"plant__period_ms": 3000},
+        (
+            "run.deadman_ms: is 2000, and steps are 3000 ms apart: the board would leave the link in between "
+            "(allowed: above 3000)"
+        ),
+    ),
+    (
+        LOAD,
+        {"plant__target_range": [[0.5, 0.4]]},
+        "plant.target_range[0]: got [0.5, 0.4] (allowed: [low, high], low not above high)",
+    ),
+    (
+        LOAD,
+        {"plant__target_range": [[0.1, 0.2], [0.3, 0.4]]},
+        (
+            "plant.target_range: has 2 entries "
+            "(allowed: an array of [low, high], one, shares of the idle machine's throughput)"
+        ),
+    ),
+    (
+        LAB,
+        {"plant__port": "/dev/ttyACM1", "run__period_ms": 20},
+        "run.period_ms: is plant.period_ms here: the plant has a pace of its own (allowed: 0)",
+    ),
+    (
+        LAB,
+        {"plant__period_ms": 0},
+        "plant.period_ms: got 0 (allowed: a whole number, 1 to 60000)",
+    ),
+    (
+        LAB,
+        {"run__evaluate_steps": 4},
+        "run.evaluate_steps: belongs to what the board plays; here, evaluations are as long as trials",
     ),
     (XOR, {"plant__id": "x"}, 'plant.id: belongs to plants of kind = "gymnasium"; a task has none'),
 ]
@@ -344,6 +401,8 @@ def test_integers_are_accepted_up_to_their_limits_and_no_further(table: str, nam
     tables = XOR if name == "evaluate_steps" else CARTPOLE
     if name in OPTIONS:  # it belongs to some rules, and they may want a network of their own
         tables = example_of(OPTIONS[name][1][0]).model_dump(exclude_none=True)
+    if name == "period_ms":  # a board is patient for longer than that
+        tables = changed(tables, run__deadman_ms=high + 1)
     for good in (low, low + 1, high - 1, high):
         parse(changed(tables, **{key: good}))
     for bad in (low - 1, high + 1, -(2**63), 2**63):
