@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box
 
+from subsong.batch import simulate_many
 from subsong.block import build_block
 from subsong.board_session import run_on_board
 from subsong.compare import compare
@@ -143,6 +144,18 @@ def test_a_cost_that_never_varies_is_told_once_with_what_to_do(logged: bool, liv
         (event,) = (event for event in read_run(log).events if event.kind == "constant_cost")
         assert event.text == f"{warning}."
         assert event.fields == {"trials": 12, "cost": 10.0}
+
+
+@pytest.mark.parametrize("costs", [True, False])
+def test_a_batch_warns_as_its_single_runs_do(costs: bool) -> None:
+    text = EXPERIMENT.format(trials=12).replace('id = "Odd-v0"', 'name = "dc_motor"').replace("gymnasium", "simulated")
+    fine = parse_experiment(text.replace("layers = [1, 1]", "layers = [2, 1]"), "test")
+    coarse = fine.model_copy(update={"plant": fine.plant.model_copy(update={"cost_lsb": 1e6})})
+    few = coarse.model_copy(update={"run": fine.run.model_copy(update={"trials": FEWEST_COSTS - 2})})
+    runs = [fine, coarse, few]
+    warned = [result.warnings for result in simulate_many(runs, costs=costs)]
+    assert warned == [simulate(each, out=None).warnings for each in runs]
+    assert [len(each) for each in warned] == [0, 1, 0]
 
 
 def test_a_cost_that_varies_once_or_of_few_trials_is_no_finding(living: Any, tmp_path: Path) -> None:
