@@ -1,8 +1,9 @@
 """One set of numbers on many plants: `make bench-plants`, QUICK=1 for a few seeds of the plants that take seconds.
 
-Every experiment is subsong.defaults.default_experiment: its plant's name, how many trials it may take, and hidden units
-where a linear policy cannot do it. A run has solved its plant once an evaluation's mean reaches the criterion, and stops
-there. Where the table says "goal", all trials are made, and what they came to is told.
+Every experiment is subsong.defaults.default_experiment's: its plant's name, how many trials it may take, and hidden
+units where a linear policy cannot do it. A run has solved its plant once an evaluation's mean reaches the criterion, and
+stops there; behind a "goal" it makes all its trials, and the last cost is what it came to. Run whole, it writes the
+table into docs/no-tuning.md.
 """
 
 import os
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -28,6 +30,7 @@ QUICK = os.environ.get("QUICK", "0") not in ("", "0")
 SEEDS = range(1, 4 if QUICK else 21)
 EPISODES = 20  # of an evaluation
 WORKERS = os.cpu_count() or 1
+BEGIN, END = "<!-- bench-plants -->", "<!-- end -->"
 
 
 @dataclass(frozen=True)
@@ -140,20 +143,34 @@ def line(row: Row) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def write(head: list[str], lines: list[str]) -> None:
+    """Put the table into the document, between its marks."""
+    document = Path(__file__).parents[1] / "docs" / "no-tuning.md"
+    before, _, rest = document.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    document.write_text(f"{before}{BEGIN}\n" + "\n".join([*head, *lines]) + f"\n{END}{after}", encoding="utf-8")
+
+
 def main() -> None:
     """Print the table, or the rows that are named."""
     named: set[str] = set(sys.argv[1:])
     rows: list[Any] = (
         [row for row in ROWS if row.plant in named] if named else [row for row in ROWS if not (QUICK and row.slow)]
     )
-    print(
+    head = [
         f"{len(SEEDS)} seeds; Python {platform.python_version()}, Numba {numba.__version__}, Gymnasium "
-        f"{gymnasium.__version__}, {platform.machine()}, {WORKERS} cores"
-    )
-    print("| " + " | ".join(COLUMNS) + " |")
-    print("|" + "---|" * len(COLUMNS))
+        f"{gymnasium.__version__}, {platform.machine()}, {WORKERS} cores",
+        "",
+        "| " + " | ".join(COLUMNS) + " |",
+        "|" + "---|" * len(COLUMNS),
+    ]
+    print("\n".join(head))
+    lines = []
     for row in rows:
-        print(line(row), flush=True)
+        lines.append(line(row))
+        print(lines[-1], flush=True)
+    if rows == list(ROWS) and not QUICK:
+        write(head, lines)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+
 from subsong.batch import simulate_many
-from subsong.cli import cli
+from subsong.cli import subsong
 from subsong.defaults import AMPLITUDE, STEP, commented, default_experiment, plant_named
 from subsong.errors import PlantError
 from subsong.experiment import from_tables, load_experiment, parse_experiment
@@ -63,7 +64,7 @@ def test_hidden_units_count_in_the_mean_fan_in() -> None:
     ],
 )
 def test_what_new_refuses(tmp_path: Path, arguments: list[str], said: str) -> None:
-    result = CliRunner().invoke(cli, ["new", str(tmp_path / "mine"), *arguments])
+    result = CliRunner().invoke(subsong, ["new", str(tmp_path / "mine"), *arguments])
     assert result.exit_code != 0
     assert said in result.output + str(result.exception)
     assert not list(tmp_path.iterdir())
@@ -71,7 +72,7 @@ def test_what_new_refuses(tmp_path: Path, arguments: list[str], said: str) -> No
 
 def test_new_writes_a_file_that_sim_reads(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    result = CliRunner().invoke(cli, ["new", str(path), "--plant", "dc_motor", "--trials", "200"])
+    result = CliRunner().invoke(subsong, ["new", str(path), "--plant", "dc_motor", "--trials", "200"])
     assert result.exit_code == 0, result.output
     assert load_experiment(path) == default_experiment(plant_named("dc_motor"), trials=200)
 
