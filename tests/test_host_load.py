@@ -10,7 +10,7 @@ from subsong.defaults import default_experiment, plant_named
 from subsong.experiment import Experiment, parse_experiment
 from subsong.experiment_text import example_text
 from subsong_sim.errors import PlantError
-from subsong_sim.plants import Clock, PlantSpec, make_plant
+from subsong_sim.plants import Clock, PlantSpec, host_load, make_plant
 from subsong_sim.plants.clock import clock_of
 from subsong_sim.plants.host_load import HostLoad
 from test_clock import MS, FakeTime
@@ -94,8 +94,9 @@ def test_it_has_a_clock_of_its_own_and_refuses_what_it_cannot_do() -> None:
 
 
 def test_the_numbers_of_every_plant_learn_an_idle_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_load, "_ROUND", range(0))  # time passes by looks alone
     monkeypatch.setattr(
-        session, "local_plant", lambda *_, **__: make_plant(experiment.plant_spec(), clock=FakeTime(100_000).clock(20))
+        session, "local_plant", lambda *_, **__: make_plant(experiment.plant_spec(), clock=FakeTime(200_000).clock(20))
     )
     experiment = parse_experiment(example_text("host_load"), "host_load.toml")
     assert experiment == default_experiment(plant_named("host_load"))

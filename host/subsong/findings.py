@@ -67,7 +67,7 @@ class Findings:
     """
 
     def __init__(self, plant: Any, recorder: Recorder | None) -> None:
-        self._clock, self._recorder = clock_of(plant), recorder
+        self._plant, self._clock, self._recorder = plant, clock_of(plant), recorder
 
     def ended(self, ended: Ended) -> None:
         """Record which of a trial's steps were late."""
@@ -103,6 +103,9 @@ class Findings:
         if costs and (flat := constant_cost(len(costs), min(costs), max(costs))):
             warnings.append(flat)
             self._event("constant_cost", f"{flat}.", trials=len(costs), cost=costs[0])
+        if text := _complaint(self._plant):
+            warnings.append(text)
+            self._event("complaint", f"{text}.")
         return pace, warnings
 
     def _tell(self, which: str, **fields: int) -> None:
@@ -116,6 +119,15 @@ class Findings:
     def _event(self, kind: str, text: str, **fields: Any) -> None:
         if self._recorder is not None:
             self._recorder.event(kind, text, **fields)
+
+
+def _complaint(plant: Any) -> str:
+    """Return what the environment's own simulator warned of, if it did."""
+    while plant is not None:
+        if steps := getattr(plant, "complaints", 0):
+            return f"the simulator warned in {steps:,} step{'s' * (steps > 1)}, first: {plant.complaint.rstrip('. ')}"
+        plant = getattr(plant, "plant", None)
+    return ""
 
 
 def constant_cost(trials: int, least: float, most: float) -> str:
