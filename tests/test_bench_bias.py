@@ -162,14 +162,3 @@ def test_another_networks_weights_are_refused() -> None:
     block = build_block(CASES["lqr"].experiment(1))
     with pytest.raises(ExperimentError, match="take weights of the same network and rule"):
         build_block(CASES["pendulum"].experiment(1)).holding(block.mem)
-
-
-def test_the_document_has_what_the_plant_of_today_gives() -> None:
-    (row,) = (
-        row
-        for row in (Path(__file__).parents[1] / "docs" / "bias.md").read_text().splitlines()
-        if row.startswith("| 0 | 67.14")
-    )
-    runs = learned([CASES["lqr"].experiment(seed) for seed in range(1, 21)], mismatch=False)
-    centre = judging.centre([run.final for run in runs if run.final is not None])
-    assert row.split(" | ")[4] == document.cell(centre)

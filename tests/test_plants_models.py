@@ -114,7 +114,7 @@ def test_the_experiment_knows_the_plants_there_are_and_each_name_has_its_own() -
 @pytest.mark.parametrize("name", models.NAMES)
 def test_limits_are_those_of_parameters_and_admit_the_defaults(name: str) -> None:
     known = models.model(name)
-    assert known.LIMITS.keys() <= known.PARAMETERS.keys() | {each[0] for each in known.ACTUATORS}
+    assert known.LIMITS.keys() <= known.PARAMETERS.keys()
     assert list(models.wrong_parameters(name, known.PARAMETERS)) == []
 
 
@@ -440,8 +440,3 @@ def test_what_is_simulated_costs_what_theory_says() -> None:
         means.append(np.mean(costs[100:]))
         assert means[-1] == pytest.approx(cost_of(gain, p), rel=0.1)
     assert means[0] < means[1], "the same noise, a gain that is not optimal"
-
-
-def test_an_actuator_that_nothing_bounds_may_have_a_wider_range() -> None:
-    plant = make_plant(PlantSpec(kind="simulated", name="lqr", actuator_range=[[-4.0, 4.0]] * 3))
-    assert "actuator_range=[-4..4, -4..4, -4..4]" in plant.description

@@ -57,8 +57,6 @@ rate_shift = 10
 [plant]
 kind = "simulated"
 name = "lqr"
-sensor_range = [[-32, 32], [-32, 32], [-32, 32]]
-actuator_range = [[-4, 4], [-4, 4], [-4, 4]]
 cost_lsb = 0.001
 
 [run]

@@ -38,8 +38,7 @@ class SimulatedPlant(CompiledPlant):
             key = f"{channel}_range"
             ranges[key] = resolve_ranges(f"plant.{key}", spec.name, channel, declared, lows, highs)
         sensors, actuators = (each or [] for each in ranges.values())
-        for i, ((low, high), (name, unit, *own)) in enumerate(zip(actuators, known.ACTUATORS, strict=True)):
-            least, most = known.LIMITS.get(name, own)
+        for i, ((low, high), (name, unit, least, most)) in enumerate(zip(actuators, known.ACTUATORS, strict=True)):
             if low < least or high > most:
                 raise PlantError(
                     f"plant.actuator_range[{i}]: [{low:g}, {high:g}] is wider than the {name} of {spec.name} can be; "

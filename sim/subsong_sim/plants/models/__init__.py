@@ -4,8 +4,7 @@ A model is a module of plain Python functions in Numba's subset, in float64 and 
 joins it with `common` and compiles both. It has
 
     PARAMETERS        name: default. `p` below is float64[len(PARAMETERS)] in this order
-    LIMITS            name: (lowest, highest) of a parameter, where that is not (0, 1e6); of an actuator, how far a
-                      declared range may go, where that is not as far as ACTUATORS
+    LIMITS            name: (lowest, highest) of a parameter, where that is not (0, 1e6)
     SENSORS           (name, unit, low, high) each: the physical range that is mapped to words
     ACTUATORS         likewise; the middle of the range, word 0, is a neutral action
     STEPS             of an episode

@@ -28,7 +28,6 @@ LIMITS = {
     **{f"a{i}{j}": (-10.0, 10.0) for i in (1, 2, 3) for j in (1, 2, 3)},
     "control_cost": (1e-9, 1e6),
     "limit": (1.0, 1e4),
-    **{f"u{i}": (-1e6, 1e6) for i in (1, 2, 3)},
 }
 STATE_COST, CONTROL_COST, NOISE, LIMIT = range(9, 13)
 SENSORS = (("x1", "1", -16.0, 16.0), ("x2", "1", -16.0, 16.0), ("x3", "1", -16.0, 16.0))
