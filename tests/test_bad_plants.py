@@ -7,7 +7,7 @@ import pytest
 from subsong.board_session import run_on_board
 from subsong.errors import PlantError, SubsongError
 from subsong.experiment import parse_experiment
-from subsong.flat_cost import TRIALS, FlatCost
+from subsong.findings import FLAT_TRIALS, FlatCost
 from subsong.runlog import read_run
 from subsong_sim.learner import TrialSummary
 from test_board_plant import EXAMPLE, experiment_of
@@ -50,7 +50,10 @@ CASES = {
         "read = sense\ndef sense(x):\n    read(x)\n    x[3] = 5",
         "sensor 3 no longer changes (plant.stuck_steps)",
     ),
-    "flat": ("def cost():\n    return 37", f"each of the first {TRIALS} learning trials cost 444 counts in 12 steps"),
+    "flat": (
+        "def cost():\n    return 37",
+        f"each of the first {FLAT_TRIALS} learning trials cost 444 counts in 12 steps",
+    ),
 }
 
 
@@ -60,7 +63,7 @@ def test_a_bad_plant_ends_safe_logged_and_explained(case: str, deployed_flash: P
     (deployed_flash / "plant.py").write_text(f"{EXAMPLE.read_text()}{NOTED}\n{code}\n")
     text = experiment_of(stuck_steps=9).to_toml()
     if case == "flat":
-        text = text.replace("trials = 8\n", f"trials = {TRIALS}\n")
+        text = text.replace("trials = 8\n", f"trials = {FLAT_TRIALS}\n")
     log = tmp_path / "run.mcap"
     with pytest.raises(SubsongError) as caught:
         run_on_board(parse_experiment(text, "test"), port="unix", out=log)
@@ -78,13 +81,13 @@ def ended(total: int, steps: int = 12) -> TrialSummary:
 
 def test_a_cost_that_varied_once_is_not_flat() -> None:
     flat = FlatCost()
-    for total in [37] * (TRIALS - 1) + [38] + [37] * 3 * TRIALS:
+    for total in [37] * (FLAT_TRIALS - 1) + [38] + [37] * 3 * FLAT_TRIALS:
         flat.take(ended(total))
     flat = FlatCost()
-    for steps in [12] * (TRIALS - 1) + [11] + [12] * 3 * TRIALS:
+    for steps in [12] * (FLAT_TRIALS - 1) + [11] + [12] * 3 * FLAT_TRIALS:
         flat.take(ended(0, steps))
     flat = FlatCost()
-    for _ in range(TRIALS - 1):
+    for _ in range(FLAT_TRIALS - 1):
         flat.take(ended(0))
     with pytest.raises(PlantError, match="nothing can be learned"):
         flat.take(ended(0))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box
 
+from subsong.batch import simulate_many
 from subsong.block import build_block
 from subsong.board_session import run_on_board
 from subsong.compare import compare
@@ -145,6 +146,36 @@ def test_a_cost_that_never_varies_is_told_once_with_what_to_do(logged: bool, liv
         assert event.fields == {"trials": 12, "cost": 10.0}
 
 
+def test_what_mujoco_warns_of_is_told_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plant: Any = make_plant(PlantSpec(id="InvertedPendulum-v5", sensor_range=((-5.0, 5.0),) * 4))
+    plant.reset(1)
+    plant.actuate([0])
+    assert Findings(plant, None).close([])[1] == []
+    plant.env.unwrapped.data.qvel[:] = 1e30
+    plant.actuate([0])
+    ((warning,), log) = Findings(plant, None).close([])[1], Log()
+    assert warning.startswith("the simulator warned in 1 step, first: Nan, Inf or huge value in QVEL at DOF 0. The sim")
+    Findings(plant, log).close([])  # type: ignore[arg-type]
+    assert [event.kind for event in log.events] == ["complaint"]
+    plant.close()
+    assert (list(tmp_path.iterdir()), capfd.readouterr().out) == ([], "")
+
+
+@pytest.mark.parametrize("costs", [True, False])
+def test_a_batch_warns_as_its_single_runs_do(costs: bool) -> None:
+    text = EXPERIMENT.format(trials=12).replace('id = "Odd-v0"', 'name = "dc_motor"').replace("gymnasium", "simulated")
+    fine = parse_experiment(text.replace("layers = [1, 1]", "layers = [2, 1]"), "test")
+    coarse = fine.model_copy(update={"plant": fine.plant.model_copy(update={"cost_lsb": 1e6})})
+    few = coarse.model_copy(update={"run": fine.run.model_copy(update={"trials": FEWEST_COSTS - 2})})
+    runs = [fine, coarse, few]
+    warned = [result.warnings for result in simulate_many(runs, costs=costs)]
+    assert warned == [simulate(each, out=None).warnings for each in runs]
+    assert [len(each) for each in warned] == [0, 1, 0]
+
+
 def test_a_cost_that_varies_once_or_of_few_trials_is_no_finding(living: Any, tmp_path: Path) -> None:
     living(lambda age, _action: (0.5, -2.0 if age < 10 else -2.1))
     assert simulate(odd(), out=None).warnings == []
@@ -188,7 +219,7 @@ def test_late_steps_are_counted_on_a_board_too(living: Any, deployed_flash: Path
         for part in compare([log, tmp_path / "sim.mcap"], tmp_path / "report.html").details["gap"]
         if part["part"] == "Timing"
     )
-    assert timing["text"].startswith("In real time. Late were ")
+    assert timing["text"].startswith("The plant goes on by a clock. Late were ")
     assert f"of {result.steps:,} steps in hardware" in timing["text"]
 
 
@@ -267,3 +298,8 @@ def test_this_computer_is_learned_on_a_board_and_replays(deployed_flash: Path, t
     assert (result.pace.period_ms, result.pace.steps) == (5, result.steps)
     assert replay(log).difference is None
     assert read_run(log).header.plant.startswith("host_load, this computer, ")
+    rows = compare([log], tmp_path / "report.html").transfer["weights"]
+    for weights in ("untrained", "hardware"):
+        assert rows[weights]["nominal"] == {
+            "missing": "the plant, host_load, is real: it is driven to learn, and not to compare"
+        }

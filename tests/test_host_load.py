@@ -5,8 +5,12 @@ from typing import Any
 
 import pytest
 
+from subsong import session
+from subsong.defaults import default_experiment, plant_named
+from subsong.experiment import Experiment, parse_experiment
+from subsong.experiment_text import example_text
 from subsong_sim.errors import PlantError
-from subsong_sim.plants import Clock, PlantSpec, make_plant
+from subsong_sim.plants import Clock, PlantSpec, host_load, make_plant
 from subsong_sim.plants.clock import clock_of
 from subsong_sim.plants.host_load import HostLoad
 from test_clock import MS, FakeTime
@@ -87,3 +91,25 @@ def test_it_has_a_clock_of_its_own_and_refuses_what_it_cannot_do() -> None:
         load(FakeTime(), target_range=[[0.1, 0.2]] * 2)
     with pytest.raises(PlantError, match=r"plant\.period_ms: 0 must be above 0"):
         PlantSpec(kind="host_load")
+
+
+def test_the_numbers_of_every_plant_learn_an_idle_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_load, "_ROUND", range(0))  # time passes by looks alone
+    monkeypatch.setattr(
+        session, "local_plant", lambda *_, **__: make_plant(experiment.plant_spec(), clock=FakeTime(200_000).clock(20))
+    )
+    experiment = parse_experiment(example_text("host_load"), "host_load.toml")
+    assert experiment == default_experiment(plant_named("host_load"))
+    (control,) = session.simulate(
+        with_run(experiment, trials=2, evaluate_every=0, evaluate_episodes=50), out=None
+    ).evaluations
+    learned = session.simulate(with_run(experiment, evaluate_every=0, evaluate_episodes=50), out=None)
+    assert control[1] / experiment.run.steps == pytest.approx(0.03, rel=0.25), (
+        "a duty of one half, whatever the set point"
+    )
+    assert learned.final is not None
+    assert learned.final < 0.3 * control[1]
+
+
+def with_run(experiment: Experiment, **run: int) -> Experiment:
+    return experiment.model_copy(update={"run": experiment.run.model_copy(update=run)})

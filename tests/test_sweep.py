@@ -18,6 +18,7 @@ import pytest
 
 from subsong.console import SilentProgress
 from subsong.errors import ExperimentError, SubsongError, TableError
+from subsong.experiment import parse_experiment
 from subsong.experiment_text import example_text, parse_toml, to_toml
 from subsong.session import simulate
 from subsong.sweep import Plan, sweep
@@ -245,6 +246,16 @@ def test_a_chunk_that_comes_twice_changes_nothing(tmp_path: Path) -> None:
         assert rows(table.path, "rowid, digest, chunk_seconds") == before
         assert table.missing(settings[0], [1, 2, 3]) == [3]
         assert table.runs(settings[0], [1, 2]) == list(done.runs)
+
+
+def test_a_run_whose_cost_never_varies_is_told_in_the_table() -> None:
+    text = example_text("dc_motor").replace("[plant]", "[plant]\ncost_lsb = 1e6")
+    experiment = parse_experiment(text, "dc_motor.toml")
+    experiment = experiment.model_copy(
+        update={"run": experiment.run.model_copy(update={"trials": 12, "evaluate_every": 0})}
+    )
+    (chunk,) = chunks([(grid(experiment, "dc_motor", [])[0], [1])], 1, mismatch=False)
+    assert compute(chunk).runs[0].stopped.startswith("all trials done; every one of 12 trials cost exactly 0")
 
 
 def test_the_view_has_a_column_for_every_key_that_was_ever_varied(tmp_path: Path) -> None:

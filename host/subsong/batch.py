@@ -17,6 +17,7 @@ from subsong.console import Progress, SilentProgress
 from subsong.errors import EngineError, ExperimentError, SubsongError
 from subsong.experiment import Experiment
 from subsong.experiment_tasks import TaskPlant
+from subsong.findings import constant_cost
 from subsong.rules import PAIRS
 from subsong.session import RunResult, check_cost, evaluation_seeds, local_plant, physical, require_model, simulate
 from subsong_device import layout
@@ -225,8 +226,10 @@ def _learn(
     """Run a group, and fill its results in."""
     began = time.monotonic()
     told = 0
+    known = [0] * len(jobs)
+    extremes = [(layout.COST_LIMIT, -layout.COST_LIMIT)] * len(jobs)
     for ends in batch.run():
-        for job, course, totals in zip(jobs, batch.course, ends[:, :, 1], strict=True):
+        for k, (job, course, totals) in enumerate(zip(jobs, batch.course, ends[:, :, 1], strict=True)):
             with _named(job.run):
                 if course["broken"]:
                     from subsong_sim.plants.base import not_a_number
@@ -235,17 +238,25 @@ def _learn(
                     raise not_a_number(job.plant.name, *what)
                 if course["failed"] >= 0:
                     check_cost(job.experiment, int(course["failed"]), int(course["failed_total"]))
+            learned = totals[: course["trials"] - known[k]]
+            known[k] = int(course["trials"])
+            if len(learned):
+                least, most = extremes[k]
+                extremes[k] = min(least, int(learned.min())), max(most, int(learned.max()))
             if costs:
-                kept = results[job.run].costs
-                kept += _costs(job.experiment, totals[: course["trials"] - len(kept)], False).tolist()
+                results[job.run].costs += _costs(job.experiment, learned, False).tolist()
         done = int(batch.course["trials"].sum())
         progress.advance(done - told)
         told = done
     seconds = (time.monotonic() - began) / len(jobs)
-    for job, course, sums, head, mem in zip(jobs, batch.course, batch.totals, *batch.blocks(), strict=True):
+    for job, course, sums, head, mem, ends in zip(
+        jobs, batch.course, batch.totals, *batch.blocks(), extremes, strict=True
+    ):
         result = results[job.run]
         result.trials, result.numbered, result.steps = (int(course[key]) for key in ("trials", "numbered", "steps"))
         result.counters = {"saturated_words": int(course["saturated"])}
+        flat = constant_cost(result.trials, *(physical(job.experiment, total) for total in ends))
+        result.warnings = [flat] if flat else []
         result.seconds = seconds
         means = _costs(job.experiment, sums[: course["evaluations"]], True) / len(evaluation_seeds(job.experiment))
         every = job.experiment.run.evaluate_every or result.trials

@@ -29,20 +29,22 @@ SPREAD_SHIFT = 4
 WEIGHT_FRAC = 11
 RATE_SHIFT = 12
 INIT = 1.0  # of hidden networks, likewise
+TRIALS = 2000
 STEPS = 100  # of an episode, where the plant itself has none
+REAL = 200, 10  # trials and steps where nothing but real time will do: some 80 s, half of it evaluations
 EVALUATIONS = 20
 COUNTS = 1 << 22  # of the most that an episode of random actions can cost
 
 
 def default_experiment(
-    plant: Mapping[str, Any], *, hidden: Sequence[int] = (), trials: int = 2000, seed: int = 1
+    plant: Mapping[str, Any], *, hidden: Sequence[int] = (), trials: int | None = None, seed: int = 1
 ) -> Experiment:
     """Return the experiment for a plant.
 
     Args:
         plant: the [plant] table: its kind and name or id, and whatever else is not to be left to the plant.
         hidden: hidden layers' units; none: a linear policy.
-        trials: how many, at most.
+        trials: how many, at most; None: TRIALS, or REAL's.
         seed: the experiment's.
 
     Raises:
@@ -52,6 +54,7 @@ def default_experiment(
     from subsong_sim.plants import make_plant
 
     table, steps, solved = _declared(dict(plant))
+    trials = trials or (REAL[0] if table.get("kind") == "host_load" else TRIALS)
     ranges: dict[str, Any] = {key: table.pop(key) for key in ("sensor_range", "actuator_range") if key in table}
     draft = _tables(table, (1, 1), steps, trials, seed, solved)
     made = make_plant(replace(from_tables(draft, "").plant_spec(), **ranges))
@@ -75,6 +78,8 @@ def _declared(plant: dict[str, Any]) -> tuple[dict[str, Any], int, float | None]
             from subsong_sim.plants.models import model
 
             return plant, model(plant.get("name", "")).STEPS, None
+        case "host_load":
+            return plant, REAL[1], None
         case _:
             return plant, STEPS, None
 

@@ -1,4 +1,12 @@
-"""What a run's user should know of its plant: which steps came late, and whether there was anything to learn from."""
+"""What a run's user should know of its plant: which steps came late, and whether there was anything to learn from.
+
+From a cost that never varies nothing can be learned. A run on a plant that is played for it ends all the same, with a
+warning (`constant_cost`): a longer search may yet find a reward that is rare, and it wears nothing out. One on the
+board's own plant ends (`FlatCost`): that moves for nothing, and what it measures is likely broken.
+
+Time is kept by whoever steps the plant, and each measures what it can. The host measures by how much its steps miss
+their deadlines (`Pace`); a board also what a step takes, and when it begins (`subsong.timing`).
+"""
 
 import math
 from bisect import bisect_left
@@ -6,12 +14,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from subsong.errors import PlantError
 from subsong.runlog import Recorder
 from subsong.runlog.records import Event
-from subsong_sim.learner import Ended
+from subsong_sim.learner import Ended, TrialSummary
 from subsong_sim.plants.clock import LATE_NS, clock_of
 
 FEWEST_COSTS = 10  # fewer trials may well cost the same
+FLAT_TRIALS = 32  # learning trials of a board's own plant, every one perturbed, that cost the same to the last count
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ class Findings:
     """
 
     def __init__(self, plant: Any, recorder: Recorder | None) -> None:
-        self._clock, self._recorder = clock_of(plant), recorder
+        self._plant, self._clock, self._recorder = plant, clock_of(plant), recorder
 
     def ended(self, ended: Ended) -> None:
         """Record which of a trial's steps were late."""
@@ -90,12 +100,12 @@ class Findings:
                     f"more than half of the steps were late: a step takes more than {pace.period_ms} ms here. "
                     "Raise period_ms, or leave the machine to it"
                 )
-        if len(costs) >= FEWEST_COSTS and min(costs) == max(costs):
-            warnings.append(
-                f"every one of {len(costs):,} trials cost exactly {costs[0]:.6g}: nothing can be learned from that. "
-                "Does the cost depend on the actuators? Raise learner.amplitude, or lower plant.cost_lsb"
-            )
-            self._event("constant_cost", f"{warnings[0]}.", trials=len(costs), cost=costs[0])
+        if costs and (flat := constant_cost(len(costs), min(costs), max(costs))):
+            warnings.append(flat)
+            self._event("constant_cost", f"{flat}.", trials=len(costs), cost=costs[0])
+        if text := _complaint(self._plant):
+            warnings.append(text)
+            self._event("complaint", f"{text}.")
         return pace, warnings
 
     def _tell(self, which: str, **fields: int) -> None:
@@ -109,3 +119,56 @@ class Findings:
     def _event(self, kind: str, text: str, **fields: Any) -> None:
         if self._recorder is not None:
             self._recorder.event(kind, text, **fields)
+
+
+def _complaint(plant: Any) -> str:
+    """Return what the environment's own simulator warned of, if it did."""
+    while plant is not None:
+        if steps := getattr(plant, "complaints", 0):
+            return f"the simulator warned in {steps:,} step{'s' * (steps > 1)}, first: {plant.complaint.rstrip('. ')}"
+        plant = getattr(plant, "plant", None)
+    return ""
+
+
+def constant_cost(trials: int, least: float, most: float) -> str:
+    """Return the warning of learning trials that cost exactly the same; "" where they do not, or are few.
+
+    Args:
+        trials: how many.
+        least: physical cost of the cheapest.
+        most: of the dearest.
+    """
+    if trials < FEWEST_COSTS or least != most:
+        return ""
+    return (
+        f"every one of {trials:,} trials cost exactly {least:.6g}: nothing can be learned from that. "
+        "Does the cost depend on the actuators? Raise learner.amplitude, or lower plant.cost_lsb"
+    )
+
+
+class FlatCost:
+    """Looks at the learning trials of a board's own plant until one differs from the first."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, int] | None = None
+        self._same = 0
+        self._varies = False
+
+    def take(self, summary: TrialSummary) -> None:
+        """Take a learning trial's end.
+
+        Raises:
+            PlantError: this many trials had one cost, and one number of steps.
+        """
+        if self._varies:
+            return
+        cost = (summary.total, summary.steps)
+        self._first = self._first or cost
+        self._varies = cost != self._first
+        self._same += 1
+        if not self._varies and self._same == FLAT_TRIALS:
+            raise PlantError(
+                f"trial {summary.trial}: each of the first {FLAT_TRIALS} learning trials cost {summary.total} counts "
+                f"in {summary.steps} steps, and from a cost that never varies nothing can be learned; let cost() in "
+                "plant.py count finer, and look at the sensor that it reads"
+            )

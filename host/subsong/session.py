@@ -23,8 +23,7 @@ from subsong.experiment import Experiment
 from subsong.experiment_check import MAX_WORDS
 from subsong.experiment_plant import BoardPlant
 from subsong.experiment_tasks import TaskPlant
-from subsong.findings import Findings, Pace
-from subsong.flat_cost import FlatCost
+from subsong.findings import Findings, FlatCost, Pace
 from subsong.rules import PAIRS
 from subsong.runlog import Recorder, RunHeader, Step
 from subsong.runlog.recorder import require_room

@@ -41,7 +41,11 @@ from subsong.experiment_text import EXAMPLES
     help="This plant, with nothing tuned to it: a Gymnasium id, a simulated plant's name, tclab, host_load.",
 )
 @click.option("--hidden", type=click.IntRange(1, 4095), multiple=True, help="With --plant: a hidden layer's units.")
-@click.option("--trials", type=click.IntRange(2, 10_000_000), help="With --plant: learning trials.  [default: 2000]")
+@click.option(
+    "--trials",
+    type=click.IntRange(2, 10_000_000),
+    help="With --plant: learning trials.  [default: 2000, of host_load 200]",
+)
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 def new(
     name: str,

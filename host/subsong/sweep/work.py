@@ -56,7 +56,7 @@ class Run(NamedTuple):
         steps: act() calls, evaluations included.
         final_cost: mean physical cost of the last evaluation.
         reached_at: learning trials before the first evaluation at or below run.stop_cost; None: none was.
-        stopped: why it ended.
+        stopped: why it ended, and what its user should know.
         evaluations: (learning trials before it, mean physical cost) of every evaluation.
     """
 
@@ -201,7 +201,7 @@ def _run(experiment: Experiment, result: RunResult) -> Run:
         steps=result.steps,
         final_cost=result.final,
         reached_at=next(reached, None),
-        stopped=result.stopped,
+        stopped="; ".join((result.stopped, *result.warnings)),
         evaluations=tuple(result.evaluations),
     )
 

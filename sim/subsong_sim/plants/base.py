@@ -210,6 +210,7 @@ def resolve_ranges(
         raise PlantError(
             f"{key}: missing, and {plant} does not bound {which} of its {n}; "
             f"declare {key.rpartition('.')[2]} = [[low, high], ...], one pair each, wide enough for what they reach"
+            + (f" (`subsong new mine --plant {plant}` measures them)" if channel == "sensor" else "")
         )
     return list(zip(low, high, strict=True))
 

@@ -8,6 +8,7 @@ actuator for each number, words -32767..32767 mapped linearly onto its range (-3
 Python, which at four costs a quarter of numpy's.
 """
 
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -42,6 +43,7 @@ from subsong_sim.plants.spec import Parameter, PlantSpec, Range
 
 _Env = gymnasium.Env[Any, Any]
 _PLAIN_SENSORS = 24  # above this numpy's fixed cost is the smaller one
+_mujoco_says: list[str] = []  # since a plant last looked
 
 
 class GymPlant:
@@ -55,6 +57,8 @@ class GymPlant:
         env: the environment, wrappers of its registration included.
         discrete_actions: True where actions are choices: Discrete, MultiDiscrete, MultiBinary.
         sensor_ranges: (low, high) of each sensor, physical units, onto the words +-32767.
+        complaints: the steps in which MuJoCo warned, of an unstable simulation for one.
+        complaint: what it first said; "" if nothing.
 
     Raises:
         PlantError: the environment is unknown or cannot be made, its spaces are of another kind, or a parameter or
@@ -65,6 +69,7 @@ class GymPlant:
         self._name = spec.id
         self.env, sensors, settings = open_environment(spec, mismatch_parameters)
         self.done = False
+        self.complaints, self.complaint = 0, ""
         try:
             self._set_up(spec, sensors, settings)
         except PlantError:
@@ -161,6 +166,10 @@ class GymPlant:
             observation, reward, terminated, truncated, _ = self.env.step(self._action(u))
         except Exception as error:
             raise self._failed("step", error) from error
+        if _mujoco_says:
+            self.complaint = self.complaint or _mujoco_says[0]
+            self.complaints += 1
+            _mujoco_says.clear()
         self.done = bool(terminated) or bool(truncated)
         self._words = self._sense(observation)
         try:
@@ -241,12 +250,20 @@ def _make(env_id: str) -> _Env:
             raise PlantError(f"plant.id: Gymnasium cannot make {env_id!r}: {_lacking(error)}") from error
         except Exception as error:  # an environment of the user's own may raise anything
             raise PlantError(f"plant.id: Gymnasium cannot make {env_id!r}: {said(error)}") from error
+    _listen_to_mujoco()
     made = env.spec.id if env.spec else env_id
     if made != env_id.rpartition(":")[2]:
         # Gymnasium would take the latest version: the same file would be another experiment after an upgrade.
         env.close()
         raise PlantError(f"plant.id: {env_id!r} names no version; use {made!r}")
     return env
+
+
+def _listen_to_mujoco() -> None:
+    """Have MuJoCo tell its warnings here: else it prints them, and writes MUJOCO_LOG.TXT to where it runs."""
+    mujoco: Any = sys.modules.get("mujoco")
+    if mujoco is not None and mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(_mujoco_says.append)  # it must not raise: that ends the process
 
 
 def open_environment(
