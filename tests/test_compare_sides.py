@@ -245,7 +245,7 @@ def test_every_command_of_the_page_gives_its_figures_again(tmp_path, monkeypatch
     assert (tmp_path / "a report.html").read_text(encoding="utf-8") == page
     # Every section of figures names its key.
     keys = set(re.findall(r"--json</code>, <code>(\w+)</code>", page))
-    assert keys == {"gap", "transfer", "statistics", "model", "resolution", "runs"}
+    assert keys == {"gap", "split", "transfer", "statistics", "model", "resolution", "runs"}
     assert keys <= first.keys()
     # And the figures that are shown stand there.
     shown = re.findall(r'<td class="big[^"]*">([^<]+)<', page)

@@ -8,6 +8,7 @@ from subsong.compare.gap import Link
 from subsong.compare.markup import number
 from subsong.compare.model import MODELLED, OpenLoop
 from subsong.compare.records import SIDES
+from subsong.compare.split import Part, PartName
 from subsong.compare.words import Statement, arithmetic, duration, percent, signed
 
 _MANY = {
@@ -22,6 +23,11 @@ def gap(analysis: Analysis) -> list[Statement]:
     """Split the gap into its parts."""
     makers = (arithmetic, _link, _timing, _saturation, _resolution, _model, _rest)
     return [make(analysis) for make in makers]
+
+
+def _declared(analysis: Analysis, name: PartName) -> Part | None:
+    """Return what a part of the declared mismatch costs, None where it has no such part."""
+    return next((part for part in analysis.split if part.name == name), None)
 
 
 def _links(analysis: Analysis) -> list[Link]:
@@ -57,6 +63,12 @@ def _timing(analysis: Analysis) -> Statement:
         median, late, longest = (max(values) for values in zip(*trips, strict=True))
         trip = f" Round trip: median {duration(median)}, 99th percentile {duration(late)}, longest {duration(longest)}"
         trip += " (the slowest run's)." if len(trips) > 1 else "."
+    declared = _declared(analysis, "timing")
+    if declared is not None:
+        trip = (
+            f" What the mismatch delays or drops ({', '.join(declared.keys)}) changes the cost of the "
+            f"{analysis.label('software')} weights by {signed(declared.change)}.{trip}"
+        )
     if any(record.pace for record in analysis.records):
         found, missed = [], 0
         for side in SIDES:
@@ -77,8 +89,8 @@ def _timing(analysis: Analysis) -> Statement:
         finding = "none by construction"
     else:
         text, finding = "The plant waits for nobody, and no log says how its period was kept.", "not recorded"
-    if not trips and kind != "task":
-        return Statement("Timing", "not recorded", "open", text)
+    if declared is not None:
+        return Statement("Timing", signed(declared.change), "open", text + trip)
     return Statement("Timing", finding, "open" if finding == "not recorded" else "good", text + trip)
 
 
@@ -113,6 +125,9 @@ def _resolution(analysis: Analysis) -> Statement:
     resolved = ", ".join(f"{bits} bits in {analysis.label(side)}" for side, bits, _ in seen)
     clipped = ", ".join(f"{percent(share)} in {analysis.label(side)}" for side, _, share in seen if share is not None)
     text = f"The finest sensor shows {resolved}. At an end of their range stood {clipped} of the sensor words."
+    if (declared := _declared(analysis, "quantisation")) is not None:
+        text += f" The mismatch's sensor_bits change the cost of the {one} weights by {signed(declared.change)}."
+        return Statement("Quantisation", signed(declared.change), "open", text)
     price, bits = found.hardware_price, found.finest("hardware")
     if len(seen) == 2 and not found.coarser:
         text += f" The {two} sensors are no coarser, so words cost the one side no more than the other."
@@ -120,8 +135,9 @@ def _resolution(analysis: Analysis) -> Statement:
     if price is None:
         why = found.reason or f"no {one if seen[0][0] == 'hardware' else two} run holds a step"
         return Statement("Quantisation", "not measured", "open", f"{text} What that costs was not measured: {why}.")
-    change = f"{number(abs(price))} {'more' if price > 0 else 'less'}" if price else "as much as with 16"
-    text += f" On the nominal plant the {one} weights cost {change} with sensors of {bits} bits."
+    change = f"{number(abs(price))} {'more' if price > 0 else 'less'} with" if price else "as much with"
+    text += f" On the nominal plant the {one} weights cost {change} sensors of {bits} bits {'than' if price else 'as'} "
+    text += "with 16."
     return Statement("Quantisation", signed(price), "open", text)
 
 
@@ -166,4 +182,7 @@ def _rest(analysis: Analysis) -> Statement:
             None: "It is the plant's only if the arithmetic agrees, which was not checked for every run.",
         }[analysis.arithmetic_equal]
     what = f"{analysis.sides.title('hardware')} minus {analysis.label('software')}, each on its own plant. {text}"
+    if analysis.split:
+        terms = ", ".join(f"{part.name} {signed(part.change)}" for part in analysis.split)
+        what += f" It is the sum of {terms}."
     return Statement("Plant", signed(judgement.difference), "open", what)
