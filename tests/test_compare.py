@@ -210,6 +210,14 @@ def test_seeds_may_differ(run):
     assert run({"sim.mcap": make_run("sim", 1), "run.mcap": make_run("board", 2)}).path.exists()
 
 
+def test_two_plants_of_two_experiments_are_two_experiments(run):
+    other = make_run("sim", 2, toml=CARTPOLE.replace("500", "400"), mismatch=True)
+    with pytest.raises(ExperimentError, match=r"run\.steps: 500 against 400") as error:
+        run({"a.mcap": make_run("sim"), "b.mcap": other})
+    # What no "vs" allows, no "vs" is offered for.
+    assert "vs" not in str(error.value)
+
+
 def test_one_side_on_two_plants_is_refused(run):
     with pytest.raises(ExperimentError, match="no repetitions of one another"):
         run({"a.mcap": make_run("sim"), "b.mcap": make_run("sim", 2, mismatch=True), "c.mcap": make_run("board")})
@@ -237,6 +245,24 @@ def test_a_seed_used_twice_is_told(run):
     again = make_run("board", 1, final=(-600.0, -700.0))
     result = run({"sim.mcap": make_run("sim"), "a.mcap": make_run("board", 1), "b.mcap": again})
     assert any("2 hardware runs share seed 1" in note for note in result.details["notes"])
+
+
+def test_a_seed_used_twice_is_not_told_of_a_run_that_does_not_count(run):
+    again = make_run("board", 1, final=(-600.0, -700.0))
+    again.complete = False
+    result = run({"sim.mcap": make_run("sim"), "a.mcap": make_run("board", 1), "b.mcap": again})
+    assert result.details["notes"] == []
+
+
+def test_what_is_won_back_by_so_few_runs_is_not_told_from_chance(run):
+    (plant,) = (
+        line
+        for line in run({"a.mcap": make_run("sim"), "b.mcap": make_run("board", final=(-900.0, -800.0))}).verdict
+        if line.startswith("Plant")
+    )
+    assert plant.endswith("wins back 62% of the loss. These runs do not tell that from chance: see Transfer.")
+    certain = run({**several("sim", 8), **several("board", 8)})
+    assert "from chance" not in certain.verdict[1]
 
 
 @pytest.mark.parametrize(

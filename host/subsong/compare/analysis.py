@@ -117,7 +117,7 @@ def analyse(
         if record.header.source == "board"
     }
     margin = choose_margin(sides, options.margin)
-    notes = [*warnings(kept, sides, margin), *holes(kept, arithmetic)]
+    notes = [*warnings(kept, counted, sides, margin), *holes(kept, arithmetic)]
     experiment = kept[0].experiment
     lsb = cost_lsb(experiment, evaluate=True)
     # Without chance in it, every episode of a task would cost the same.

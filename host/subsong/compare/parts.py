@@ -118,6 +118,9 @@ def _mean(values: list[int]) -> str:
 
 def _resolution(analysis: Analysis) -> Statement:
     found = analysis.resolution
+    if analysis.experiment.plant.kind == "task":
+        text = "The task's words are made on the board, by the arithmetic: there is no converter."
+        return Statement("Quantisation", "none by construction", "good", text)
     one, two = analysis.label("software"), analysis.label("hardware")
     seen = [(side, found.finest(side), found.clipped(side)) for side in SIDES if found.sensors[side]]
     if not seen:

@@ -115,13 +115,19 @@ def _plant(analysis: Analysis) -> Statement:
         f"gap of {signed(there - before)}",
         "open",
         f"The mismatch {moved}. The {two} weights cost {number(there)} on the same plant, {against} the {one} weights "
-        f"there.{_share(loss, back)}",
+        f"there.{_share(loss, back)}{_chance(analysis, back)}",
     )
 
 
 def _share(loss: float, back: float) -> str:
     """Say how much of a loss was won back, where that is a sensible thing to say."""
     return f" Learning there wins back {back / loss:.0%} of the loss." if loss > 0 and back > 0 else ""
+
+
+def _chance(analysis: Analysis, back: float) -> str:
+    """Say so where the runs do not tell what learning changed from chance."""
+    open_ = back and analysis.judgements["mismatched"].verdict == "inconclusive"
+    return " These runs do not tell that from chance: see Transfer." if open_ else ""
 
 
 def _learning(analysis: Analysis, basis: Basis, name: str) -> Statement:
