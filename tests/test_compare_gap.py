@@ -184,6 +184,8 @@ def test_what_has_no_model_says_so(tmp_path):
     assert "the task is computed on the board" in gap(XOR)["Model"]
     board = XOR[: XOR.index("[plant]")] + '[plant]\nkind = "board"\n[run]\ntrials = 60\nsteps = 4\n'
     assert "nobody has a model of the plant" in gap(board)["Model"]
+    assert "has no clock (plant.period_ms = 0)" in gap(board)["Timing"]
+    assert "no log says how its period was kept" in gap(board.replace("[run]", "period_ms = 5\n[run]"))["Timing"]
     # An environment that a log names is made; a module that it names is not imported.
     (tmp_path / "trap_of_a_log.py").write_text("raise SystemExit('imported')")
     sys.path.insert(0, str(tmp_path))

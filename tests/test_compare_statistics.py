@@ -335,6 +335,19 @@ def test_without_any_spread_counting_decides():
     assert judge([-500.0] * 3, [-499.0] * 3).why == "no spread"
 
 
+@pytest.mark.parametrize(
+    ("runs", "margin", "verdict"),
+    [(4, 20.0, "equivalent"), (4, 1.0, "different"), (2, 20.0, "inconclusive"), (4, 0.5, "different")],
+)
+def test_without_any_spread_a_margin_is_counted_against_as_well(runs, margin, verdict):
+    # 1 / C(8, 4) = 0.014 is under 5%, and so is twice that; 1 / C(4, 2) = 0.17 is not.
+    found = judge([-500.0] * runs, [-499.0] * runs, margin=margin)
+    assert found.verdict == verdict
+    if verdict == "equivalent":
+        assert (found.equivalence.p, found.equivalence.equivalent) == (1 / comb(8, 4), True)
+        assert found.p == 2 / comb(8, 4)
+
+
 def test_scores_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="finite"):
         judge([1.0, float("nan")], [1.0, 2.0])

@@ -2,7 +2,8 @@
 
 Hedges' g is the difference of means in pooled standard deviations, corrected for few runs (Hedges 1981). Its interval
 is the true difference's, from the noncentral t, as in Cumming & Finch 2001: exact for normal costs of equal spread, and
-so without g's correction, which is one of bias. Cliff's delta, which knows no normal costs, is 2 p - 1 with p the probability of improvement.
+so without g's correction, which is one of bias. Cliff's delta, which knows no normal costs, is 2 p - 1 with p the
+probability of improvement.
 """
 
 from dataclasses import dataclass

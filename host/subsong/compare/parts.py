@@ -10,6 +10,7 @@ from subsong.compare.model import MODELLED, OpenLoop
 from subsong.compare.records import SIDES
 from subsong.compare.split import Part, PartName
 from subsong.compare.words import Statement, arithmetic, duration, percent, signed
+from subsong.experiment_plant import BoardPlant
 
 _MANY = {
     "command repeated": "commands repeated",
@@ -81,17 +82,23 @@ def _timing(analysis: Analysis) -> Statement:
         text = f"The plant goes on by a clock. Late were {'; '.join(found)}.{trip}"
         what = f"{missed:,} late" if missed else "none late"
         return Statement("Timing", what, "open" if missed else "good", text)
-    kind = analysis.experiment.plant.kind
+    plant = analysis.experiment.plant
+    kind = plant.kind
     if kind == "task":
         text, finding = "The task runs on the board: the link carries telemetry only.", "none by construction"
     elif kind in MODELLED:
-        text = "The plant waits for the board at every step, so time on the wire cannot change a cost."
+        text = "The plant waits for the learner at every step, so time on the wire cannot change a cost."
         finding = "none by construction"
+    elif isinstance(plant, BoardPlant) and not plant.period_ms:
+        text = (
+            "The board's plant has no clock (plant.period_ms = 0): a step takes what time it takes, and none is late."
+        )
+        finding = "no clock"
     else:
         text, finding = "The plant waits for nobody, and no log says how its period was kept.", "not recorded"
     if declared is not None:
         return Statement("Timing", signed(declared.change), "open", text + trip)
-    return Statement("Timing", finding, "open" if finding == "not recorded" else "good", text + trip)
+    return Statement("Timing", finding, "good" if finding == "none by construction" else "open", text + trip)
 
 
 def _saturation(analysis: Analysis) -> Statement:
@@ -176,7 +183,8 @@ def _rest(analysis: Analysis) -> Statement:
     if judgement.difference is None:
         return Statement("Plant", "not measured", "open", "It takes a run that counts on either side.")
     if analysis.own_plant("software") == analysis.own_plant("hardware"):
-        text = "Both learned on the same plant: what remains is its own chance, and that of different seeds."
+        what = "what the two sets differ in, " if analysis.sides.differences else ""
+        text = f"Both learned on the same plant: what remains is {what}its own chance, and that of different seeds."
     else:
         text = {
             True: "Everything else is excluded above: what remains is the plant, what its converters resolve included, "
