@@ -490,7 +490,7 @@ def test_a_kernel_that_raises_ends_the_run_and_not_the_link(fails: str) -> None:
 @pytest.mark.parametrize(
     ("error", "kind", "words", "code"),
     [
-        (MemoryError, BoardError, "does not fit: it takes 218 bytes", faults.NO_MEMORY),
+        (MemoryError, BoardError, "does not fit: it takes 238 bytes", faults.NO_MEMORY),
         (ImportError, FirmwareError, "subsong deploy --port fake", faults.NO_LEARNER),
     ],
 )

@@ -46,13 +46,13 @@ CASES = {
             """
 [network]
 layers = [3, 3]
-activations = ["identity"]
+activations = ["hard_tanh"]
 
 [learner]
 rule = "weight_perturbation"
-amplitude = 0.3
+amplitude = 0.15
 rate = 1
-rate_shift = 9
+rate_shift = 10
 
 [plant]
 kind = "simulated"
@@ -65,7 +65,7 @@ steps = 100
 evaluate_every = 100
 evaluate_episodes = 20
 """,
-            severe={"a11": 1.07, "a22": 1.07, "a33": 1.07},
+            severe={"a11": 1.04, "a22": 1.04, "a33": 1.04},
             horizons=(20, 50, 100),
             episodes=64,
         ),

@@ -13,6 +13,7 @@ from subsong_sim.plants.base import WORD_MAX, scale_of
 from subsong_sim.plants.models import lqr, parameter_values
 
 Floats = NDArray[np.float64]
+SEARCHED = 8  # episodes
 STARTS = ((0.0, 1.0), (1.0, 1.0), (0.0, 4.0))  # of the search: every weight, and the simplex's reach
 
 
@@ -20,11 +21,11 @@ Policy = Callable[[Floats], Floats]
 """From sensors to actuators, both in parts of their half ranges, -1 to 1."""
 
 
-def mean_cost(experiment: Experiment, policy: Policy) -> float:
-    """Return the mean physical cost of the episodes of an experiment's evaluations; its plant is simulated."""
+def mean_cost(experiment: Experiment, policy: Policy, episodes: int | None = None) -> float:
+    """Return the mean physical cost of an evaluation's episodes, or of its first ones; the plant is simulated."""
     plant = local_plant(experiment, False, compiled=True)
     total = 0
-    seeds = evaluation_seeds(experiment)
+    seeds = evaluation_seeds(experiment)[:episodes]
     for seed in seeds:
         plant.reset(seed)
         for _ in range(experiment.run.steps):
@@ -46,9 +47,9 @@ def optimal_lqr(experiment: Experiment) -> Policy:
 
 
 def best_linear(experiment: Experiment) -> Policy:
-    """Return the linear policy that Nelder and Mead's search finds best on the episodes of an experiment's evaluations.
+    """Return the linear policy that Nelder and Mead's search finds best on SEARCHED of an evaluation's episodes.
 
-    It sees each of these episodes hundreds of times: more than learning has, so criteria are somewhat above its cost.
+    It sees each of them hundreds of times: more than learning has, so criteria are somewhat above its cost.
     """
     n_in, n_out = experiment.network.layers[0], experiment.network.layers[-1]
 
@@ -57,7 +58,7 @@ def best_linear(experiment: Experiment) -> Policy:
         return lambda sensors: rows[:, :-1] @ sensors + rows[:, -1]
 
     def search(first: Floats, **options: object) -> Any:
-        cost: Callable[[Floats], float] = lambda weights: mean_cost(experiment, policy(weights))  # noqa: E731
+        cost: Callable[[Floats], float] = lambda weights: mean_cost(experiment, policy(weights), SEARCHED)  # noqa: E731
         return minimize(cost, first, method="Nelder-Mead", options={"maxfev": 150, **options})
 
     found = []

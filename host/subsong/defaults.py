@@ -52,7 +52,7 @@ def default_experiment(
     from subsong_sim.plants import make_plant
 
     table, steps, solved = _declared(dict(plant))
-    ranges = {key: table.pop(key) for key in ("sensor_range", "actuator_range") if key in table}
+    ranges: dict[str, Any] = {key: table.pop(key) for key in ("sensor_range", "actuator_range") if key in table}
     draft = _tables(table, (1, 1), steps, trials, seed, solved)
     made = make_plant(replace(from_tables(draft, "").plant_spec(), **ranges))
     layers = made.n_sensors, *hidden, made.n_actuators
