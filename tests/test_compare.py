@@ -84,7 +84,7 @@ def test_the_verdict_in_the_order_arithmetic_plant_learning_transfer(run):
     assert result.verdict[1] == (
         "Plant: gap of +30. The mismatch raises the cost of the software weights by 230, from -480 to -250. The "
         "hardware weights cost -450 on the same plant, 200 less than the software weights there. Learning there wins "
-        "back 87% of the loss."
+        "back 87% of the loss. These runs do not tell that from chance: see Transfer."
     )
     assert result.arithmetic_equal is True
     assert json.loads(json.dumps(result.to_json()))["transfer"]["weights"]["hardware"]["mismatched"]["mean"] == -450
