@@ -220,8 +220,9 @@ def test_a_sensor_beyond_its_range_makes_the_plant_safe(word: int) -> None:
     assert plant.told[-1] == ("safe",)
 
 
+@pytest.mark.parametrize("length", [1000, 7], ids=["within a trial", "over trials"])
 @pytest.mark.parametrize("steps", [1, 3, 200])
-def test_a_sensor_that_no_longer_changes_makes_the_plant_safe(steps: int) -> None:
+def test_a_sensor_that_no_longer_changes_makes_the_plant_safe(steps: int, length: int) -> None:
     plant = Plant()
     guard = guard_of(plant, words_of(stuck_steps=steps))
     guard.begin(HEAD)
@@ -235,9 +236,12 @@ def test_a_sensor_that_no_longer_changes_makes_the_plant_safe(steps: int) -> Non
         x[1] = 7
 
     guard._sense = stuck
-    for _ in range(steps):
+    for step in range(1, steps + 1):
         guard.sense(x)
         guard.step(array("H", [0, 0]))
+        if step % length == 0:
+            guard.finish()
+            guard.begin(HEAD)
     with pytest.raises(Fault) as caught:
         guard.sense(x)
     assert (caught.value.code, caught.value.detail) == (faults.STUCK, 1)
@@ -419,15 +423,25 @@ def unplugged() -> None:
     raise OSError(19, "what the drivers of buses raise")
 
 
-@pytest.mark.parametrize("breaks", [broken, unplugged])
+class Strange(Exception):
+    """What no table has."""
+
+
+def strange() -> None:
+    raise Strange
+
+
+@pytest.mark.parametrize(
+    ("breaks", "raised"), [(broken, "ValueError"), (unplugged, "OSError"), (strange, "an exception")]
+)
 @pytest.mark.parametrize("where", ["reset", "sense", "actuate", "cost"])
 def test_an_exception_in_the_plant_makes_it_safe_and_is_named(
-    where: str, breaks: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    where: str, breaks: Callable[[], None], raised: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant = Plant(breaks, where, 0 if where == "reset" else 5)
     with Board(plant, monkeypatch) as board:
         bridge = board.connect()
-        with pytest.raises(BoardError, match=rf"the board stopped: plant\.py raised an exception: in {where}\(\)") as e:
+        with pytest.raises(BoardError, match=rf"the board stopped: plant\.py raised {raised}: in {where}\(\)") as e:
             bridge.run_task(0, 4, 12)
         assert e.value.code == faults.PLANT
         assert plant.out is None
@@ -458,7 +472,7 @@ def test_a_fault_whose_report_is_lost_is_said_all_the_same(where: str, monkeypat
             bridge.run_task(0, 1, 12)
             bridge.state()
 
-        with pytest.raises(BoardError, match=rf"plant\.py raised an exception: in {where}\(\)") as caught:
+        with pytest.raises(BoardError, match=rf"plant\.py raised ValueError: in {where}\(\)") as caught:
             run()
         assert caught.value.code == faults.PLANT
 
@@ -652,16 +666,20 @@ def test_a_run_on_a_plant_replays_bit_for_bit_and_its_policy_goes_on(deployed_fl
     [
         (None, r"the board has no plant\.py to drive; .*subsong deploy --port unix --plant", faults.NO_PLANT),
         ("def reset(seed): pass\n", r"lacks sense\(\), actuate\(\), cost\(\), safe\(\)", faults.NO_PLANT),
-        ("\n\nimport nothing_of_the_kind\n", r"exception: line 3, in being imported", faults.PLANT),
-        ("def f(:\n", r"exception: line 1, in being imported", faults.PLANT),
+        (
+            "\n\nimport nothing_of_the_kind\n",
+            r"raised ImportError: line 3, while it was imported; this board's MicroPython may lack",
+            faults.PLANT,
+        ),
+        ("def f(:\n", r"raised SyntaxError: line 1, while it was imported", faults.PLANT),
         (
             EXAMPLE.read_text() + "\ndef cost():\n    return 'x'\n",
-            r"plant\.py raised an exception: in cost\(\)",
+            r"plant\.py raised TypeError: in cost\(\), which must return a whole number",
             faults.PLANT,
         ),
         (
             "\n" * 68 + "    return 1 // 0\n".join(("def cost():\n", EXAMPLE.read_text().replace("def cost", "def c"))),
-            r"exception: line 70, in cost\(\)",
+            r"ZeroDivisionError: line 70, in cost\(\)",
             faults.PLANT,
         ),
     ],

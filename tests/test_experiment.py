@@ -248,10 +248,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         XOR,
         {"learner__anneal": True},
-        (
-            "learner.anneal: the rate falls only where the cost is divided by its spread "
-            "(allowed: with learner.spread_shift, 1 to 15)"
-        ),
+        "learner.anneal: the rate falls only with a spread (allowed: with learner.spread_shift, 1 to 15)",
     ),
     (
         XOR,

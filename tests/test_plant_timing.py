@@ -13,15 +13,20 @@ from click.testing import CliRunner
 from runlog_sessions import Session, header, record, rewrite
 from subsong.board_session import run_on_board
 from subsong.cli import subsong
+from subsong.deploy import deploy_policy
 from subsong.errors import BoardError
 from subsong.experiment import Experiment, parse_experiment
+from subsong.ports import open_port
+from subsong.repl import Repl
 from subsong.replay import replay
 from subsong.runlog import Recorder, Timing, TimingTotal, read_run
 from subsong_device import faults, frames
 from subsong_device import session as device_session
 from subsong_device.plant_clock import Clock
 from subsong_device.plant_guard import FEWEST_STEPS
+from test_bad_plants import NOTED
 from test_board_plant import EXAMPLE, Board, Plant, experiment_of
+from test_policy import policy_of
 
 pytest_plugins = ["subsong_hil.fixtures"]
 
@@ -230,6 +235,20 @@ def test_a_run_that_does_not_fit_its_period_says_by_how_much(deployed_flash: Pat
     assert [event.kind for event in run.events if event.kind in ("fault", "error")] == ["fault", "error"]
 
 
+def test_a_policy_that_does_not_fit_its_period_stops_with_the_same_words(deployed_flash: Path) -> None:
+    (deployed_flash / "plant.py").write_text(SLOW + NOTED)
+    with open_port("unix") as port:
+        deploy_policy(port, policy_of(experiment_of(period_ms=1)))
+        with Repl(port) as repl:
+            said = repl.run("import subsong_device.policy_main as p\np.main(trials=4)")
+    assert re.fullmatch(
+        r"policy: stopped, no step fitted the control period, by \d+ us on average", said.splitlines()[-1]
+    )
+    told = (deployed_flash / "outputs").read_text().split()
+    assert told.count("moved") == 12, "it ends behind its first trial"
+    assert told[-1] == "safe"
+
+
 def test_the_summary_shows_it(deployed_flash: Path, tmp_path: Path) -> None:
     (deployed_flash / "plant.py").write_bytes(EXAMPLE.read_bytes())
     file = tmp_path / "mine.toml"
@@ -253,7 +272,7 @@ def test_a_host_that_keeps_a_period_records_it_in_the_same_channel(tmp_path: Pat
 @pytest.mark.parametrize("period", ["0", "0.0"])
 def test_whole_milliseconds_mean_what_they_meant(period: str) -> None:
     text = experiment_of().to_toml()
-    other = text.replace("period_ms = 0\n", f"period_ms = {period}\n")
+    other = text.replace("\nperiod_ms = 0\n", f"\nperiod_ms = {period}\n", 1)  # plant's, not run's
     assert parse_experiment(other, "test").digest == parse_experiment(text, "test").digest
     assert "period_ms = 2.5\n" in experiment_of(period_ms=2.5).to_toml()
 

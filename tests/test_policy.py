@@ -587,9 +587,14 @@ def test_the_seeds_of_a_plant_go_on_behind_a_restart(plant_board: Path) -> None:
             "policy: stopped",
             "6",
         ),
+        (
+            "n = 0\ndef safe():\n  global n\n  n += 1\n  note('safe', n)\n  if n == 1:\n    raise ValueError\n",
+            f"policy: stopped, safe() itself failed, in line {PLANT.count(chr(10)) + 7} of plant.py",
+            "3",
+        ),
         ("def cost():\n    return 1 << 40\n", "policy: done", "safe"),
     ],
-    ids=["end", "actuate", "sense", "cost", "ctrl-c", "exit", "ctrl-c-in-safe", "wild-cost"],
+    ids=["end", "actuate", "sense", "cost", "ctrl-c", "exit", "ctrl-c-in-safe", "safe-fails", "wild-cost"],
 )
 def test_the_plant_is_made_safe_on_every_way_out(plant_board: Path, change: str, said: str, last: str) -> None:
     (plant_board / "plant.py").write_text(PLANT + change)

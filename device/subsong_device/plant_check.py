@@ -27,6 +27,24 @@ MIN_WATCHDOG_MS = 100
 FUNCTIONS = ("import", "reset", "sense", "actuate", "cost", "safe", "done")
 IMPORT, RESET, SENSE, ACTUATE, PRICE, MAKE_SAFE, DONE = range(7)
 NEEDED = FUNCTIONS[RESET:DONE]
+# What plant.py may raise, by its number in the same detail; what is not here is 0.
+EXCEPTIONS = (
+    "an exception",
+    "ImportError",
+    "ValueError",
+    "TypeError",
+    "OSError",
+    "AttributeError",
+    "NameError",
+    "IndexError",
+    "KeyError",
+    "ZeroDivisionError",
+    "OverflowError",
+    "MemoryError",
+    "AssertionError",
+    "RuntimeError",
+    "SyntaxError",
+)
 
 
 def signed(word):

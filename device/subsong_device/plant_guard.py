@@ -21,6 +21,7 @@ from subsong_device.plant_check import (
     ACTUATOR_WORDS,
     DATA,
     DONE,
+    EXCEPTIONS,
     FUNCTIONS,
     HIGHEST,
     IMPORT,
@@ -54,7 +55,7 @@ def load_plant():
     try:
         plant = __import__("plant")
     except Exception as error:  # noqa: BLE001 - the file is the user's: whatever it raises is reported
-        raise Fault(PLANT, IMPORT << 16 | line_of(error))
+        raise Fault(PLANT, detail_of(IMPORT, error))
     missing = lacking(plant)
     if missing:
         raise Fault(NO_PLANT, sum(1 << FUNCTIONS.index(name) for name in missing))
@@ -64,6 +65,13 @@ def load_plant():
 def lacking(plant):
     """Return the names of the functions that plant.py should have and has not."""
     return [name for name in NEEDED if not hasattr(plant, name)]
+
+
+def detail_of(function, error):
+    """Return the detail of PLANT: an exception's number, the function's, the line."""
+    name = type(error).__name__
+    kind = EXCEPTIONS.index(name) if name in EXCEPTIONS else 0
+    return kind << 24 | function << 16 | line_of(error)
 
 
 def line_of(error):
@@ -198,7 +206,7 @@ class Guard:
         """Make the plant safe; return the Fault for an exception that came out of it, None if it did not."""
         self._limit = 0
         self._make_safe()  # before the traceback is looked at, which takes milliseconds
-        return Fault(PLANT, self.where << 16 | line_of(error)) if self.where else None
+        return Fault(PLANT, detail_of(self.where, error)) if self.where else None
 
     # ------------------------------------------------------------------------------------------ a trial
 
@@ -224,8 +232,6 @@ class Guard:
         self._check()
         for i in range(len(self._now)):
             self._now[i] = self._limits[i][3]
-        for i in range(len(self._same)):
-            self._same[i] = 0
         self._clock.begin()
         self._watch(self._step_ms)
 
@@ -332,7 +338,7 @@ class Guard:
         try:
             return make_safe(self._plant)
         except Exception as error:  # noqa: BLE001 - reported once whoever asked for safety has got away
-            self.unsafe = Fault(PLANT, MAKE_SAFE << 16 | line_of(error))
+            self.unsafe = Fault(PLANT, detail_of(MAKE_SAFE, error))
             return False
 
     def _watch(self, limit):

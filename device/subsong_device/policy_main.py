@@ -19,7 +19,7 @@ WHY = {  # what a guard's fault means: its detail goes into the words
     faults.SENSOR: "sensor %d left its range",
     faults.STUCK: "sensor %d no longer changes",
     faults.LATE: "a step, or reset(), took too long: %d ms",
-    faults.PLANT: "safe() itself failed in plant.py (%d)",
+    faults.PLANT: "safe() itself failed, in line %d of plant.py",
     faults.NO_WATCHDOG: "the board has no watchdog, or no timer to feed it by: %d",
     faults.PERIOD: "no step fitted the control period, by %d us on average",
 }
@@ -51,7 +51,8 @@ def main(learn=False, skip_pin=None, save_every=100, save_s=60, trials=0):
     except PolicyError as error:
         print("policy: not started,", error)
     except Fault as fault:
-        print("policy: stopped,", WHY[fault.code] % fault.detail)
+        detail = fault.detail & 0xFFFF if fault.code == faults.PLANT else fault.detail
+        print("policy: stopped,", WHY[fault.code] % detail)
     except KeyboardInterrupt:
         make_safe(plant)  # again: a second Ctrl-C may have come before the first one's make_safe began
         print("policy: stopped")

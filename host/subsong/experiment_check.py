@@ -156,8 +156,7 @@ def _check_learner(good: Good) -> Iterator[Problem]:
     for key in sorted(given & RATE_KEYS if not rule.rated else ()):
         yield Problem(("learner", key), f"{rule.name} has no learning rate", f"no {key}")
     if rule.rated and good("learner.anneal") and good("learner.spread_shift") == 0:
-        what = "the rate falls only where the cost is divided by its spread"
-        yield Problem(("learner", "anneal"), what, "with learner.spread_shift, 1 to 15")
+        yield Problem(("learner", "anneal"), "the rate falls only with a spread", "with learner.spread_shift, 1 to 15")
     steps, layers = good("run.steps"), good("network.layers")
     if steps is not None and steps > rule.most_steps:
         yield Problem(("run", "steps"), f"{steps} steps for {rule.name}", f"at most {rule.most_steps}")

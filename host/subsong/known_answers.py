@@ -191,9 +191,9 @@ def _perturbation(rule: str) -> tuple[KnownLearner, ...]:
         replace(tiny, rate=16383, rate_shift=29, estimator="two_sided", trials=_MIDDLE, seed=12),
         replace(tiny, rate=161, rate_shift=17, baseline_shift=15, trials=_SMALL, seed=13),
         replace(tiny, rate=16001, rate_shift=22, estimator="unperturbed_trial", trials=_SMALL, seed=14),
-        # Spreads of less than a count and of as many as there may be, each followed at a speed of its own.
-        replace(tiny, options=_spread(1), rate_shift=9, trials=_SMALL + _HUGE, seed=50),
-        replace(tiny, options=_spread(3), rate_shift=9, trials=_HUGE + _MIDDLE, estimator="two_sided", seed=51),
+        # Spreads of less than a count and of as many as there may be; the rate falls as far as it may.
+        replace(tiny, options=_spread(15), rate_shift=9, trials=_SMALL + _HUGE, seed=50),
+        replace(tiny, options=_spread(1), rate_shift=9, trials=_HUGE + _MIDDLE, estimator="two_sided", seed=51),
     )
 
 

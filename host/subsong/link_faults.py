@@ -4,6 +4,7 @@ import os
 
 from subsong.errors import BoardError, FirmwareError, SchemaMismatch, SubsongError
 from subsong_device import faults, frames
+from subsong_device.plant_check import EXCEPTIONS
 from subsong_device.plant_check import FUNCTIONS as PLANT_FUNCTIONS
 
 _STATES = {
@@ -102,16 +103,19 @@ def _of_plant(port: str, code: int, detail: int) -> str:
             "are safe; raise plant.period_ms, make plant.py quicker, or use fewer units"
         )
     if code == faults.PLANT:
-        function, line = detail >> 16, detail & 0xFFFF
+        kind, function, line = detail >> 24, detail >> 16 & 0xFF, detail & 0xFFFF
+        raised = EXCEPTIONS[kind] if kind < len(EXCEPTIONS) else EXCEPTIONS[0]
         name = PLANT_FUNCTIONS[function] if function < len(PLANT_FUNCTIONS) else f"function {function}"
         where = f"line {line}, " * (line > 0)
-        doing = "being imported" if function == 0 else f"{name}()"
+        doing = "while it was imported" if function == 0 else f"in {name}()"
         safe = "; ITS OUTPUTS MAY NOT BE SAFE" if name == "safe" else ""
         if (
             name == "cost" and not line
         ):  # raised by the guard, from what cost() returned, or the board does not say where
             doing += ", which must return a whole number, not None, NaN or a float"
-        return f"plant.py raised an exception: {where}in {doing}{safe}; `import plant` at the board's prompt to try it"
+        if raised == "ImportError":
+            doing += "; this board's MicroPython may lack what is imported there"
+        return f"plant.py raised {raised}: {where}{doing}{safe}; `import plant` at the board's prompt to try it"
     if code == faults.NO_PLANT:
         lacks = ", ".join(f"{name}()" for i, name in enumerate(PLANT_FUNCTIONS) if detail >> i & 1)
         missing = f"its plant.py lacks {lacks}" if lacks else "it has no plant.py"

@@ -2,7 +2,8 @@
 
 Learn with the example dc_motor_pins; docs/pins.md has the wiring. An RP2 counts by PIO, other boards by interrupts.
 
-    sensors   the way to the angle wanted, 20 a count; the speed, 512 a count in a control period. Both saturate
+    sensors   the way to the angle wanted, 20 a count, -32768 from FARTHEST on; the speed, 512 a count in a
+              control period. Both saturate
     actuator  -32767 to 32767: full speed backwards to full speed forwards; 0 is off
     cost      half the way, in counts, squared
     reset     lets the motor come to rest; angles count from there, and the seed says which is wanted
@@ -18,7 +19,7 @@ DIRECTION_PIN = 14
 A_PIN, B_PIN = 16, 17  # PIO wants neighbours, A first
 PWM_HZ = 20000
 TURN = 1320  # counts in a turn of the shaft: 11 pulses of 4 edges, gear 1:30
-FARTHEST = 1600  # the way saturates there
+FARTHEST = 3200  # counts: from here on it has run away
 REST_MS = 20  # who makes no count in so long is at rest
 TRIES = 50  # so often it is looked at
 
@@ -120,7 +121,7 @@ def sense(x):
     speed = min(max(now - position, -63), 63)
     position = now
     way = min(max(wanted - now, -FARTHEST), FARTHEST)
-    x[0] = 20 * way & 0xFFFF
+    x[0] = min(max(20 * way, -32767), 32767) & 0xFFFF if -FARTHEST < way < FARTHEST else 0x8000
     x[1] = 512 * speed & 0xFFFF
 
 

@@ -2,7 +2,7 @@
 
 Learn with the example rc_pins; docs/pins.md has the wiring.
 
-    sensors   the way to the voltage wanted, which saturates; the voltage. 65536 counts are the supply
+    sensors   half the way to the voltage wanted; the voltage. 65536 counts are the supply
     actuator  -32767 to 32767: 0 to 100 % of the supply; so 0 is half of it
     cost      the way squared, in units of 1/1024 of the supply
     reset     empties the capacitor; the seed says which voltage is wanted
@@ -36,7 +36,7 @@ def sense(x):
     global way
     voltage = adc.read_u16()
     way = wanted - voltage
-    x[0] = min(max(way, -32767), 32767) & 0xFFFF
+    x[0] = way >> 1 & 0xFFFF
     x[1] = voltage ^ 0x8000
 
 

@@ -2,7 +2,7 @@
 
 Learn with the example servo_pot_pins; docs/pins.md has the wiring.
 
-    sensors   the way to the reading wanted, which saturates; the reading. 65536 counts are the whole track
+    sensors   three quarters of the way to the reading wanted; the reading. 65536 counts are the whole track
     actuator  -32767 to 32767: pulses of 1 to 2 ms; 0 is 1.5 ms, the middle
     cost      the way squared, in units of 1/1024 of the track
     reset     turns to the middle; the seed says which reading is wanted
@@ -41,7 +41,7 @@ def sense(x):
     global way
     angle = adc.read_u16()
     way = wanted - angle
-    x[0] = min(max(way, -32767), 32767) & 0xFFFF
+    x[0] = 3 * way >> 2 & 0xFFFF
     x[1] = angle ^ 0x8000
 
 
