@@ -67,7 +67,9 @@ def split(
         return ()
     mismatch = getattr(states[0][0].plant, "mismatch", None)
     declared: dict[str, Any] = {} if mismatch is None else mismatch.model_dump(exclude_defaults=True)
-    groups = {name: tuple(key for key in declared if key in keys) for name, keys in _KEYS.items()}
+    groups: dict[PartName, tuple[str, ...]] = {
+        name: tuple(key for key in declared if key in keys) for name, keys in _KEYS.items()
+    }
     groups["plant"] = tuple(key for key in declared if not any(key in keys for keys in _KEYS.values()))
     groups = {name: keys for name, keys in groups.items() if keys}
     progress.start("splitting the gap", max(0, len(groups) - 1) * len(states))
