@@ -10,6 +10,7 @@ import numpy as np
 from subsong.errors import PlantError
 from subsong.experiment import Experiment, parse_experiment
 from subsong.runlog.records import Event, Frame, RunHeader, Trial
+from subsong.timing import Timing
 from subsong_sim.learner import TrialSummary
 
 CARTPOLE = """
@@ -67,6 +68,7 @@ class FakeRun:
     wire: list[Frame] = field(default_factory=list)
     complete: bool = True
     steps: list[Trial] = field(default_factory=list)
+    timings: list[Timing] = field(default_factory=list)
 
     def summaries(self) -> list[TrialSummary]:
         return self.trials

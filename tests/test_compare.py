@@ -1,6 +1,7 @@
 """Comparing logs: which may stand beside one another, what counts, what is said of the gap."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from subsong.compare.curves import at, middle, read_curve, thin, trailing_mean
 from subsong.compare.gap import read_link
 from subsong.compare.records import read_record
 from subsong.errors import ExperimentError, LogError, ReplayError
+from subsong.findings import Pace
 from subsong.runlog.records import Event, Frame
 
 
@@ -82,7 +84,7 @@ def test_the_verdict_in_the_order_arithmetic_plant_learning_transfer(run):
     assert result.verdict[1] == (
         "Plant: gap of +30. The mismatch raises the cost of the software weights by 230, from -480 to -250. The "
         "hardware weights cost -450 on the same plant, 200 less than the software weights there. Learning there wins "
-        "back 87% of the loss."
+        "back 87% of the loss. These runs do not tell that from chance: see Transfer."
     )
     assert result.arithmetic_equal is True
     assert json.loads(json.dumps(result.to_json()))["transfer"]["weights"]["hardware"]["mismatched"]["mean"] == -450
@@ -115,12 +117,12 @@ def test_every_cell_sees_the_same_experiment_and_the_same_seeds(run):
 
     result = run({**several("sim", 2), **several("board", 3)}, evaluate=spy, episodes=7)
     # Untrained starts: seeds 1 to 3; then 2 software and 3 hardware runs; on both plants.
-    cells = asked[: 2 * (3 + 2 + 3)]
+    cells, rest = asked[: 2 * (3 + 2 + 3)], asked[2 * (3 + 2 + 3) :]
     assert len({(digest, rule, episodes) for digest, rule, _, episodes in cells}) == 1
     assert [mismatch for _, _, mismatch, _ in cells] == [False] * 8 + [True] * 8
-    # And the software weights behind coarser sensors: seven resolutions, of which the finest is the plant as it is.
-    assert len(asked) == 2 * (3 + 2 + 3) + 7 * 2
-    assert [mismatch for _, _, mismatch, _ in asked[16:]] == [True] * 12 + [False] * 2
+    # The software weights under the mismatch's delays alone, and behind coarser sensors: seven resolutions, of which
+    # the finest is the plant as it is.
+    assert [mismatch for _, _, mismatch, _ in rest] == [True] * 2 + [True] * 12 + [False] * 2
     table = result.transfer["weights"]
     assert [table[row]["nominal"]["runs"] for row in ("untrained", "software", "hardware")] == [3, 2, 3]
 
@@ -208,6 +210,14 @@ def test_seeds_may_differ(run):
     assert run({"sim.mcap": make_run("sim", 1), "run.mcap": make_run("board", 2)}).path.exists()
 
 
+def test_two_plants_of_two_experiments_are_two_experiments(run):
+    other = make_run("sim", 2, toml=CARTPOLE.replace("500", "400"), mismatch=True)
+    with pytest.raises(ExperimentError, match=r"run\.steps: 500 against 400") as error:
+        run({"a.mcap": make_run("sim"), "b.mcap": other})
+    # What no "vs" allows, no "vs" is offered for.
+    assert "vs" not in str(error.value)
+
+
 def test_one_side_on_two_plants_is_refused(run):
     with pytest.raises(ExperimentError, match="no repetitions of one another"):
         run({"a.mcap": make_run("sim"), "b.mcap": make_run("sim", 2, mismatch=True), "c.mcap": make_run("board")})
@@ -235,6 +245,24 @@ def test_a_seed_used_twice_is_told(run):
     again = make_run("board", 1, final=(-600.0, -700.0))
     result = run({"sim.mcap": make_run("sim"), "a.mcap": make_run("board", 1), "b.mcap": again})
     assert any("2 hardware runs share seed 1" in note for note in result.details["notes"])
+
+
+def test_a_seed_used_twice_is_not_told_of_a_run_that_does_not_count(run):
+    again = make_run("board", 1, final=(-600.0, -700.0))
+    again.complete = False
+    result = run({"sim.mcap": make_run("sim"), "a.mcap": make_run("board", 1), "b.mcap": again})
+    assert result.details["notes"] == []
+
+
+def test_what_is_won_back_by_so_few_runs_is_not_told_from_chance(run):
+    (plant,) = (
+        line
+        for line in run({"a.mcap": make_run("sim"), "b.mcap": make_run("board", final=(-900.0, -800.0))}).verdict
+        if line.startswith("Plant")
+    )
+    assert plant.endswith("wins back 62% of the loss. These runs do not tell that from chance: see Transfer.")
+    certain = run({**several("sim", 8), **several("board", 8)})
+    assert "from chance" not in certain.verdict[1]
 
 
 @pytest.mark.parametrize(
@@ -388,16 +416,19 @@ def test_link_loss_is_in_the_gap(run):
 
 def test_late_steps_are_timing_and_nonsense_is_not(run):
     late = make_run("board")
-    late.events.append(Event("pace", "", {"period_ms": 20, "steps": 1000, "late": 3, "worst_us": 4200}))
+    late.events.append(Event("pace", "", asdict(Pace(20, 1000, 3, 0, 900, 4200))))
 
     def timing(found):
         result = run({"sim.mcap": make_run("sim"), "run.mcap": found})
         return next(part for part in result.details["gap"] if part["part"] == "Timing")
 
     assert timing(late)["finding"] == "3 late"
-    assert "3 of 1,000 steps were late, by 4.2 ms at most" in timing(late)["text"]
+    assert "Late were 3 of 1,000 steps in hardware, by 4.2 ms at most." in timing(late)["text"]
+    # What the mismatch delays is priced either way: its first keys raise software's cost of -490 to -250.
+    assert "(actuator_delay) changes the cost of the software weights by +240." in timing(late)["text"]
     late.events[-1].fields["late"] = "many"
-    assert timing(late)["finding"] == "none by construction"
+    assert timing(late)["finding"] == "+240"
+    assert "Late were" not in timing(late)["text"]
 
 
 def test_a_simulators_log_has_no_link():

@@ -184,6 +184,8 @@ def test_what_has_no_model_says_so(tmp_path):
     assert "the task is computed on the board" in gap(XOR)["Model"]
     board = XOR[: XOR.index("[plant]")] + '[plant]\nkind = "board"\n[run]\ntrials = 60\nsteps = 4\n'
     assert "nobody has a model of the plant" in gap(board)["Model"]
+    assert "has no clock (plant.period_ms = 0)" in gap(board)["Timing"]
+    assert "no log says how its period was kept" in gap(board.replace("[run]", "period_ms = 5\n[run]"))["Timing"]
     # An environment that a log names is made; a module that it names is not imported.
     (tmp_path / "trap_of_a_log.py").write_text("raise SystemExit('imported')")
     sys.path.insert(0, str(tmp_path))
@@ -219,7 +221,8 @@ def test_words_are_counted(words):
     gaps = [high - low for low, high in pairwise(inside)]
     assert (found.words, found.low, found.high) == (len(words), min(words), max(words))
     assert found.distinct == len(set(words))
-    assert found.clipped == sum(abs(word) >= 32767 for word in words)
+    end = 32767 - (found.step // 2 if found.distinct >= 16 else 0)
+    assert found.clipped == sum(abs(word) >= end for word in words)
     if gaps:
         assert found.step == min(gaps)
 
@@ -229,6 +232,9 @@ def test_a_converter_shows_its_bits(bits):
     words = np.random.default_rng(bits).integers(-32767, 32768, 20000).tolist()
     coarse = SensorBits(bits)(words) if bits < 16 else words
     assert use(coarse).bits == bits
+    # As many stand at its two ends as the outermost cells hold.
+    cell = 1 << 16 - bits
+    assert use(coarse).clipped == sum(word < -32768 + max(cell, 2) or word >= 32768 - cell for word in words)
     # One that is scaled to another range, too, where it leaves gaps of several words.
     if bits < 14:
         assert use([round(0.73 * word) for word in coarse]).bits in {bits, bits + 1}
@@ -250,7 +256,7 @@ def test_coarser_sensors_are_priced_on_the_nominal_plant(tmp_path):
     asked = []
 
     def spy(experiment, rule, head, mem, *, mismatch, episodes):
-        if mismatch and not experiment.plant.mismatch.parameters:
+        if mismatch and experiment.plant.mismatch.sensor_bits < 16:
             asked.append((experiment.plant.mismatch, episodes))
         return coarse_cost(experiment, rule, head, mem, mismatch=mismatch, episodes=episodes)
 

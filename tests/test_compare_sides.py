@@ -67,6 +67,23 @@ def test_two_rules_of_one_simulator_are_set_against_each_other(run):
     assert not re.search(r"\b(software|hardware) (weights|runs?)\b", page)
 
 
+def test_what_two_rules_on_one_plant_differ_by_is_not_put_on_the_plant(run):
+    result = run(several("sim", 2, -900), several("sim", 2, -400, toml=NODES))
+    rest = next(part for part in result.details["gap"] if part["part"] == "Plant")
+    assert "what remains is what the two sets differ in, its own chance" in rest["text"]
+    result = run(several("sim", 2, -900), several("sim", 2, -400))
+    rest = next(part for part in result.details["gap"] if part["part"] == "Plant")
+    assert "what remains is its own chance" in rest["text"]
+
+
+def test_sides_without_spread_within_a_margin_are_called_so(run):
+    one = {f"a{seed}.mcap": make_run("sim", seed, final=(-900.0, -900.0)) for seed in range(4)}
+    two = {f"b{seed}.mcap": make_run("sim", seed, final=(-880.0, -880.0)) for seed in range(4)}
+    learning = next(line for line in run(one, two, margin=50.0).verdict if line.startswith("Learning"))
+    assert learning.startswith("Learning: equivalent.")
+    assert "within the margin of 50 (declared by --margin), by counting alone, p = 0.014." in learning
+
+
 def test_each_set_is_evaluated_under_its_own_rule(run):
     rules = []
 
@@ -245,7 +262,7 @@ def test_every_command_of_the_page_gives_its_figures_again(tmp_path, monkeypatch
     assert (tmp_path / "a report.html").read_text(encoding="utf-8") == page
     # Every section of figures names its key.
     keys = set(re.findall(r"--json</code>, <code>(\w+)</code>", page))
-    assert keys == {"gap", "transfer", "statistics", "model", "resolution", "runs"}
+    assert keys == {"gap", "split", "transfer", "statistics", "model", "resolution", "runs"}
     assert keys <= first.keys()
     # And the figures that are shown stand there.
     shown = re.findall(r'<td class="big[^"]*">([^<]+)<', page)

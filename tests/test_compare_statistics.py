@@ -175,7 +175,8 @@ def test_hedges_g_is_that_of_a_published_example():
 
     found = hedges(scores(100, 4.5), scores(103, 5.5))
     assert found.g == pytest.approx(0.5924, abs=1e-4)
-    assert (found.interval.high - found.interval.low) / (2 * 1.96) == pytest.approx(0.2028, abs=2e-3)
+    # Of d, whose standard error there is 0.2044: the interval is the true difference's.
+    assert (found.interval.high - found.interval.low) / (2 * 1.96) == pytest.approx(0.2044, abs=2e-3)
 
 
 @pytest.mark.parametrize(("n", "m", "shift"), [(2, 2, 1.0), (5, 9, 0.0), (12, 10, -3.0)])
@@ -184,10 +185,18 @@ def test_the_interval_of_g_is_that_of_the_noncentral_t(n, m, shift):
     software, hardware = rng.normal(size=n), rng.normal(shift, 1.0, m)
     found = hedges(software, hardware)
     t = stats.ttest_ind(hardware, software).statistic
-    factor = found.g / (t * sqrt(1 / n + 1 / m))  # of g = factor * d
     for end, share in zip(found.interval[:2], (0.975, 0.025), strict=True):
-        reach = end / factor / sqrt(1 / n + 1 / m)
+        reach = end / sqrt(1 / n + 1 / m)
         assert stats.nct.cdf(t, n + m - 2, reach) == pytest.approx(share, abs=2e-5)
+
+
+def test_the_interval_of_g_holds_the_true_difference_as_often_as_it_says():
+    rng, held = np.random.default_rng(2), 0
+    for _ in range(200):
+        found = hedges(rng.normal(size=2), rng.normal(1.0, 1.0, 2)).interval
+        held += found.low <= 1.0 <= found.high
+    # 190 of 200; three standard deviations are 9. Shrunk as g is, it would hold it 174 times.
+    assert abs(held - 190) <= 9
 
 
 @settings(max_examples=30)  # each takes milliseconds
@@ -324,6 +333,19 @@ def test_without_any_spread_counting_decides():
     assert found.p == 2 / comb(8, 4)
     assert (found.verdict, found.better) == ("different", "software")
     assert judge([-500.0] * 3, [-499.0] * 3).why == "no spread"
+
+
+@pytest.mark.parametrize(
+    ("runs", "margin", "verdict"),
+    [(4, 20.0, "equivalent"), (4, 1.0, "different"), (2, 20.0, "inconclusive"), (4, 0.5, "different")],
+)
+def test_without_any_spread_a_margin_is_counted_against_as_well(runs, margin, verdict):
+    # 1 / C(8, 4) = 0.014 is under 5%, and so is twice that; 1 / C(4, 2) = 0.17 is not.
+    found = judge([-500.0] * runs, [-499.0] * runs, margin=margin)
+    assert found.verdict == verdict
+    if verdict == "equivalent":
+        assert (found.equivalence.p, found.equivalence.equivalent) == (1 / comb(8, 4), True)
+        assert found.p == 2 / comb(8, 4)
 
 
 def test_scores_that_are_not_finite_are_refused():

@@ -6,6 +6,7 @@
     counting    which runs count
     gap         arithmetic (by replay), link, timing
     transfer    every set of weights on every plant
+    split       the gap as a sum
     resolution  what coarser sensors cost
     model       how well the nominal model foretells the sensors
     statistics, effects, judgement    what few runs support, and what they do not
@@ -104,7 +105,7 @@ def compare(
         read: reads a log (`subsong.runlog.read_run`).
         evaluate: runs weights on a plant (`subsong.session.evaluate`).
         replay: executes a log again (`subsong.replay.replay`).
-        nominal: makes the nominal plant (`subsong.session.local_plant`).
+        nominal: makes the nominal plant (`subsong.session.local_plant`, without its clock).
 
     Raises:
         LogError: a log cannot be read, or the report cannot be written.
@@ -172,9 +173,11 @@ def _evaluate(experiment: "Experiment", rule: str, head: bytes, mem: bytes, **op
 
 
 def _nominal() -> "Nominal":
+    from functools import partial
+
     from subsong.session import local_plant
 
-    return local_plant
+    return partial(local_plant, in_time=False)
 
 
 def _replay(path: Path, progress: "Progress") -> "ReplayResult":

@@ -11,6 +11,7 @@ from subsong.compare.model import Nominal, OpenLoop, foretell
 from subsong.compare.records import SIDES, Record, Side, cost_lsb, declares_mismatch
 from subsong.compare.resolution import Resolution, resolve
 from subsong.compare.sides import Sides, judge_sides
+from subsong.compare.split import Part, split
 from subsong.compare.transfer import Evaluate, State, Table, Weights, fill
 from subsong.console import Progress
 from subsong.experiment import Experiment
@@ -29,6 +30,8 @@ class Analysis:
         counted: by side, the records that count in the statistics.
         arithmetic: by index in `records`, of boards' logs only.
         table: the transfer table.
+        split: the gap as a sum; none where software did not learn on the nominal plant and hardware on the mismatched,
+            or the table lacks a cell.
         resolution: what the words' resolution costs.
         model: by side, how well the nominal model foretells its sensors.
         judgements: the scores of both sides, each on its "own" plant, or both on one.
@@ -43,6 +46,7 @@ class Analysis:
     counted: dict[Side, tuple[Record, ...]]
     arithmetic: dict[int, Arithmetic]
     table: Table
+    split: tuple[Part, ...]
     resolution: Resolution
     model: dict[Side, OpenLoop]
     judgements: dict[Basis, Judgement]
@@ -113,7 +117,7 @@ def analyse(
         if record.header.source == "board"
     }
     margin = choose_margin(sides, options.margin)
-    notes = [*warnings(kept, sides, margin), *holes(kept, arithmetic)]
+    notes = [*warnings(kept, counted, sides, margin), *holes(kept, arithmetic)]
     experiment = kept[0].experiment
     lsb = cost_lsb(experiment, evaluate=True)
     # Without chance in it, every episode of a task would cost the same.
@@ -128,6 +132,10 @@ def analyse(
         episodes=episodes,
         progress=progress,
     )
+    plants = [each[0].own_plant for side in SIDES if (each := counted[side])]
+    parts: tuple[Part, ...] = ()
+    if plants == ["nominal", "mismatched"]:
+        parts = split(states["software"], table, evaluate, cost_lsb=lsb, progress=progress)
     resolution = resolve(
         kept,
         sides.experiments["software"],
@@ -149,8 +157,8 @@ def analyse(
         for basis in bases
     }
     return Analysis(
-        sides, tuple(kept), counted, arithmetic, table, resolution, model, judgements, margin, excluded, tuple(notes),
-        options,
+        sides, tuple(kept), counted, arithmetic, table, parts, resolution, model, judgements, margin, excluded,
+        tuple(notes), options,
     )  # fmt: skip
 
 

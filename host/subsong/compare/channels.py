@@ -18,6 +18,7 @@ Words = NDArray[np.int16]
 
 SAMPLED = 20  # trials of a run that are predicted, evenly over the run
 _WORDS = 1 << 16
+_SHOW_A_CONVERTER = 16  # different words
 _END = 32767  # sensors' words reach from -32767 to here
 
 
@@ -27,7 +28,7 @@ class Use:
 
     Attributes:
         words: how many.
-        clipped: how many stood at an end of the range, +-32767 (or -32768).
+        clipped: how many stood at an end of the range: within half a `step` of it, where a coarse converter ends.
         low, high: the least and the greatest.
         distinct: different ones.
         step: the smallest difference between two different ones, counts; 0 with fewer than two.
@@ -111,8 +112,10 @@ class _Tally:
         # The ends hold whatever lies beyond them: their distance to the next word says nothing of the resolution.
         inside = seen[np.abs(seen) < _END]
         gaps = np.diff(inside if len(inside) > 1 else seen)
-        at_ends = int(counts[[0, 1, _WORDS - 1]].sum())
         step = int(gaps.min()) if len(gaps) else 0
+        # The outermost words of a coarse converter lie half a step within the range; a few words show no converter.
+        end = _END - (step // 2 if len(seen) >= _SHOW_A_CONVERTER else 0)
+        at_ends = int(counts[np.abs(np.arange(_WORDS) - 32768) >= end].sum())
         return Use(int(counts.sum()), at_ends, int(seen[0]), int(seen[-1]), len(seen), step)
 
 

@@ -115,15 +115,17 @@ def _unusable(record: Record) -> str:
     return ""
 
 
-def warnings(records: Sequence[Record], sides: Sides, margin: Margin) -> list[str]:
-    """Say what a reader should know of the runs and the margin, a sentence each."""
+def warnings(
+    records: Sequence[Record], counted: Mapping[Side, Sequence[Record]], sides: Sides, margin: Margin
+) -> list[str]:
+    """Say what a reader should know of the runs, those that count among them, and the margin, a sentence each."""
     notes = [
         f"{record.path}: {record.unfinished} {plural(record.unfinished, 'trial')} without an end, on no curve."
         for record in records
         if record.unfinished
     ]
     for side in SIDES:
-        seeds = Counter(record.header.seed for record in records if record.side == side)
+        seeds = Counter(record.header.seed for record in counted[side])
         notes += [
             f"{times} {sides.labels[side]} runs share seed {seed}: they had the same initial weights and "
             "perturbations, so their spread is the plant's alone and narrower than that of independent runs."

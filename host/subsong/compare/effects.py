@@ -1,8 +1,9 @@
 """Sizes of effects: how far two sides lie apart in standard deviations of a run, and how far they would have to.
 
 Hedges' g is the difference of means in pooled standard deviations, corrected for few runs (Hedges 1981). Its interval
-comes from the noncentral t, as in Cumming & Finch 2001: exact for normal costs of equal spread. Cliff's delta, which
-knows no normal costs, is 2 p - 1 with p the probability of improvement.
+is the true difference's, from the noncentral t, as in Cumming & Finch 2001: exact for normal costs of equal spread, and
+so without g's correction, which is one of bias. Cliff's delta, which knows no normal costs, is 2 p - 1 with p the
+probability of improvement.
 """
 
 from dataclasses import dataclass
@@ -53,14 +54,11 @@ def hedges(software: ArrayLike, hardware: ArrayLike, *, level: float = LEVEL) ->
     per_error = sqrt((n + m) / (n * m))
     tail = (1.0 - level) / 2.0
     low, high = (_noncentrality_of(d / per_error, freedom, share) for share in (1.0 - tail, tail))
-    correct = _correction(freedom)
-    return Effect(correct * d, Interval(correct * low * per_error, correct * high * per_error, level))
+    return Effect(_correction(freedom) * d, Interval(low * per_error, high * per_error, level))
 
 
 def _correction(freedom: float) -> float:
-    """Return Hedges' exact factor, gamma(f / 2) / (sqrt(f / 2) gamma((f - 1) / 2)); 0 at one degree of freedom."""
-    if freedom <= 1:
-        return 0.0
+    """Return Hedges' exact factor, gamma(f / 2) / (sqrt(f / 2) gamma((f - 1) / 2)), of 2 degrees of freedom or more."""
     return exp(lgamma(freedom / 2) - lgamma((freedom - 1) / 2)) / sqrt(freedom / 2)
 
 

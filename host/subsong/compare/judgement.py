@@ -135,7 +135,7 @@ def judge(
         detectable=t.error * noncentrality(t.freedom, alpha=alpha) if t else None,
     )
     if t is None:
-        return _without_spread(one, two, found, alpha)
+        return _without_spread(one, two, found, margin, alpha)
     if tost is not None and tost.equivalent:
         return Judgement(verdict="equivalent", why="", p=t.p, **found)
     if t.p < alpha:
@@ -143,7 +143,7 @@ def judge(
     return Judgement(verdict="inconclusive", why="no margin" if margin is None else "wide", p=t.p, **found)
 
 
-def _without_spread(one: Floats, two: Floats, found: dict[str, Any], alpha: float) -> Judgement:
+def _without_spread(one: Floats, two: Floats, found: dict[str, Any], margin: float | None, alpha: float) -> Judgement:
     """Judge two sides neither of which has any spread: no t exists, but counting still does."""
     n, m = found["runs"]
     if np.ptp(np.concatenate([one, two])) == 0.0:
@@ -152,9 +152,18 @@ def _without_spread(one: Floats, two: Floats, found: dict[str, Any], alpha: floa
     # Where all of one side lie beyond all of the other: the two most extreme of comb(n + m, n) arrangements.
     apart = one.max() < two.min() or two.max() < one.min()
     p = min(1.0, 2.0 / comb(n + m, n)) if apart else None
+    # Moved by the margin, up or down, all of one side lie beyond all of the other: the most extreme arrangement.
+    if margin is not None and (two + margin).min() > one.max() and (two - margin).max() < one.min():
+        found["equivalence"] = _counted(found["difference"], margin, 1.0 / comb(n + m, n), alpha)
+        if found["equivalence"].equivalent:
+            return Judgement(verdict="equivalent", why="", p=p, **found)
     if p is not None and p < alpha:
         return Judgement(verdict="different", why="", p=p, **found)
     return Judgement(verdict="inconclusive", why="no spread", p=p, **found)
+
+
+def _counted(difference: float, margin: float, p: float, alpha: float) -> Equivalence:
+    return Equivalence(margin, p, Interval(difference, difference, 1.0 - 2.0 * alpha), p < alpha)
 
 
 def to_json(judgement: Judgement) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def foretell(
     Args:
         experiment: declares the model.
         samples: the trials.
-        nominal: `subsong.session.local_plant`.
+        nominal: `subsong.session.local_plant`; it should keep no clock.
         compiled: take the plant that the simulator takes, for its own logs.
         progress: advances by one a trial.
     """

@@ -8,7 +8,9 @@ from subsong.compare.gap import Link
 from subsong.compare.markup import number
 from subsong.compare.model import MODELLED, OpenLoop
 from subsong.compare.records import SIDES
+from subsong.compare.split import Part, PartName
 from subsong.compare.words import Statement, arithmetic, duration, percent, signed
+from subsong.experiment_plant import BoardPlant
 
 _MANY = {
     "command repeated": "commands repeated",
@@ -22,6 +24,11 @@ def gap(analysis: Analysis) -> list[Statement]:
     """Split the gap into its parts."""
     makers = (arithmetic, _link, _timing, _saturation, _resolution, _model, _rest)
     return [make(analysis) for make in makers]
+
+
+def _declared(analysis: Analysis, name: PartName) -> Part | None:
+    """Return what a part of the declared mismatch costs, None where it has no such part."""
+    return next((part for part in analysis.split if part.name == name), None)
 
 
 def _links(analysis: Analysis) -> list[Link]:
@@ -57,6 +64,12 @@ def _timing(analysis: Analysis) -> Statement:
         median, late, longest = (max(values) for values in zip(*trips, strict=True))
         trip = f" Round trip: median {duration(median)}, 99th percentile {duration(late)}, longest {duration(longest)}"
         trip += " (the slowest run's)." if len(trips) > 1 else "."
+    declared = _declared(analysis, "timing")
+    if declared is not None:
+        trip = (
+            f" What the mismatch delays or drops ({', '.join(declared.keys)}) changes the cost of the "
+            f"{analysis.label('software')} weights by {signed(declared.change)}.{trip}"
+        )
     if any(record.pace for record in analysis.records):
         found, missed = [], 0
         for side in SIDES:
@@ -69,17 +82,23 @@ def _timing(analysis: Analysis) -> Statement:
         text = f"The plant goes on by a clock. Late were {'; '.join(found)}.{trip}"
         what = f"{missed:,} late" if missed else "none late"
         return Statement("Timing", what, "open" if missed else "good", text)
-    kind = analysis.experiment.plant.kind
+    plant = analysis.experiment.plant
+    kind = plant.kind
     if kind == "task":
         text, finding = "The task runs on the board: the link carries telemetry only.", "none by construction"
     elif kind in MODELLED:
-        text = "The plant waits for the board at every step, so time on the wire cannot change a cost."
+        text = "The plant waits for the learner at every step, so time on the wire cannot change a cost."
         finding = "none by construction"
+    elif isinstance(plant, BoardPlant) and not plant.period_ms:
+        text = (
+            "The board's plant has no clock (plant.period_ms = 0): a step takes what time it takes, and none is late."
+        )
+        finding = "no clock"
     else:
         text, finding = "The plant waits for nobody, and no log says how its period was kept.", "not recorded"
-    if not trips and kind != "task":
-        return Statement("Timing", "not recorded", "open", text)
-    return Statement("Timing", finding, "open" if finding == "not recorded" else "good", text + trip)
+    if declared is not None:
+        return Statement("Timing", signed(declared.change), "open", text + trip)
+    return Statement("Timing", finding, "good" if finding == "none by construction" else "open", text + trip)
 
 
 def _saturation(analysis: Analysis) -> Statement:
@@ -106,6 +125,9 @@ def _mean(values: list[int]) -> str:
 
 def _resolution(analysis: Analysis) -> Statement:
     found = analysis.resolution
+    if analysis.experiment.plant.kind == "task":
+        text = "The task's words are made on the board, by the arithmetic: there is no converter."
+        return Statement("Quantisation", "none by construction", "good", text)
     one, two = analysis.label("software"), analysis.label("hardware")
     seen = [(side, found.finest(side), found.clipped(side)) for side in SIDES if found.sensors[side]]
     if not seen:
@@ -113,6 +135,9 @@ def _resolution(analysis: Analysis) -> Statement:
     resolved = ", ".join(f"{bits} bits in {analysis.label(side)}" for side, bits, _ in seen)
     clipped = ", ".join(f"{percent(share)} in {analysis.label(side)}" for side, _, share in seen if share is not None)
     text = f"The finest sensor shows {resolved}. At an end of their range stood {clipped} of the sensor words."
+    if (declared := _declared(analysis, "quantisation")) is not None:
+        text += f" The mismatch's sensor_bits change the cost of the {one} weights by {signed(declared.change)}."
+        return Statement("Quantisation", signed(declared.change), "open", text)
     price, bits = found.hardware_price, found.finest("hardware")
     if len(seen) == 2 and not found.coarser:
         text += f" The {two} sensors are no coarser, so words cost the one side no more than the other."
@@ -120,8 +145,9 @@ def _resolution(analysis: Analysis) -> Statement:
     if price is None:
         why = found.reason or f"no {one if seen[0][0] == 'hardware' else two} run holds a step"
         return Statement("Quantisation", "not measured", "open", f"{text} What that costs was not measured: {why}.")
-    change = f"{number(abs(price))} {'more' if price > 0 else 'less'}" if price else "as much as with 16"
-    text += f" On the nominal plant the {one} weights cost {change} with sensors of {bits} bits."
+    change = f"{number(abs(price))} {'more' if price > 0 else 'less'} with" if price else "as much with"
+    text += f" On the nominal plant the {one} weights cost {change} sensors of {bits} bits {'than' if price else 'as'} "
+    text += "with 16."
     return Statement("Quantisation", signed(price), "open", text)
 
 
@@ -157,7 +183,8 @@ def _rest(analysis: Analysis) -> Statement:
     if judgement.difference is None:
         return Statement("Plant", "not measured", "open", "It takes a run that counts on either side.")
     if analysis.own_plant("software") == analysis.own_plant("hardware"):
-        text = "Both learned on the same plant: what remains is its own chance, and that of different seeds."
+        what = "what the two sets differ in, " if analysis.sides.differences else ""
+        text = f"Both learned on the same plant: what remains is {what}its own chance, and that of different seeds."
     else:
         text = {
             True: "Everything else is excluded above: what remains is the plant, what its converters resolve included, "
@@ -166,4 +193,7 @@ def _rest(analysis: Analysis) -> Statement:
             None: "It is the plant's only if the arithmetic agrees, which was not checked for every run.",
         }[analysis.arithmetic_equal]
     what = f"{analysis.sides.title('hardware')} minus {analysis.label('software')}, each on its own plant. {text}"
+    if analysis.split:
+        terms = ", ".join(f"{part.name} {signed(part.change)}" for part in analysis.split)
+        what += f" It is the sum of {terms}."
     return Statement("Plant", signed(judgement.difference), "open", what)

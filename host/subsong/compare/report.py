@@ -55,6 +55,7 @@ def render(analysis: Analysis, out: Path) -> str:
         pictures(analysis),
         _found(analysis),
         sections.gap_table(analysis, source("gap")),
+        sections.gap_sum(analysis, source("split")),
         sections.transfer(analysis, source("transfer")),
         sections.statistics(analysis, source("statistics")),
         measured.model(analysis, source("model")),

@@ -16,10 +16,10 @@ from subsong.compare.channels import Use, together
 from subsong.compare.curves import Floats
 from subsong.compare.model import why_no_model
 from subsong.compare.records import SIDES, Record, Side
-from subsong.compare.transfer import Evaluate, State
+from subsong.compare.transfer import Evaluate, State, with_mismatch
 from subsong.console import Progress
 from subsong.errors import SubsongError
-from subsong.experiment import Experiment, from_tables
+from subsong.experiment import Experiment
 
 BITS = (4, 6, 8, 10, 12, 14, 16)
 EPISODES = 20  # of each run at each resolution, at most
@@ -132,7 +132,7 @@ def resolve(
     rows = []
     try:
         for each in bits:
-            coarse = _with_sensor_bits(experiment, each)
+            coarse = with_mismatch(experiment, {"sensor_bits": each})
             row = []
             for head, mem in states:
                 costs = evaluate(
@@ -149,9 +149,3 @@ def resolve(
     except SubsongError as error:
         return Resolution(sensors, actuators, bits, nothing, episodes, str(error))
     return Resolution(sensors, actuators, bits, np.array(rows), episodes)
-
-
-def _with_sensor_bits(experiment: Experiment, bits: int) -> Experiment:
-    """Return an experiment whose mismatched plant is the nominal one with coarser sensors, and nothing else."""
-    tables = experiment.model_dump(exclude_none=True)
-    return from_tables({**tables, "plant": {**tables["plant"], "mismatch": {"sensor_bits": bits}}}, "")

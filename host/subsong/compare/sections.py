@@ -9,7 +9,7 @@ from subsong.compare.parts import gap
 from subsong.compare.records import SIDES, Side
 from subsong.compare.statistics import FEW_RUNS, Interval
 from subsong.compare.transfer import WEIGHTS, PlantName, Weights
-from subsong.compare.words import PLACE, pvalue, rounding
+from subsong.compare.words import PLACE, pvalue, rounding, signed
 
 
 def subject(analysis: Analysis) -> str:
@@ -105,6 +105,40 @@ def gap_table(analysis: Analysis, source: Markup) -> Markup:
         table(["Part", "Found", "How it is known"], rows, class_="gap", label="The gap"),
         source,
     )
+
+
+def gap_sum(analysis: Analysis, source: Markup) -> Markup:
+    """Show the terms that the gap is the sum of."""
+    if not analysis.split:
+        return Markup()
+    one, two = analysis.label("software"), analysis.label("hardware")
+    begin = analysis.split[0].cost - analysis.split[0].change
+    rows = [_term(f"{analysis.sides.title('software')} weights, nominal plant", "", None, begin)]
+    for part in analysis.split:
+        words = f"{two} weights in place of {one} weights" if part.name == "learning" else ", ".join(part.keys)
+        rows.append(_term(part.name.title(), words, part.change, part.cost))
+    end = analysis.split[-1].cost
+    rows.append(_term("The whole gap", f"{two} weights, mismatched plant", end - begin, end))
+    count = f"{analysis.table.episodes} evaluation {'episode' if analysis.table.episodes == 1 else 'episodes'}"
+    lead = (
+        f"The {one} weights meet what the experiment declares under plant.mismatch part by part, each on top of those "
+        f"above it, over the {count} of the transfer table; then the {two} weights take their place. The changes add "
+        "up exactly; they are of these runs, and where runs are few, of chance as well."
+    )
+    headers: list[Child] = ["Part", "What it is", right("Change"), right("Cost so far")]
+    return tag(
+        "section",
+        tag("h2", "The gap as a sum"),
+        tag("p", lead, class_="note"),
+        table(headers, rows, class_="sum", label="The gap as a sum"),
+        source,
+    )
+
+
+def _term(name: str, words: str, change: float | None, cost: float) -> Markup:
+    shown = "" if change is None else pretty(signed(change))
+    cells = [tag("td", text, class_="figure") for text in (shown, figure(cost))]
+    return tag("tr", tag("th", name, scope="row"), tag("td", words), cells)
 
 
 def statistics(analysis: Analysis, source: Markup) -> Markup:

@@ -58,25 +58,21 @@ def judge_sides(records: Sequence[Record], *, apart: bool, labels: Sequence[str]
     firsts: dict[Side, Record] = {}
     for record in records:
         first = firsts.setdefault(record.side, record)
+        _refuse(first, record, differing(first.experiment, record.experiment), apart)
         if record.own_plant != first.own_plant:
             raise ExperimentError(
                 f"{first.path} learned on the {first.own_plant} plant, {record.path} on the {record.own_plant} one. "
                 "They are no repetitions of one another: name one kind of run a side, or set the two kinds against "
                 "each other: subsong compare LOGS... vs LOGS..."
             )
-        _refuse(first, record, differing(first.experiment, record.experiment), "" if apart else _HINT)
     one, two = firsts.get("software"), firsts.get("hardware")
     differences = differing(one.experiment, two.experiment) if one and two else []
     if one and two:
-        fixed = [each for each in differences if not (apart and each[0].startswith(_FREE))]
-        _refuse(one, two, fixed, "" if apart else _HINT)
+        _refuse(one, two, [each for each in differences if not (apart and each[0].startswith(_FREE))], apart)
     any_run = next(iter(firsts.values())).experiment
     experiments = {side: firsts[side].experiment if side in firsts else any_run for side in SIDES}
     names = labels or (_names(one, two, differences) if apart else SIDES)
     return Sides(apart, dict(zip(SIDES, names, strict=True)), experiments, tuple(differences))
-
-
-_HINT = " To set two rules or settings against each other: subsong compare LOGS... vs LOGS..."
 
 
 def differing(one: Experiment, two: Experiment) -> list[tuple[str, str, str]]:
@@ -88,14 +84,14 @@ def differing(one: Experiment, two: Experiment) -> list[tuple[str, str, str]]:
     return [(key, left.get(key, ""), right.get(key, "")) for key in keys if left.get(key) != right.get(key)]
 
 
-def _refuse(one: Record, two: Record, differences: Sequence[tuple[str, str, str]], hint: str) -> None:
-    if differences:
-        lines = [f"  {key}: {left or 'not set'} against {right or 'not set'}" for key, left, right in differences]
-        what = "compare runs that differ in their seed only:" if hint else "these keys must be the same:"
-        raise ExperimentError(
-            f"{one.path} and {two.path} are runs of different experiments; {what}\n"
-            + "\n".join([*lines, *([hint.strip()] if hint else [])])
-        )
+def _refuse(one: Record, two: Record, differences: Sequence[tuple[str, str, str]], apart: bool) -> None:
+    if not differences:
+        return
+    lines = [f"  {key}: {left or 'not set'} against {right or 'not set'}" for key, left, right in differences]
+    if not apart and all(key.startswith(_FREE) for key, _, _ in differences):
+        lines.append("To set two rules or settings against each other: subsong compare LOGS... vs LOGS...")
+    what = "these keys must be the same:" if apart else "compare runs that differ in their seed only:"
+    raise ExperimentError(f"{one.path} and {two.path} are runs of different experiments; {what}\n" + "\n".join(lines))
 
 
 def _names(one: Record | None, two: Record | None, differences: Sequence[tuple[str, str, str]]) -> tuple[str, str]:

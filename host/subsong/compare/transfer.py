@@ -14,7 +14,7 @@ import numpy as np
 from subsong.compare.curves import Floats
 from subsong.console import Progress
 from subsong.errors import SubsongError
-from subsong.experiment import Experiment
+from subsong.experiment import Experiment, from_tables
 
 Weights = Literal["untrained", "software", "hardware"]
 PlantName = Literal["nominal", "mismatched"]
@@ -126,6 +126,13 @@ class Table:
             for weights in WEIGHTS
         }
         return {"episodes": self.episodes, "plants": list(self.plants), "weights": rows}
+
+
+def with_mismatch(experiment: Experiment, mismatch: Mapping[str, Any]) -> Experiment:
+    """Return the experiment with another `[plant.mismatch]`, for a simulation: a real plant's port is left out."""
+    tables = experiment.model_dump(exclude_none=True)
+    plant = {key: value for key, value in tables["plant"].items() if key != "port"}
+    return from_tables({**tables, "plant": {**plant, "mismatch": dict(mismatch)}}, "")
 
 
 def fill(

@@ -16,6 +16,7 @@ def details(analysis: Analysis) -> dict[str, Any]:
         "differences": [{"key": key, "software": one, "hardware": two} for key, one, two in analysis.sides.differences],
         "statistics": {basis: to_json(judgement) for basis, judgement in analysis.judgements.items()},
         "gap": [{"part": part.name, "finding": part.finding, "text": part.text} for part in gap(analysis)],
+        "split": [part.to_json() for part in analysis.split],
         "model": {side: analysis.model[side].to_json() for side in SIDES},
         "resolution": analysis.resolution.to_json(),
         "runs": [_run(analysis, index, record) for index, record in enumerate(analysis.records)],

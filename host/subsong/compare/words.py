@@ -115,13 +115,19 @@ def _plant(analysis: Analysis) -> Statement:
         f"gap of {signed(there - before)}",
         "open",
         f"The mismatch {moved}. The {two} weights cost {number(there)} on the same plant, {against} the {one} weights "
-        f"there.{_share(loss, back)}",
+        f"there.{_share(loss, back)}{_chance(analysis, back)}",
     )
 
 
 def _share(loss: float, back: float) -> str:
     """Say how much of a loss was won back, where that is a sensible thing to say."""
     return f" Learning there wins back {back / loss:.0%} of the loss." if loss > 0 and back > 0 else ""
+
+
+def _chance(analysis: Analysis, back: float) -> str:
+    """Say so where the runs do not tell what learning changed from chance."""
+    open_ = back and analysis.judgements["mismatched"].verdict == "inconclusive"
+    return " These runs do not tell that from chance: see Transfer." if open_ else ""
 
 
 def _learning(analysis: Analysis, basis: Basis, name: str) -> Statement:
@@ -160,20 +166,21 @@ def _reason(analysis: Analysis, judgement: Judgement) -> str:
             return what + "One run a side: nothing can be said about other runs."
         side = one if n == 1 else two
         return what + f"One {side} run: nothing can be said about other {side} runs."
-    runs = f"{n} against {m} runs"
+    runs, test = f"{n} against {m} runs", judgement.equivalence
+    margin = "" if test is None else f"{number(test.margin)} (declared by {analysis.margin.where})"
     if judgement.verdict == "alike":
         return (
             f"every one of {runs} ended at {number(judgement.software)}. Up to {judgement.unseen or 0:.0%} of "
             "further runs could still end otherwise (95% limit)."
         )
     if judgement.welch is None:
+        within = f"within the margin of {margin}, " if judgement.verdict == "equivalent" and test is not None else ""
+        p = test.p if within and test is not None else judgement.p
         return (
-            f"{number(judgement.software)} against {number(judgement.hardware)} without any spread in {runs}; by "
-            f"counting alone, p {pvalue(judgement.p, '= ')}."
+            f"{number(judgement.software)} against {number(judgement.hardware)} without any spread in {runs}; {within}"
+            f"by counting alone, p {pvalue(p, '= ')}."
         )
-    test = judgement.equivalence
     differs = f"{two} minus {one} is {between(judgement.welch.difference, judgement.welch.interval)} over {runs}"
-    margin = "" if test is None else f"{number(test.margin)} (declared by {analysis.margin.where})"
     if judgement.verdict == "equivalent" and test is not None:
         return f"{differs}, within the margin of {margin} (p {pvalue(test.p, '= ')})."
     if judgement.verdict == "different":
