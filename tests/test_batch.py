@@ -22,6 +22,7 @@ from subsong.errors import EngineError, ExperimentError, PlantError
 from subsong.experiment import Experiment, from_tables, parse_experiment
 from subsong.experiment_tasks import TASKS
 from subsong.experiment_text import example_text, with_learner
+from subsong.findings import Findings
 from subsong.session import RunResult, learn, local_trials, simulate
 from subsong_sim.batch import ALIGNED, Batch, interleave, rows_of
 from subsong_sim.learner import Ended
@@ -78,6 +79,7 @@ def single(experiment: Experiment, mismatch: bool = False) -> tuple[RunResult, l
     result, ends = RunResult(None), []
     trials, _ = local_trials(experiment, build_block(experiment), mismatch, "numba", None)
     learn(experiment, trials, result, SilentProgress(), ends.append)
+    _, result.warnings = Findings(None, None).close(result.costs)
     result.state = trials.state()
     return timeless(result), ends
 
