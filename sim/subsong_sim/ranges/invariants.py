@@ -98,6 +98,8 @@ class Block:
     def scalars(self) -> dict[str, Interval]:
         """Return what the scalars that trials change may hold between two of them."""
         streams = ("PERTURBATION", "REWIND", "ROUNDING")
+        pairs = self.estimator in PAIRS
+        phase, started = self.head[layout.PHASE], self.head[layout.STARTED]
         return {
             "COST": COST,
             "EVALUATE": BIT,
@@ -106,8 +108,8 @@ class Block:
             "BASELINE": COST,
             "CHECK": (0, 2**28 - 1),
             "SATURATED": (0, INT32_HIGH),
-            "PHASE": BIT,
-            "STARTED": BIT,
+            "PHASE": BIT if pairs else (phase, phase),
+            "STARTED": (started, started) if pairs else BIT,
             "REMAINDER": (0, (1 << min(self.head[layout.BASELINE_SHIFT], 15)) - 1),
             "SIGN": (-1, 1),
             "DELTA": (2 * COST[0], 2 * COST[1]),
