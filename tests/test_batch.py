@@ -154,6 +154,7 @@ def simulated(name: str, rule: str = RULES[0], **plant: Any) -> Experiment:
 
 
 # The schedule alone: compiling lanes for each shape takes longer than all else here.
+@pytest.mark.slow
 @pytest.mark.usefixtures("single_lanes")
 def test_runs_on_simulated_plants_are_the_single_runs() -> None:
     severe = {"coulomb": 0.001, "end": 1.0}
@@ -198,6 +199,7 @@ def test_every_rule_runs_in_batches(rule: str) -> None:
     assert_same(varied(short_example(rule, 8, 40), 18))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["xor", "cartpole"])
 def test_normalised_runs_are_the_single_runs_whatever_their_spreads(name: str) -> None:
     """Runs side by side that follow their spreads at different speeds, that do not, and whose rates fall or stay."""
@@ -216,6 +218,7 @@ def test_every_task_runs_in_batches(task: str) -> None:
     assert_same(varied(parse_experiment(with_learner(example_text(task), FIRST[1]), task), 18))
 
 
+@pytest.mark.slow
 def test_runs_may_differ_in_what_their_kernels_branch_on() -> None:
     xor = shortened("xor", trials=12)
     codes = itertools.product(("random", "walsh_hadamard", "one_at_a_time"), ("stochastic", "nearest"), (2, 3))

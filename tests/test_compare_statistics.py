@@ -353,6 +353,7 @@ def test_scores_that_are_not_finite_are_refused():
         judge([1.0, float("nan")], [1.0, 2.0])
 
 
+@pytest.mark.slow
 def test_no_effect_is_called_different_about_as_rarely_as_promised():
     rng = np.random.default_rng(12)
     wrong = sum(judge(rng.normal(size=6), rng.normal(size=6), resamples=20).verdict == "different" for _ in range(400))

@@ -152,6 +152,7 @@ def test_a_period_cannot_be_met_where_every_step_of_a_trial_is_late(hands: Hands
 # ------------------------------------------------------------------------------------------ over the link
 
 
+@pytest.mark.slow
 def test_each_trial_says_how_long_its_steps_took(monkeypatch: pytest.MonkeyPatch) -> None:
     timings: list[Timing] = []
     with Board(Plant(), monkeypatch) as board:
