@@ -40,6 +40,10 @@ class Scripted(gymnasium.Env[Any, Any]):
         self.ready = True
         self.label = "one"
 
+    @property
+    def dt(self) -> float:
+        return 0.1
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed, options=options)
         self.seeds.append(seed)
@@ -328,6 +332,7 @@ def test_spaces_that_cannot_be_words(scripted: Any, spaces: dict[str, Any], says
         ({"parameters": {"_hidden": 2.0}}, "no such number"),
         ({"parameters": {"ready": 2.0}}, "no such number"),
         ({"parameters": {"label": "two"}}, "no such number"),
+        ({"parameters": {"dt": 2.0}}, "no such number"),
         ({"parameters": {"stiffness": "hard"}}, "must be a number"),
     ],
 )

@@ -39,6 +39,7 @@ from subsong_sim.plants.cartpole_parameters import (
     cartpole_semi_implicit,
     cartpole_settings,
 )
+from subsong_sim.plants.models import NAMES
 from subsong_sim.plants.spec import Parameter, PlantSpec, Range
 
 _Env = gymnasium.Env[Any, Any]
@@ -248,6 +249,10 @@ def _make(env_id: str) -> _Env:
             env: _Env = gymnasium.make(env_id, disable_env_checker=True)
         except gymnasium.error.DependencyNotInstalled as error:
             raise PlantError(f"plant.id: Gymnasium cannot make {env_id!r}: {_lacking(error)}") from error
+        except gymnasium.error.NameNotFound as error:
+            raise PlantError(
+                f"plant.id: Gymnasium cannot make {env_id!r}: {said(error)} (simulated plants: {', '.join(NAMES)})"
+            ) from error
         except Exception as error:  # an environment of the user's own may raise anything
             raise PlantError(f"plant.id: Gymnasium cannot make {env_id!r}: {said(error)}") from error
     _listen_to_mujoco()
@@ -327,7 +332,7 @@ def _bounds(box: Box) -> tuple[list[float], list[float]]:
 
 
 def _settable(env: _Env) -> list[str]:
-    """Return the public numeric attributes of the bare environment, its class's included."""
+    """Return the public numeric attributes of the bare environment, its class's included, that can be set."""
     bare = env.unwrapped
     names = set(vars(bare))
     for base in type(bare).__mro__:
@@ -336,6 +341,7 @@ def _settable(env: _Env) -> list[str]:
         name
         for name in names
         if not name.startswith("_")
+        and getattr(getattr(type(bare), name, None), "fset", True)  # a property without a setter has None
         and isinstance(getattr(bare, name, None), int | float | np.number)
         and not isinstance(getattr(bare, name), bool)
     )
@@ -359,5 +365,8 @@ def _set_parameters(env: _Env, spec: PlantSpec, over: Mapping[str, Parameter]) -
                 raise PlantError(f"{key}.{name}: {spec.id} has no such number; use one of {names}")
             if isinstance(given, str):
                 raise PlantError(f"{key}.{name}: {given!r} must be a number")
-            setattr(bare, name, given)
+            try:
+                setattr(bare, name, given)
+            except Exception as error:  # the environment may be the user's own
+                raise PlantError(f"{key}.{name}: {spec.id} does not take {given!r}: {said(error)}") from error
     return {**spec.parameters, **over}
