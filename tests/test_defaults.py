@@ -1,9 +1,13 @@
 """subsong new --plant: experiments by numbers that are the same for every plant, and that they learn."""
 
 from pathlib import Path
+from typing import Any
 
+import gymnasium
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from gymnasium.spaces import Box
 
 from subsong.batch import simulate_many
 from subsong.cli import subsong
@@ -11,7 +15,7 @@ from subsong.defaults import AMPLITUDE, STEP, commented, default_experiment, pla
 from subsong.errors import PlantError
 from subsong.experiment import from_tables, load_experiment, parse_experiment
 from subsong_sim.plants.models import NAMES
-from subsong_sim.plants.probe import probe
+from subsong_sim.plants.probe import _range, probe
 from subsong_sim.plants.spec import PlantSpec
 
 PLANTS = (*NAMES, "CartPole-v1", "Acrobot-v1", "InvertedPendulum-v5", "FrozenLake-v1", "tclab", "host_load")
@@ -35,6 +39,46 @@ def test_bounds_that_are_near_are_taken() -> None:
 
 def test_a_sensor_that_random_actions_never_change_keeps_its_bounds() -> None:
     assert (0.0, 1.0) in probe(PlantSpec(id="FrozenLake-v1")).sensor_range
+
+
+def test_ranges_far_from_0_keep_the_digits_of_their_span() -> None:
+    rng = np.random.default_rng(1)
+    low, high = _range(101_325.0 + rng.standard_normal(1000), -np.inf, np.inf)
+    assert (low - 101_325.0, high - 101_325.0) == pytest.approx((-3.0, 3.0), abs=0.3)
+    low, high = _range(np.full(9, 1e20), -np.inf, np.inf)
+    assert low < 1e20 < high
+
+
+class Rewarded(gymnasium.Env[Any, Any]):
+    """One reading, one action, and the reward that it is made with."""
+
+    observation_space = Box(-1.0, 1.0, (1,))
+    action_space = Box(-1.0, 1.0, (1,))
+
+    def __init__(self, reward: float) -> None:
+        self.reward = reward
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Return 0."""
+        super().reset(seed=seed, options=options)
+        return np.zeros(1), {}
+
+    def step(self, _action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Return 0."""
+        return np.zeros(1), self.reward, False, False, {}
+
+
+def test_an_infinite_reward_is_refused_and_an_infinite_threshold_stops_no_run() -> None:
+    name = "Rewarded-v0"
+    gymnasium.register(name, Rewarded, max_episode_steps=9, kwargs={"reward": np.inf})
+    try:
+        with pytest.raises(PlantError, match="Rewarded-v0: random actions meet an infinite reward"):
+            probe(PlantSpec(id=name))
+        gymnasium.registry[name].kwargs["reward"] = 1.0
+        gymnasium.registry[name].reward_threshold = np.inf
+        assert probe(PlantSpec(id=name)).solved is None
+    finally:
+        del gymnasium.registry[name]
 
 
 @pytest.mark.parametrize("name", PLANTS)
@@ -61,7 +105,9 @@ def test_hidden_units_count_in_the_mean_fan_in() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--plant", "NoSuchThing-v0"], "NoSuchThing"),
+        (["--plant", "NoSuchThing-v0"], "(simulated plants: pendulum, "),
+        (["--plant", "xor"], "`subsong new NAME --kind xor`"),
+        (["--plant", ""], "plant.id: missing"),
         (["--plant", "CartPole-v1", "--kind", "xor"], "--plant excludes --kind"),
         (["--hidden", "16"], "go with --plant"),
         (["--trials", "10"], "go with --plant"),

@@ -1,7 +1,7 @@
 """One set of numbers for every plant: what `subsong new --plant` writes. Nothing in it is tuned to a plant.
 
     words       span what the sensors reach, which is declared or, of a Gymnasium environment, measured under random
-                actions (subsong_sim.plants.probe); actuators have their whole range, and so have the words
+                actions (subsong_sim.plants.probe); actuators have their whole range
     network     linear, from sensors to actuators; with hidden units where a plant needs them
     learner     weight perturbation, two-sided: both trials of a pair meet the same start
     amplitude   AMPLITUDE / sqrt(n), n being the mean fan-in, biases counted: what a perturbation does to a drive is a
@@ -20,8 +20,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from subsong.errors import PlantError
 from subsong.experiment import Experiment, from_tables
-from subsong.experiment_text import toml_value
+from subsong.experiment_text import EXAMPLES, toml_value
 
 AMPLITUDE = 0.4  # of a drive whose inputs are all at the ends of their ranges; 1 is an actuator's whole range
 STEP = 0.15
@@ -114,12 +115,20 @@ def _tables(
 
 
 def plant_named(name: str) -> dict[str, Any]:
-    """Return the [plant] table of a name: tclab, host_load, a simulated plant's, else an environment's id."""
+    """Return the [plant] table of a name: tclab, host_load, a simulated plant's, else an environment's id.
+
+    Raises:
+        PlantError: it is an example's name, and no plant's.
+    """
     from subsong_sim.plants.models import NAMES
 
     if name in ("tclab", "host_load"):
         return {"kind": name}
-    return {"kind": "simulated", "name": name} if name in NAMES else {"kind": "gymnasium", "id": name}
+    if name in NAMES:
+        return {"kind": "simulated", "name": name}
+    if name in EXAMPLES:
+        raise PlantError(f"{name} is an example, not a plant; `subsong new NAME --kind {name}` writes it")
+    return {"kind": "gymnasium", "id": name}
 
 
 def commented(experiment: Experiment, name: str) -> str:
@@ -136,7 +145,7 @@ def commented(experiment: Experiment, name: str) -> str:
     return f"""\
 # {experiment.plant.title}, by numbers that are the same for every plant: docs/no-tuning.md.
 #
-#   subsong sim {name}                 learn in the simulator
+#   subsong sim {name}                 learn on this computer
 #   subsong run {name} --port unix     learn on a board, which drives the plant
 #
 # Every key that is left out keeps its default; docs/experiment.md lists them all.
@@ -144,19 +153,19 @@ def commented(experiment: Experiment, name: str) -> str:
 seed = {experiment.seed}
 
 [network]
-layers = {toml_value(network.layers):<26}# sensors, hidden layers if any, actuators
-activations = {toml_value(network.activations):<21}# hard_tanh: a drive of 1 is the actuator's whole range
+layers = {toml_value(network.layers):<25} # sensors, hidden layers if any, actuators
+activations = {toml_value(network.activations):<20} # hard_tanh: a drive of 1 is the actuator's whole range
 weight_frac = {network.weight_frac}
 init = {network.init}
 
 [learner]
 rule = "weight_perturbation"
-estimator = "two_sided"             # both trials of a pair meet the same start
+estimator = "two_sided"            # both trials of a pair meet the same start
 amplitude = {learner.amplitude:<23}# {AMPLITUDE} / sqrt(mean fan-in)
-rate = {learner.rate:<28}# for a usual cost difference a weight moves by rate * 2**-rate_shift: {STEP} / sqrt(fan-in)
+rate = {learner.rate:<28}# times 2**-rate_shift a weight's usual step: {STEP} / sqrt(mean fan-in)
 rate_shift = {learner.rate_shift}
 spread_shift = {learner.spread_shift:<20}# costs are taken in units of their own running spread
-anneal = true                       # the rate falls to a sixteenth over the run
+anneal = true                      # the rate falls to a sixteenth over the run
 
 [plant]
 {"".join(f"{key} = {toml_value(value)}" + chr(10) for key, value in lines.items())}

@@ -62,14 +62,14 @@ def new(
     """
     from subsong.experiment_text import write_example, write_text
 
-    if plant and (kind or learner):
+    if plant is not None and (kind or learner):
         raise click.UsageError("--plant excludes --kind and --learner")
-    if not plant and (hidden or trials):
+    if plant is None and (hidden or trials):
         raise click.UsageError("--hidden and --trials go with --plant")
-    if plant:
+    if plant is not None:
         from subsong.defaults import commented, default_experiment, plant_named
 
-        made = default_experiment(plant_named(plant), hidden=hidden, **({"trials": trials} if trials else {}))
+        made = default_experiment(plant_named(plant), hidden=hidden, trials=trials)
         path = write_text(Path(name), lambda path: commented(made, path.name), force)
     else:
         path = write_example(Path(name), kind, learner, force)

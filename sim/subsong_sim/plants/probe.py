@@ -3,6 +3,7 @@
 It is looked at once, when an experiment is written (`subsong new --plant`); the numbers then stand in the file.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ def probe(spec: PlantSpec, seed: int = 1) -> Probe:
         seed: of the actions, and of the first reset.
 
     Raises:
-        PlantError: the environment is unknown, cannot be made, or its observations are no numbers.
+        PlantError: the environment is unknown, cannot be made or fails, or its observations or rewards are no numbers.
     """
     env, space, _ = open_environment(spec)
     low, high = space.low.ravel().astype(float), space.high.ravel().astype(float)
@@ -66,22 +67,31 @@ def probe(spec: PlantSpec, seed: int = 1) -> Probe:
         raise PlantError(f"{spec.id}: random actions fail in episode {episode}: {said(error)}") from error
     finally:
         env.close()
+    if not math.isfinite(most):
+        raise PlantError(f"{spec.id}: random actions meet an infinite reward; bound it, and register that")
     registered = env.spec
     limit = registered.max_episode_steps if registered else None
     threshold = registered.reward_threshold if registered else None
     ranges = [_range(*each) for each in zip(np.transpose(readings), low, high, strict=True)]
-    return Probe(ranges, limit or UNLIMITED, most, threshold)
+    solved = threshold if threshold is not None and math.isfinite(threshold) else None
+    return Probe(ranges, limit or UNLIMITED, most, solved)
 
 
 def _range(values: NDArray[np.float64], low: float, high: float) -> Range:
-    """Return what one sensor's words are to span: its bounds, where these are near; rounded to three digits."""
+    """Return what one sensor's words are to span: its bounds, where these are near; rounded, to three digits or more.
+
+    Far from 0, where the span is a small part of the values, every further digit is kept that the span needs.
+    """
     values = values[np.isfinite(values)]
     mean, reach = (float(values.mean()), DEVIATIONS * float(values.std())) if len(values) else (0.0, 0.0)
     still = reach < 1e-6 * max(abs(mean), 1e-3)
     if -UNBOUNDED < low < high < UNBOUNDED and (still or high - low <= NEAR * 2.0 * reach):
         return float(low), float(high)
     if still:
-        return mean - 1.0, mean + 1.0
+        half = max(1.0, 1e-3 * abs(mean))
+        return mean - half, mean + half
     if abs(mean) < 0.1 * reach:  # a middle of nearly nothing is the sensor's 0: what is symmetric stays so
         mean = 0.0
-    return float(f"{max(low, mean - reach):.3g}"), float(f"{min(high, mean + reach):.3g}")
+    low, high = max(low, mean - reach), min(high, mean + reach)
+    digits = 3 + max(0, math.floor(math.log10(max(abs(low), abs(high)) / (high - low))))
+    return float(f"{low:.{digits}g}"), float(f"{high:.{digits}g}")
