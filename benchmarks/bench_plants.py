@@ -1,9 +1,10 @@
 """One set of numbers on many plants: `make bench-plants`, QUICK=1 for a few seeds of the plants that take seconds.
 
-Every experiment is subsong.defaults.default_experiment's: its plant's name, how many trials it may take, and hidden
-units where a linear policy cannot do it. A run has solved its plant once an evaluation's mean cost reaches the
-criterion, and stops there; behind a "goal" it makes all its trials, and the last cost is what it came to. Run whole, it
-writes its table into docs/no-tuning.md; `python benchmarks/bench_plants.py PLANT ...` prints some rows.
+Every experiment is subsong.defaults.default_experiment's: its plant's name, how many trials it may take, hidden units
+where a linear policy cannot do it, and the motor's friction and backlash. A run has solved its plant once an
+evaluation's mean cost reaches the criterion, and stops there; behind a "goal" it makes all its trials, and the last
+cost is what it came to. Run whole, it writes its table into docs/no-tuning.md; `python benchmarks/bench_plants.py
+PLANT ...` prints some rows.
 """
 
 import os
@@ -147,7 +148,10 @@ def write(table: list[str]) -> None:
 
 def main() -> None:
     """Print the table, or the rows that are named."""
-    rows = [row for row in ROWS if row.plant in sys.argv[1:]] or [row for row in ROWS if not (QUICK and row.slow)]
+    names = sys.argv[1:]
+    if unknown := set(names) - {row.plant for row in ROWS}:
+        sys.exit(f"no row of {', '.join(sorted(unknown))}; there are {', '.join(row.plant for row in ROWS)}")
+    rows = [row for row in ROWS if (row.plant in names if names else not (QUICK and row.slow))]
     versions = f"Python {platform.python_version()}, Numba {numba.__version__}, Gymnasium {gymnasium.__version__}"
     table = [
         f"{len(SEEDS)} seeds; {versions}, {platform.machine()}, {WORKERS} cores",
