@@ -12,7 +12,7 @@ from math import exp, isfinite, lgamma, sqrt
 import numpy as np
 from numpy.typing import ArrayLike
 
-from subsong.compare.statistics import LEVEL, Interval
+from subsong.compare.statistics import LEVEL, Interval, comparable
 
 POWER = 0.8
 _LIKELY = 4000
@@ -42,10 +42,11 @@ def hedges(software: ArrayLike, hardware: ArrayLike, *, level: float = LEVEL) ->
     Returns:
         None where a side has fewer than two runs, or where no side has any spread that float64 can square.
     """
-    one, two = np.asarray(software, dtype=np.float64), np.asarray(hardware, dtype=np.float64)
-    n, m = len(one), len(two)
-    if min(n, m) < 2 or (np.ptp(one) == 0 and np.ptp(two) == 0):
+    sides = comparable(software, hardware)
+    if sides is None:
         return None
+    one, two = sides
+    n, m = len(one), len(two)
     freedom = n + m - 2
     pooled = sqrt((float(one.var()) * n + float(two.var()) * m) / freedom)
     if pooled == 0.0 or not isfinite(pooled):

@@ -133,6 +133,14 @@ def interval_of(strata: Sequence[ArrayLike], statistic: Callable[..., Floats], *
     return Interval(float(low), float(high), float(options.get("level", LEVEL)))
 
 
+def comparable(software: ArrayLike, hardware: ArrayLike) -> tuple[Floats, Floats] | None:
+    """Return both sides' costs as float64; None where a side has fewer than two runs, or no side has any spread."""
+    one, two = np.asarray(software, dtype=np.float64), np.asarray(hardware, dtype=np.float64)
+    if min(len(one), len(two)) < 2 or (np.ptp(one) == 0 and np.ptp(two) == 0):
+        return None
+    return one, two
+
+
 @dataclass(frozen=True)
 class Welch:
     """The difference of two means without assuming equal variances (Welch 1947).
@@ -166,9 +174,10 @@ def welch(software: ArrayLike, hardware: ArrayLike, *, level: float = LEVEL) -> 
     """
     from scipy import stats
 
-    one, two = np.asarray(software, dtype=np.float64), np.asarray(hardware, dtype=np.float64)
-    if min(len(one), len(two)) < 2 or (np.ptp(one) == 0 and np.ptp(two) == 0):
+    sides = comparable(software, hardware)
+    if sides is None:
         return None
+    one, two = sides
     parts = float(one.var(ddof=1)) / len(one), float(two.var(ddof=1)) / len(two)
     error = sqrt(sum(parts))
     if error == 0.0 or not isfinite(error):  # squares beyond float64
