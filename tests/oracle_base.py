@@ -20,7 +20,7 @@ from oracle_parts import (
 from subsong_device import layout
 from subsong_sim.learner import TrialSummary
 
-ROWS = 45  # of head: where the layers' rows begin
+ROWS = 43  # of head: where the layers' rows begin
 NETWORK = (layout.IDENTITY, layout.HARD_TANH, layout.TANH, layout.LOGISTIC)
 ORACLES: dict[str, "type[Oracle]"] = {}
 PAIRS = (layout.UNPERTURBED_TRIAL, layout.TWO_SIDED, layout.PERTURBED_PAIR)
@@ -59,14 +59,14 @@ class Oracle:
         self.estimator, self.amplitude, self.rate, self.rate_shift = h[7:11]
         self.baseline_shift, stochastic, n_layers, n_weights, self.limit = h[11:16]
         self.stochastic = bool(stochastic)
-        self.phase, self.started, self.remainder, self.sign, self.delta = h[21:26]
-        self.trace_shift = h[34]
-        self.own_words = h[35:40]
-        self.spread_shift, self.anneal, self.spread, self.spread_frac, self.annealed = h[40:45]
+        self.phase, self.started, self.remainder, self.sign, self.delta = h[19:24]
+        self.trace_shift = h[32]
+        self.own_words = h[33:38]
+        self.spread_shift, self.anneal, self.spread, self.spread_frac, self.annealed = h[38:43]
         self.code, self.code_step, self.tau, self.waiting, self.momentum_shift = (
             self.own_words if self.coded else (0, 0, 1, 0, 0)
         )
-        self.perturbation, self.rewind, self.rounding = Stream(*h[26:28]), Stream(*h[28:30]), Stream(*h[30:32])
+        self.perturbation, self.rewind, self.rounding = Stream(*h[24:26]), Stream(*h[26:28]), Stream(*h[28:30])
         self.layers = [Layer(*h[ROWS + 8 * k : ROWS + 8 + 8 * k]) for k in range(n_layers)]
         self.trial = 0
 
@@ -93,9 +93,7 @@ class Oracle:
         def starts_here(offset: int) -> None:
             assert self._head[offset] == len(words) - left[-1]
 
-        starts_here(layout.WEIGHTS_AT)
         self.weights = [signed(w) for w in take(n_weights)]
-        starts_here(layout.SIGNALS_AT)
         # signals[0] is the sensor words, signals[k + 1] what layer k puts out, own[k] what it put out the step before.
         self.signals = [[signed(w) for w in take(first)]]
         self.own: list[list[int]] = []
@@ -190,12 +188,12 @@ class Oracle:
         """Return head and mem as bytes."""
         h = list(self._head)
         h[0:7] = [self.cost, self.evaluate, self.steps, self.total, self.baseline, self.check, self.saturated]
-        h[21:26] = [self.phase, self.started, self.remainder, self.sign, self.delta]
-        for at, stream in ((26, self.perturbation), (28, self.rewind), (30, self.rounding)):
+        h[19:24] = [self.phase, self.started, self.remainder, self.sign, self.delta]
+        for at, stream in ((24, self.perturbation), (26, self.rewind), (28, self.rounding)):
             h[at : at + 2] = [stream.a, stream.b]
         if self.coded:
-            h[35:40] = [self.code, self.code_step, self.tau, self.waiting, self.momentum_shift]
-        h[42:45] = [self.spread, self.spread_frac, self.annealed]
+            h[33:38] = [self.code, self.code_step, self.tau, self.waiting, self.momentum_shift]
+        h[40:43] = [self.spread, self.spread_frac, self.annealed]
         h[ROWS + 8 * len(self.layers) :] = self.eligibility + self.velocity
         runs = [self.weights, self.signals[0]]
         for own, outputs in zip(self.own, self.signals[1:], strict=True):

@@ -105,12 +105,12 @@ def test_a_block_that_is_read_and_written_is_the_same(rule: str) -> None:
     block = build_block(parse_experiment(text, "f"))
     network = Network.of_block(block.head, block.mem)
     assert network.weight_frac == 11
-    assert network.into_block(block.head, block.mem) == block.mem
+    assert network.into_block(block.mem) == block.mem
     network.weights = network.weights + 0.4 * 2.0**-11
-    assert network.into_block(block.head, block.mem) == block.mem
+    assert network.into_block(block.mem) == block.mem
     network.weights = np.full_like(network.weights, -99.0)
     head = np.frombuffer(block.head, "<i4")
-    words = np.frombuffer(network.into_block(block.head, block.mem), "<i2")[: head[layout.N_WEIGHTS]]
+    words = np.frombuffer(network.into_block(block.mem), "<i2")[: head[layout.N_WEIGHTS]]
     assert (words == -head[layout.LIMIT]).all()
 
 
@@ -140,7 +140,7 @@ def test_exclusive_or_is_learned_and_survives_its_words() -> None:
     costs = descend(network, model, 1, updates=500, stop=0.005)
     assert costs[0] > 0.2
     assert costs[-1] <= 0.005
-    learner = LocalLearner(block.rule, block.head, network.into_block(block.head, block.mem), "cpython")
+    learner = LocalLearner(block.rule, block.head, network.into_block(block.mem), "cpython")
     (ended,) = TaskTrials(learner, block.task, 4, "cpython", block.rule).run(0, [0], True)
     assert ended.summary.total / 2**26 == pytest.approx(costs[-1], rel=0.05)
 

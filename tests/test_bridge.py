@@ -390,7 +390,6 @@ SECOND = FIRST + layout.LAYER_WORDS
         (FIRST + layout.ACTIVATION, 4), (FIRST + layout.ACTIVATION, -1), (FIRST + layout.PRODUCT_SHIFT, 31),
         (FIRST + layout.BIAS_SHIFT, -1), (FIRST + layout.DRIVE_SHIFT, 32), (FIRST + layout.INPUT_FRAC, -1),
         (SECOND + layout.N_IN, 1), (SECOND + layout.N_OUT, 2), (layout.N_WEIGHTS, 8), (layout.N_WEIGHTS, 10),
-        (layout.WEIGHTS_AT, -1), (layout.WEIGHTS_AT, 60000), (layout.SIGNALS_AT, 270), (layout.SIGNALS_AT, -2),
         (layout.SIGNS_AT, 60000), (layout.TABLE_AT, 17), (layout.ELIGIBILITY_AT, SECOND),
         (layout.ELIGIBILITY_AT, SECOND + 9),
         (FIRST + layout.RECURRENT, 1), (FIRST + layout.RECURRENT, 2), (SECOND + layout.RECURRENT, -1),

@@ -351,7 +351,7 @@ def test_a_state_that_was_read_in_half_is_never_run(
 def test_a_whole_slot_that_no_board_wrote_is_checked_as_seal_does(board: BoardInThread) -> None:
     bridge = connect(board)
     wild = filled(XOR)
-    wild.head[layout.WEIGHTS_AT] = 1 << 20
+    wild.head[layout.N_WEIGHTS] = 1 << 20
     checkpoint.Slots("run").save(wild, RUN, 0, 0, 0, 1)
     assert code_of(lambda: bridge.load(RUN)) == faults.BLOCK
     assert code_of(lambda: bridge.run_task(0, 1, 4)) == faults.STATE

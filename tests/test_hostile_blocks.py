@@ -21,7 +21,7 @@ from subsong_device import layout, task_check
 from subsong_device.faults import Fault
 from test_tasks import setup_block, short_song
 
-OFFSETS = ("WEIGHTS_AT", "SIGNALS_AT", "SIGNS_AT", "TABLE_AT", "ELIGIBILITY_AT", "UNITS_AT", "SYNAPSES_AT")
+OFFSETS = ("SIGNS_AT", "TABLE_AT", "ELIGIBILITY_AT", "UNITS_AT", "SYNAPSES_AT")
 EDGES = (-(2**31), -1, 0, 1, 2, 15, 16, 17, 31, 32, 255, 257, 32767, 32768, 65535, 2**29, 2**30, 2**31 - 1)
 SHAPES = ((1, 1), (2, 3, 1), (3, 17, 2), (1, 2, 2))
 
@@ -119,7 +119,6 @@ def test_every_region_may_lie_at_the_very_end_of_its_buffer(rule: str) -> None:
 
 
 UNCHECKED = [
-    ("node_perturbation", layout.WEIGHTS_AT), ("weight_perturbation", layout.SIGNALS_AT),
     ("node_perturbation", layout.SIGNS_AT), ("activity_difference", layout.TABLE_AT),
     ("reinforce", layout.ELIGIBILITY_AT), ("conductance_perturbation", layout.UNITS_AT),
     ("hedonistic_synapse", layout.SYNAPSES_AT), ("weight_perturbation", layout.RATE_SHIFT),

@@ -62,8 +62,7 @@ class Bench:
 
     def weights(self) -> Array:
         """Return the weights, LSBs."""
-        at = self.head[layout.WEIGHTS_AT]
-        return np.array(self.learner.mem[at : at + self.n_weights], np.uint16).astype(np.int16).astype(np.float64)
+        return np.array(self.learner.mem[: self.n_weights], np.uint16).astype(np.int16).astype(np.float64)
 
     def play(self, perturbation: tuple[int, int], rounding: tuple[int, int], trials: int = 2) -> Played:
         """Play trials, from given states of the two streams."""

@@ -61,7 +61,7 @@ def test_what_a_synapse_notes_has_mean_zero_over_all_words_exactly(q: int, monke
     head, mem = list(learner.head), list(learner.mem)
     head[layout.SIGN] = 1
     e, signal = head[layout.ELIGIBILITY_AT], head[layout.SIGNALS_AT]
-    mem[head[layout.WEIGHTS_AT]] = q & 0xFFFF
+    mem[0] = q & 0xFFFF
     mem[head[layout.SYNAPSES_AT] : head[layout.SYNAPSES_AT] + 2] = [100, 0]
     mem[signal] = 0x7FFF
     total = released = 0
@@ -231,7 +231,7 @@ def test_a_silent_network_fires_at_its_threshold() -> None:
         engine="cpython",
     )  # fmt: skip
     head, mem = learner.head, learner.mem
-    mem[head[layout.WEIGHTS_AT]] = mem[head[layout.WEIGHTS_AT] + 1] = 32767
+    mem[0] = mem[1] = 32767
     mem[head[layout.SYNAPSES_AT]], mem[head[layout.SYNAPSES_AT] + 1] = 600, (-60) & 0xFFFF
     learner.begin(0, True)
     trains, potentials = [], []

@@ -116,4 +116,4 @@ def descend_one(case: Case, seed: int) -> bytes:
     model = Simulated(case.name, p, starts, full_output(network), spec.sensor_range, spec.actuator_range)
     for steps in case.horizons:
         descend(network, model, steps, case.updates)
-    return network.into_block(block.head, block.mem)
+    return network.into_block(block.mem)

@@ -32,7 +32,7 @@ __attribute__((noinline)) static int32_t dot(const int16_t *w, const int16_t *x,
 }
 
 static inline int16_t *forward_words(int32_t *head, uint16_t *mem, int32_t amount) {
-    const int16_t *weight = (const int16_t *)mem + head[WEIGHTS_AT];
+    const int16_t *weight = (const int16_t *)mem;
     int16_t *signal = (int16_t *)mem + head[SIGNALS_AT];
     const uint16_t *table = mem + head[TABLE_AT];
     const uint16_t *sign = mem + head[SIGNS_AT];

@@ -79,7 +79,7 @@ static int32_t move_along_eligibility(int32_t *head, int16_t *w, const int32_t *
 
 static void learn(int32_t *head, uint16_t *mem) {
     int32_t *e = head + head[ELIGIBILITY_AT];
-    int16_t *w = (int16_t *)mem + head[WEIGHTS_AT];
+    int16_t *w = (int16_t *)mem;
     int32_t s = magnitude_shift(magnitude(head[DELTA]), 1 << 15);
     int32_t q = head[SIGN] * to_zero(head[DELTA], s) * head[RATE];
     int32_t q_shift = magnitude_shift(magnitude(q), 1 << 14);
@@ -125,7 +125,7 @@ int32_t act(int32_t *head, uint16_t *mem, uint16_t *x, uint16_t *u) {
 int32_t end(int32_t *head, uint16_t *mem) {
     if (close_trial(head)) {
         learn(head, mem);
-        head[CHECK] = fold_words(head[CHECK], mem + head[WEIGHTS_AT], head[N_WEIGHTS]);
+        head[CHECK] = fold_words(head[CHECK], mem, head[N_WEIGHTS]);
     }
     seal(head);
     return 0;

@@ -1,7 +1,7 @@
 #include "kernels.h"
 
 static void move_along_signs(int32_t *head, uint16_t *mem, int32_t amount, int32_t limit) {
-    int16_t *w = (int16_t *)mem + head[WEIGHTS_AT];
+    int16_t *w = (int16_t *)mem;
     int32_t n = head[N_WEIGHTS], saturated = head[SATURATED];
     while (n > 0) {
         int32_t block = n < 16 ? n : 16;
@@ -24,7 +24,7 @@ static void move_along_signs(int32_t *head, uint16_t *mem, int32_t amount, int32
 }
 
 static void perturb_along_signs(int32_t *head, uint16_t *mem, int32_t amount) {
-    int16_t *w = (int16_t *)mem + head[WEIGHTS_AT];
+    int16_t *w = (int16_t *)mem;
     int32_t n = head[N_WEIGHTS];
     while (n > 0) {
         int32_t block = n < 16 ? n : 16;
@@ -61,7 +61,7 @@ int32_t end(int32_t *head, uint16_t *mem) {
         move_along_signs(head, mem, -sign * (head[AMPLITUDE] + move), head[LIMIT]);
     }
     if (due)
-        head[CHECK] = fold_words(head[CHECK], mem + head[WEIGHTS_AT], head[N_WEIGHTS]);
+        head[CHECK] = fold_words(head[CHECK], mem, head[N_WEIGHTS]);
     seal(head);
     return 0;
 }

@@ -14,21 +14,19 @@ from subsong_device.layout import (
     TASK_OUTPUTS,
     TEACHER_DATA,
     TOTAL,
-    WEIGHTS_AT,
 )
 from subsong_sim.loops import costs_none, task_trial, xs_none
 
 
-def teacher_distance(head, mem, task):
+def teacher_distance(mem, task):
     """Return |w - w*|**2, squared weight LSBs, without the bias words: mem and task as in subsong_sim.loops."""
     n = task[TASK_INPUTS]
     m = task[TASK_OUTPUTS]
-    at = head[WEIGHTS_AT]
     teacher = TEACHER_DATA + m
     total = 0.0
     for i in range(m):
         for j in range(n):
-            w = np.float64(np.int16(mem[at + i * (n + 1) + j]))
+            w = np.float64(np.int16(mem[i * (n + 1) + j]))
             d = w - np.float64(np.int16(task[teacher + i * n + j]))
             total += d * d
     return total
@@ -48,7 +46,7 @@ def teacher_curve(head, mem, task, x, u, pair, distances):
         if t > 0:
             for _k in range(pair):
                 task_trial(head, mem, task, x, u, 1, 0, xs, xs, costs)
-        distances[t] = teacher_distance(head, mem, task)
+        distances[t] = teacher_distance(mem, task)
     return 0
 
 

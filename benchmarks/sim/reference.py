@@ -20,7 +20,6 @@ STRUCTURE = (
     "ESTIMATOR",
     "N_LAYERS",
     "N_WEIGHTS",
-    "WEIGHTS_AT",
     "SIGNALS_AT",
     "SIGNS_AT",
     "TABLE_AT",

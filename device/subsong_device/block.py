@@ -221,8 +221,7 @@ def check_block(rule, head, mem_words, n_sensors, n_actuators):
         expected = n_out
     _need(expected == n_actuators, rows - layout.LAYER_WORDS + layout.N_OUT)
     _need(head[layout.N_WEIGHTS] == n_weights, layout.N_WEIGHTS)
-    _need(0 <= head[layout.WEIGHTS_AT] <= mem_words - n_weights, layout.WEIGHTS_AT)
-    _need(0 <= head[layout.SIGNALS_AT] <= mem_words - n_signals, layout.SIGNALS_AT)
+    _need(n_weights <= mem_words - n_signals, layout.N_WEIGHTS)
     if bits:
         _need(0 <= head[layout.SIGNS_AT] <= mem_words - n_signs, layout.SIGNS_AT)
     if keeps_velocity(rule, head[layout.TAU], head[layout.MOMENTUM_SHIFT]):

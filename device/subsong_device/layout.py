@@ -1,15 +1,15 @@
 """Where everything lies in a learner's two buffers; docs/arithmetic.md is the normative text.
 
 head: array('i'), int32 words      mem: array('H'), 16-bit words
-    0..44   scalars, below             weights, row after row: n_in weights, then the bias
-    45..    one row of 8 a layer       signals: every layer's inputs, a recurrent one's own last outputs
+    0..42   scalars, below             weights, row after row: n_in weights, then the bias
+    43..    one row of 8 a layer       signals: every layer's inputs, a recurrent one's own last outputs
     then    eligibility (int32)            behind them; then the outputs of the last
             (most rules)               signs of the drives' perturbation, one bit a unit; or words of units (some rules)
     then    velocity (int32)           tanh table, 257 words (where a layer needs it)
                                        words of synapses (some rules)
 """
 
-ARITHMETIC_VERSION = 3
+ARITHMETIC_VERSION = 4
 
 # Set by the caller before a kernel runs.
 COST = 0  # cost of the last step, counts; 0 before the first
@@ -31,63 +31,62 @@ BASELINE_SHIFT = 11
 STOCHASTIC = 12  # 1: stochastic rounding; 0: to nearest
 N_LAYERS = 13
 N_WEIGHTS = 14  # biases included
+SIGNALS_AT = 14  # offset in mem: behind the weights, with which mem begins
 LIMIT = 15  # weights are kept in +-LIMIT
-WEIGHTS_AT = 16  # offsets in mem
-SIGNALS_AT = 17
-SIGNS_AT = 18
-TABLE_AT = 19
-ELIGIBILITY_AT = 20  # offset in head
+SIGNS_AT = 16  # offsets in mem
+TABLE_AT = 17
+ELIGIBILITY_AT = 18  # offset in head
 
 # State of the estimator.
-PHASE = 21  # 0: first trial of a pair; 1: the second
-STARTED = 22  # 1 once the running baseline has a value
-REMAINDER = 23  # the running baseline's fraction, in 2**-BASELINE_SHIFT counts
-SIGN = 24  # of this trial's perturbation: +1, -1, or 0 for none
-DELTA = 25  # cost minus baseline of the trial that ended; divided by SPREAD where an update is due
+PHASE = 19  # 0: first trial of a pair; 1: the second
+STARTED = 20  # 1 once the running baseline has a value
+REMAINDER = 21  # the running baseline's fraction, in 2**-BASELINE_SHIFT counts
+SIGN = 22  # of this trial's perturbation: +1, -1, or 0 for none
+DELTA = 23  # cost minus baseline of the trial that ended; divided by SPREAD where an update is due
 
 # Generators: two 16-bit words a stream, in head so that a rewind is two assignments.
-PERTURBATION = 26
-REWIND = 28  # where this trial's (or pair's) perturbation began
-ROUNDING = 30
+PERTURBATION = 24
+REWIND = 26  # where this trial's (or pair's) perturbation began
+ROUNDING = 28
 
-UNITS_AT = 32  # offset in mem of the words that a rule keeps for each unit
-SYNAPSES_AT = 33  # offset in mem of the words that a rule keeps for each weight
-TRACE_SHIFT = 34  # EACH_STEP: a step fades the eligibility by 2**-TRACE_SHIFT of itself
+UNITS_AT = 30  # offset in mem of the words that a rule keeps for each unit
+SYNAPSES_AT = 31  # offset in mem of the words that a rule keeps for each weight
+TRACE_SHIFT = 32  # EACH_STEP: a step fades the eligibility by 2**-TRACE_SHIFT of itself
 # The cost difference over its own running spread, and a rate that falls (kernels/spread.py).
-SPREAD_SHIFT = 40  # the spread moves 2**-SPREAD_SHIFT of the way to each |DELTA|; 0: DELTA is taken as it is
-ANNEAL = 41  # what an update takes off ANNEALED; 0: nothing
-SPREAD = 42  # state: running mean of |DELTA|, 1 LSB = 2**-SPREAD_FRAC counts; 0: none yet
-SPREAD_FRAC = 43  # state: 0..28
-ANNEALED = 44  # state: factor on the rate, 1 LSB = 2**-28, from 1 down to 1/16
-# 35..39 are the rule's own; its file names them.
-OWN = 35
+SPREAD_SHIFT = 38  # the spread moves 2**-SPREAD_SHIFT of the way to each |DELTA|; 0: DELTA is taken as it is
+ANNEAL = 39  # what an update takes off ANNEALED; 0: nothing
+SPREAD = 40  # state: running mean of |DELTA|, 1 LSB = 2**-SPREAD_FRAC counts; 0: none yet
+SPREAD_FRAC = 41  # state: 0..28
+ANNEALED = 42  # state: factor on the rate, 1 LSB = 2**-28, from 1 down to 1/16
+# 33..37 are the rule's own; its file names them.
+OWN = 33
 
 # hebb, and every rule whose factors are words of 15 fraction bits.
-INPUT_SHIFT = 35  # of an input before it is multiplied by a factor, so that eligibilities stay within 2**30
+INPUT_SHIFT = 33  # of an input before it is multiplied by a factor, so that eligibilities stay within 2**30
 # weight_perturbation, node_perturbation (kernels/codes.py, kernels/velocity.py)
-CODE = 35  # of the perturbation: RANDOM_SIGNS, WALSH_HADAMARD or ONE_AT_A_TIME
-CODE_STEP = 36  # state: where in the code's period
-TAU = 37  # the weights move once in so many updates
-WAITING = 38  # state: updates gathered in the velocity since they moved
-MOMENTUM_SHIFT = 39  # a move takes 2**-MOMENTUM_SHIFT off the velocity; 0: all of it
+CODE = 33  # of the perturbation: RANDOM_SIGNS, WALSH_HADAMARD or ONE_AT_A_TIME
+CODE_STEP = 34  # state: where in the code's period
+TAU = 35  # the weights move once in so many updates
+WAITING = 36  # state: updates gathered in the velocity since they moved
+MOMENTUM_SHIFT = 37  # a move takes 2**-MOMENTUM_SHIFT off the velocity; 0: all of it
 # conductance_perturbation, songbird (kernels/integrate_fire.py).
 SPIKING_WORDS = 3  # words of a unit at UNITS_AT: potential, synaptic activation, refractory ticks
-LEAK_SHIFT = 35  # a tick brings a potential 2**-LEAK_SHIFT of the way to rest
-SYNAPSE_SHIFT = 36  # and takes 2**-SYNAPSE_SHIFT of a synaptic activation off it
-SPIKE_SHIFT = 37  # a spike adds 2**-SPIKE_SHIFT to it
-REFRACTORY = 38  # ticks that a unit rests after a spike
-TICK_SHIFT = 39  # conductance_perturbation: a step has 2**TICK_SHIFT ticks
-LMAN_SHIFT = 39  # songbird: LMAN draws anew every 2**LMAN_SHIFT steps
+LEAK_SHIFT = 33  # a tick brings a potential 2**-LEAK_SHIFT of the way to rest
+SYNAPSE_SHIFT = 34  # and takes 2**-SYNAPSE_SHIFT of a synaptic activation off it
+SPIKE_SHIFT = 35  # a spike adds 2**-SPIKE_SHIFT to it
+REFRACTORY = 36  # ticks that a unit rests after a spike
+TICK_SHIFT = 37  # conductance_perturbation: a step has 2**TICK_SHIFT ticks
+LMAN_SHIFT = 37  # songbird: LMAN draws anew every 2**LMAN_SHIFT steps
 # stochastic_spiking
-PEAK_SHIFT = 36  # a unit's probability to spike in a step is at most 2**-PEAK_SHIFT
+PEAK_SHIFT = 34  # a unit's probability to spike in a step is at most 2**-PEAK_SHIFT
 # hedonistic_synapse: LEAK_SHIFT and
-FIRE_AT = 36  # the potential at which a unit fires, 1 LSB = 2**-12
-STRENGTH = 39  # the synapses' strengths are uniform in +-STRENGTH, 1 LSB = 2**-12
+FIRE_AT = 34  # the potential at which a unit fires, 1 LSB = 2**-12
+STRENGTH = 37  # the synapses' strengths are uniform in +-STRENGTH, 1 LSB = 2**-12
 # stochastic_spiking, hedonistic_synapse (kernels/spiking.py)
-FILTER_SHIFT = 37  # a step takes 2**-FILTER_SHIFT of a filtered spike train off it
-SPIKE = 38  # what a spike adds to it
+FILTER_SHIFT = 35  # a step takes 2**-FILTER_SHIFT of a filtered spike train off it
+SPIKE = 36  # what a spike adds to it
 
-LAYERS_AT = 45
+LAYERS_AT = 43
 LAYER_WORDS = 8
 # Within a layer's row.
 N_IN = 0

@@ -136,7 +136,7 @@ def build_block(experiment: Experiment) -> Block:
         synapse_words * n_weights,
     ):
         ends.append(ends[-1] + words)
-    weights_at, signals_at, signs_at, units_at, table_at, synapses_at, end = ends
+    signs_at, units_at, table_at, synapses_at, end = ends[2:]
     amplitude = round((learner.amplitude or 0) * 2 ** rule.amplitude_frac(network.weight_frac))
     eligibility_at = layout.LAYERS_AT + layout.LAYER_WORDS * len(rows)
 
@@ -155,8 +155,6 @@ def build_block(experiment: Experiment) -> Block:
         (layout.N_LAYERS, len(rows)),
         (layout.N_WEIGHTS, n_weights),
         (layout.LIMIT, 32767 - (amplitude if rule.perturbs == WEIGHT else 0)),
-        (layout.WEIGHTS_AT, weights_at),
-        (layout.SIGNALS_AT, signals_at),
         (layout.SIGNS_AT, signs_at),
         (layout.UNITS_AT, units_at),
         (layout.TABLE_AT, table_at),

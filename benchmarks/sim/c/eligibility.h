@@ -46,7 +46,7 @@ INLINE uint32_t move_along_eligibility(int32_t *head, int16_t *w, const int32_t 
 // `frac`: fraction bits of an eligibility beside those of the layer's inputs.
 INLINE void learn(int32_t *head, uint16_t *mem, int32_t frac) {
     int32_t *e = head + BLOCK_ELIGIBILITY_AT;
-    int16_t *w = (int16_t *)mem + BLOCK_WEIGHTS_AT;
+    int16_t *w = (int16_t *)mem;
     int32_t s = magnitude_shift(magnitude(head[DELTA]), 1 << 15);
     int32_t q = head[SIGN] * to_zero(head[DELTA], s) * head[RATE];
     int32_t q_shift = magnitude_shift(magnitude(q), 1 << 14);
@@ -69,7 +69,7 @@ INLINE void learn(int32_t *head, uint16_t *mem, int32_t frac) {
 INLINE void end_with(int32_t *head, uint16_t *mem, int32_t frac) {
     if (close_trial(head)) {
         learn(head, mem, frac);
-        head[CHECK] = fold_words(head[CHECK], mem + BLOCK_WEIGHTS_AT, BLOCK_N_WEIGHTS);
+        head[CHECK] = fold_words(head[CHECK], mem, BLOCK_N_WEIGHTS);
     }
     seal(head);
 }

@@ -60,7 +60,7 @@ INLINE void recall(layer_t l, int16_t *output) {
 }
 
 INLINE int16_t *forward(int32_t *head, uint16_t *mem, int32_t amount) {
-    const int16_t *weight = (const int16_t *)mem + BLOCK_WEIGHTS_AT;
+    const int16_t *weight = (const int16_t *)mem;
     const uint16_t *sign = mem + BLOCK_SIGNS_AT;
     int16_t *signal = (int16_t *)mem + BLOCK_SIGNALS_AT;
     int32_t saturated = 0;

@@ -18,7 +18,7 @@ INLINE void draw_states(int32_t *head, int16_t *p, int32_t n, int32_t low, uint1
 }
 
 INLINE int16_t *forward_bernoulli(int32_t *head, uint16_t *mem) {
-    const int16_t *weight = (const int16_t *)mem + BLOCK_WEIGHTS_AT;
+    const int16_t *weight = (const int16_t *)mem;
     int16_t *signal = (int16_t *)mem + BLOCK_SIGNALS_AT;
     uint16_t *unit = mem + BLOCK_UNITS_AT;
     int32_t saturated = 0;

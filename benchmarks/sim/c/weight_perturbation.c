@@ -12,7 +12,7 @@ INLINE int32_t move_block(int16_t *w, uint32_t bits, int32_t n, int32_t amount, 
 }
 
 INLINE void move_along_signs(int32_t *head, uint16_t *mem, int32_t amount, int32_t limit) {
-    int16_t *w = (int16_t *)mem + BLOCK_WEIGHTS_AT;
+    int16_t *w = (int16_t *)mem;
     int32_t stream[] = {head[PERTURBATION], head[PERTURBATION + 1]}, saturated = 0, n = BLOCK_N_WEIGHTS;
     for (; n >= 16; n -= 16, w += 16)
         saturated += move_block(w, draw(stream), 16, amount, limit);
@@ -30,7 +30,7 @@ INLINE void perturb_block(uint16_t *w, uint32_t bits, int32_t n, uint16_t amount
 
 // Within +-LIMIT, which leaves room for it.
 INLINE void perturb_along_signs(int32_t *head, uint16_t *mem, int32_t amount) {
-    uint16_t *w = mem + BLOCK_WEIGHTS_AT;
+    uint16_t *w = mem;
     int32_t stream[] = {head[PERTURBATION], head[PERTURBATION + 1]}, n = BLOCK_N_WEIGHTS;
     for (; n >= 16; n -= 16, w += 16)
         perturb_block(w, draw(stream), 16, amount);
@@ -61,7 +61,7 @@ INLINE void end(int32_t *head, uint16_t *mem) {
         move_along_signs(head, mem, -sign * (head[AMPLITUDE] + move), head[LIMIT]);
     }
     if (due)
-        head[CHECK] = fold_words(head[CHECK], mem + BLOCK_WEIGHTS_AT, BLOCK_N_WEIGHTS);
+        head[CHECK] = fold_words(head[CHECK], mem, BLOCK_N_WEIGHTS);
     seal(head);
 }
 

@@ -16,7 +16,6 @@ from subsong_device.layout import (
     TABLE_AT,
     TANH,
     UNITS_AT,
-    WEIGHTS_AT,
 )
 
 
@@ -62,7 +61,7 @@ def forward_bernoulli(head: ptr32, mem: ptr16) -> int:
     Scaling and overflow: those of drives, activate and draw_states.
     """
     signal = head[SIGNALS_AT]
-    weight = head[WEIGHTS_AT]
+    weight = 0
     unit = head[UNITS_AT]
     layer = LAYERS_AT
     for _k in range(head[N_LAYERS]):

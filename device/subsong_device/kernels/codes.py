@@ -17,7 +17,6 @@ from subsong_device.layout import (
     RANDOM_SIGNS,
     SATURATED,
     WALSH_HADAMARD,
-    WEIGHTS_AT,
 )
 
 
@@ -132,15 +131,14 @@ def move_along_code(head: ptr32, mem: ptr16, amount: int, limit: int) -> int:
     if code == RANDOM_SIGNS:
         move_along_signs(head, mem, amount, limit)
     elif code == ONE_AT_A_TIME:
-        head[SATURATED] += move_weight(mem, head[WEIGHTS_AT] + (head[CODE_STEP] >> 1), lone_sign(head) * amount, limit)
+        head[SATURATED] += move_weight(mem, head[CODE_STEP] >> 1, lone_sign(head) * amount, limit)
     else:
-        at = head[WEIGHTS_AT]
         bits = 0
         saturated = 0
         for k in range(head[N_WEIGHTS]):
             if (k & 15) == 0:
                 bits = walsh_word(head[CODE_STEP], k >> 4)
-            saturated += move_weight(mem, at + k, (((bits & 1) << 1) - 1) * amount, limit)
+            saturated += move_weight(mem, k, (((bits & 1) << 1) - 1) * amount, limit)
             bits = bits >> 1
         head[SATURATED] += saturated
     return 0

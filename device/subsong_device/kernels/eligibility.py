@@ -27,7 +27,6 @@ from subsong_device.layout import (
     TRACE_SHIFT,
     TWO_SIDED,
     UNITS_AT,
-    WEIGHTS_AT,
 )
 
 ELIGIBILITY_LIMIT = 0x3FFF8000  # a step adds at most 2**15
@@ -165,7 +164,7 @@ def learn(head: ptr32, mem: ptr16, frac: int) -> int:
     if head[ESTIMATOR] == TWO_SIDED:
         base += 2
     r = threshold(head)
-    w = head[WEIGHTS_AT]
+    w = 0
     layer = LAYERS_AT
     for _k in range(head[N_LAYERS]):
         n = (head[layer + N_IN] + 1) * head[layer + N_OUT]

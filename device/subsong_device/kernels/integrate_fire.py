@@ -29,7 +29,6 @@ from subsong_device.layout import (
     SYNAPSE_SHIFT,
     TABLE_AT,
     UNITS_AT,
-    WEIGHTS_AT,
 )
 
 THRESHOLD = 4096  # potentials count from rest, 1 LSB = 2**-12 of the way to threshold
@@ -119,7 +118,7 @@ def tick(head: ptr32, mem: ptr16, amount: int) -> int:
     Scaling and overflow: those of drives, fire and activate.
     """
     signal = head[SIGNALS_AT]
-    weight = head[WEIGHTS_AT]
+    weight = 0
     sign = head[SIGNS_AT]
     unit = head[UNITS_AT]
     layer = LAYERS_AT

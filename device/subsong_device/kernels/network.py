@@ -20,7 +20,6 @@ from subsong_device.layout import (
     SIGNALS_AT,
     SIGNS_AT,
     TABLE_AT,
-    WEIGHTS_AT,
 )
 
 
@@ -188,7 +187,7 @@ def forward_lone(head: ptr32, mem: ptr16, amount: int, unit: int) -> int:
     Scaling and overflow: those of drives and activate.
     """
     signal = head[SIGNALS_AT]
-    weight = head[WEIGHTS_AT]
+    weight = 0
     sign = head[SIGNS_AT]
     layer = LAYERS_AT
     every = amount

@@ -29,7 +29,6 @@ from subsong_device.layout import (
     SYNAPSES_AT,
     TABLE_AT,
     UNITS_AT,
-    WEIGHTS_AT,
 )
 
 
@@ -123,7 +122,7 @@ def forward_spiking(head: ptr32, mem: ptr16) -> int:
     Scaling and overflow: those of drives, activate and draw_spikes.
     """
     signal = head[SIGNALS_AT]
-    weight = head[WEIGHTS_AT]
+    weight = 0
     unit = head[UNITS_AT]
     layer = LAYERS_AT
     for _k in range(head[N_LAYERS]):
@@ -243,7 +242,7 @@ def release(head: ptr32, mem: ptr16, layer: int, signal: int, k: int, v: int) ->
         elif head[layer + BIAS_SHIFT] != NO_BIAS:
             x = 0x7FFF
         if x != 0:
-            q = (((mem[head[WEIGHTS_AT] + k] ^ 0x8000) - 0x8000) << up) >> head[layer + DRIVE_SHIFT]
+            q = (((mem[k] ^ 0x8000) - 0x8000) << up) >> head[layer + DRIVE_SHIFT]
             if q > 0x7FFF:
                 q = 0x7FFF
             elif q < 0 - 0x8000:

@@ -9,7 +9,6 @@ from subsong_device.layout import (
     RATE,
     SATURATED,
     STOCHASTIC,
-    WEIGHTS_AT,
 )
 
 
@@ -53,7 +52,7 @@ def move_along_signs(head: ptr32, mem: ptr16, amount: int, limit: int) -> int:
     undoing and updating are this one loop, and the signs need no memory.
 
     Args:
-        head: N_WEIGHTS, WEIGHTS_AT, the perturbation stream (advanced).
+        head: N_WEIGHTS, the perturbation stream (advanced).
         mem: weights (changed).
         amount: weight LSBs, in +-131070.
         limit: 0..32767.
@@ -63,8 +62,8 @@ def move_along_signs(head: ptr32, mem: ptr16, amount: int, limit: int) -> int:
 
     Scaling and overflow: |w| + |amount| < 2**18.
     """
-    at = head[WEIGHTS_AT]
-    end = at + head[N_WEIGHTS]
+    at = 0
+    end = head[N_WEIGHTS]
     low = 0 - limit
     saturated = 0
     while at < end:
@@ -100,8 +99,8 @@ def perturb_along_signs(head: ptr32, mem: ptr16, amount: int) -> int:
 
     Scaling and overflow: |w| <= LIMIT = 32767 - AMPLITUDE.
     """
-    at = head[WEIGHTS_AT]
-    end = at + head[N_WEIGHTS]
+    at = 0
+    end = head[N_WEIGHTS]
     while at < end:
         bits = draw(head, PERTURBATION)
         block = end - at

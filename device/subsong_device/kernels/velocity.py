@@ -43,7 +43,6 @@ from subsong_device.layout import (
     TAU,
     TWO_SIDED,
     WAITING,
-    WEIGHTS_AT,
 )
 
 VELOCITY_FRAC = 12
@@ -175,21 +174,20 @@ def move_along_velocity(head: ptr32, mem: ptr16, velocity: int) -> int:
     if waiting >= head[TAU]:
         waiting = 0
         shift = head[MOMENTUM_SHIFT]
-        at = head[WEIGHTS_AT]
         limit = head[LIMIT]
         stride = 331804471 * head[STOCHASTIC]
         r = threshold(head)
         saturated = 0
         for k in range(head[N_WEIGHTS]):
             v = head[velocity + k]
-            w = ((mem[at + k] ^ 0x8000) - 0x8000) - ((v + (r >> (29 - VELOCITY_FRAC))) >> VELOCITY_FRAC)
+            w = ((mem[k] ^ 0x8000) - 0x8000) - ((v + (r >> (29 - VELOCITY_FRAC))) >> VELOCITY_FRAC)
             if w > limit:
                 w = limit
                 saturated += 1
             elif w < 0 - limit:
                 w = 0 - limit
                 saturated += 1
-            mem[at + k] = w & 0xFFFF
+            mem[k] = w & 0xFFFF
             head[velocity + k] = v - ((v + (r >> (29 - shift))) >> shift)
             r = (r + stride) & 0x1FFFFFFF
         head[SATURATED] += saturated
@@ -220,7 +218,7 @@ def learn_into(head: ptr32, mem: ptr16, velocity: int) -> int:
     if velocity != 0:
         base -= VELOCITY_FRAC
     r = threshold(head)
-    w = head[WEIGHTS_AT]
+    w = 0
     v = velocity
     layer = LAYERS_AT
     for _k in range(head[N_LAYERS]):

@@ -17,7 +17,7 @@ from subsong_device.kernels.difference import note_activity, take_difference
 from subsong_device.kernels.eligibility import clear, draw_signs, learn
 from subsong_device.kernels.network import forward, rest
 from subsong_device.kernels.trial import actuate, close_trial, open_trial, seal, sense
-from subsong_device.layout import AMPLITUDE, CHECK, N_WEIGHTS, PHASE, SIGN, STEPS, WEIGHTS_AT
+from subsong_device.layout import AMPLITUDE, CHECK, N_WEIGHTS, PHASE, SIGN, STEPS
 
 
 def begin(head: ptr32, mem: ptr16) -> int:
@@ -59,6 +59,6 @@ def end(head: ptr32, mem: ptr16) -> int:
     """
     if close_trial(head) != 0:
         learn(head, mem, 12)
-        head[CHECK] = fold_words(head[CHECK], mem, head[WEIGHTS_AT], head[N_WEIGHTS])
+        head[CHECK] = fold_words(head[CHECK], mem, 0, head[N_WEIGHTS])
     seal(head)
     return 0

@@ -29,7 +29,6 @@ from subsong_device.layout import (
     SIGN,
     SIGNALS_AT,
     UNITS_AT,
-    WEIGHTS_AT,
 )
 
 
@@ -89,6 +88,6 @@ def end(head: ptr32, mem: ptr16) -> int:
     """
     if close_trial(head) != 0:
         learn(head, mem, 15 - head[INPUT_SHIFT])
-        head[CHECK] = fold_words(head[CHECK], mem, head[WEIGHTS_AT], head[N_WEIGHTS])
+        head[CHECK] = fold_words(head[CHECK], mem, 0, head[N_WEIGHTS])
     seal(head)
     return 0

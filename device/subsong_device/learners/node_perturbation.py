@@ -22,7 +22,7 @@ from subsong_device.kernels.network import forward_lone, rest
 from subsong_device.kernels.trial import actuate, close_trial, open_trial, seal, sense
 from subsong_device.kernels.unit_codes import accumulate_lone, choose_signs, lone_unit, next_row_of_units
 from subsong_device.kernels.velocity import fold_velocity, learn_into, seal_velocity, velocity_at
-from subsong_device.layout import AMPLITUDE, CHECK, ELIGIBILITY_AT, N_WEIGHTS, SIGN, WEIGHTS_AT
+from subsong_device.layout import AMPLITUDE, CHECK, ELIGIBILITY_AT, N_WEIGHTS, SIGN
 
 
 def begin(head: ptr32, mem: ptr16) -> int:
@@ -75,7 +75,7 @@ def end(head: ptr32, mem: ptr16) -> int:
         learn_into(head, mem, velocity)
         if velocity != 0:
             fold_velocity(head, velocity)
-        head[CHECK] = fold_words(head[CHECK], mem, head[WEIGHTS_AT], head[N_WEIGHTS])
+        head[CHECK] = fold_words(head[CHECK], mem, 0, head[N_WEIGHTS])
         next_row_of_units(head)
     seal_row(head)
     seal_velocity(head, velocity)

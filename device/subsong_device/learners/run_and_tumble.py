@@ -17,7 +17,7 @@ from subsong_device.kernels.network import forward, rest
 from subsong_device.kernels.search import improved
 from subsong_device.kernels.trial import actuate, open_trial, rewind, seal, sense
 from subsong_device.kernels.update import move_along_signs, perturb_along_signs
-from subsong_device.layout import AMPLITUDE, CHECK, LIMIT, N_WEIGHTS, SIGN, WEIGHTS_AT
+from subsong_device.layout import AMPLITUDE, CHECK, LIMIT, N_WEIGHTS, SIGN
 
 
 def begin(head: ptr32, mem: ptr16) -> int:
@@ -57,6 +57,6 @@ def end(head: ptr32, mem: ptr16) -> int:
         move_along_signs(head, mem, 0 - back, head[LIMIT])
     if better != 0:
         rewind(head)
-        head[CHECK] = fold_words(head[CHECK], mem, head[WEIGHTS_AT], head[N_WEIGHTS])
+        head[CHECK] = fold_words(head[CHECK], mem, 0, head[N_WEIGHTS])
     seal(head)
     return 0

@@ -21,7 +21,7 @@ from subsong_device.kernels.checksum import fold_words
 from subsong_device.kernels.eligibility import clear, draw_signs, fade, learn
 from subsong_device.kernels.integrate_fire import accumulate_empiric, rest_units, tick
 from subsong_device.kernels.trial import actuate, close_trial, open_trial, seal, sense
-from subsong_device.layout import AMPLITUDE, CHECK, LMAN_SHIFT, N_WEIGHTS, SIGN, STEPS, WEIGHTS_AT
+from subsong_device.layout import AMPLITUDE, CHECK, LMAN_SHIFT, N_WEIGHTS, SIGN, STEPS
 
 
 def begin(head: ptr32, mem: ptr16) -> int:
@@ -60,6 +60,6 @@ def end(head: ptr32, mem: ptr16) -> int:
     """
     if close_trial(head) != 0:
         learn(head, mem, 0)
-        head[CHECK] = fold_words(head[CHECK], mem, head[WEIGHTS_AT], head[N_WEIGHTS])
+        head[CHECK] = fold_words(head[CHECK], mem, 0, head[N_WEIGHTS])
     seal(head)
     return 0

@@ -16,7 +16,7 @@ from subsong_device.kernels.eligibility import clear, fade, learn
 from subsong_device.kernels.network import rest
 from subsong_device.kernels.spiking import accumulate_scores, forward_spiking, silence
 from subsong_device.kernels.trial import actuate, close_trial, open_trial, seal, sense
-from subsong_device.layout import CHECK, INPUT_SHIFT, N_WEIGHTS, SIGN, WEIGHTS_AT
+from subsong_device.layout import CHECK, INPUT_SHIFT, N_WEIGHTS, SIGN
 
 
 def begin(head: ptr32, mem: ptr16) -> int:
@@ -54,6 +54,6 @@ def end(head: ptr32, mem: ptr16) -> int:
     """
     if close_trial(head) != 0:
         learn(head, mem, 15 - head[INPUT_SHIFT])
-        head[CHECK] = fold_words(head[CHECK], mem, head[WEIGHTS_AT], head[N_WEIGHTS])
+        head[CHECK] = fold_words(head[CHECK], mem, 0, head[N_WEIGHTS])
     seal(head)
     return 0

@@ -38,7 +38,6 @@ from subsong_device.layout import (
     RATE_SHIFT,
     SIGN,
     TWO_SIDED,
-    WEIGHTS_AT,
 )
 
 
@@ -91,7 +90,7 @@ def end(head: ptr32, mem: ptr16) -> int:
             push_along_code(head, velocity, sign * velocity_step(head))
             move_along_velocity(head, mem, velocity)
             fold_velocity(head, velocity)
-        head[CHECK] = fold_words(head[CHECK], mem, head[WEIGHTS_AT], head[N_WEIGHTS])
+        head[CHECK] = fold_words(head[CHECK], mem, 0, head[N_WEIGHTS])
         next_row(head, head[N_WEIGHTS])
     seal_row(head)
     seal_velocity(head, velocity)

@@ -34,7 +34,6 @@ from subsong_device.layout import (
     RECURRENT,
     REMAINDER,
     ROUNDING,
-    SIGNALS_AT,
     SIGNS_AT,
     SPREAD_SHIFT,
     STOCHASTIC,
@@ -54,7 +53,6 @@ from subsong_device.layout import (
     TRACE_SHIFT,
     TWO_SIDED,
     UNITS_AT,
-    WEIGHTS_AT,
 )
 from subsong_device.small.words import ACTUATORS, HEAD_WORDS, MEM_WORDS, OF_RULE, SENSORS, TASK_WORDS
 
@@ -120,8 +118,7 @@ def check_block(head: ptr32, s: ptr32) -> int:
         at += LAYER_WORDS
     bad = outside(expected, s[ACTUATORS], s[ACTUATORS], bad, at - LAYER_WORDS + N_OUT)
     bad = outside(head[N_WEIGHTS], n_weights, n_weights, bad, N_WEIGHTS)
-    bad = outside(head[WEIGHTS_AT], 0, mem_words - n_weights, bad, WEIGHTS_AT)
-    bad = outside(head[SIGNALS_AT], 0, mem_words - n_signals, bad, SIGNALS_AT)
+    bad = outside(n_weights, 0, mem_words - n_signals, bad, N_WEIGHTS)
     if s[OF_RULE] != 0:
         bad = outside(head[SIGNS_AT], 0, mem_words - n_signs, bad, SIGNS_AT)
         bad = outside(head[ELIGIBILITY_AT], at, s[HEAD_WORDS] - n_weights, bad, ELIGIBILITY_AT)

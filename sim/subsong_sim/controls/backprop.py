@@ -7,7 +7,7 @@ kernels evaluate or go on learning them.
     network = Network.of_block(head, mem)
     cost, slope = gradient(network, model, steps)       mean cost of the model's episodes, and dC/dw
     descend(network, model, steps, updates=500)
-    mem = network.into_block(head, mem)
+    mem = network.into_block(mem)
 
 A model is whatever stands between outputs and cost, with derivatives: targets (Targets), or a linear plant in closed
 loop (Linear). Where it is the plant, the gradient is exact; where it is not, it is exact for something else.
@@ -94,7 +94,7 @@ class Network:
     def of_block(cls, head: bytes, mem: bytes) -> "Network":
         """Read the network out of a learner's block: little-endian int32 and uint16 words."""
         h, m = np.frombuffer(head, "<i4"), np.frombuffer(mem, "<i2")
-        at, layers = int(h[layout.WEIGHTS_AT]), []
+        at, layers = 0, []
         row = h[layout.LAYERS_AT : layout.LAYERS_AT + layout.LAYER_WORDS]
         # The host chose the drive shift as weight_frac + input fraction - product shift - 12.
         shifts = row[layout.DRIVE_SHIFT] + row[layout.PRODUCT_SHIFT] - row[layout.INPUT_FRAC]
@@ -109,12 +109,11 @@ class Network:
             at += words.size
         return cls(layers, weight_frac, int(h[layout.LIMIT]))
 
-    def into_block(self, head: bytes, mem: bytes) -> bytes:
+    def into_block(self, mem: bytes) -> bytes:
         """Return mem with this network's weights: to the nearest word, clipped to +-LIMIT."""
-        h, m = np.frombuffer(head, "<i4"), np.frombuffer(mem, "<i2").copy()
-        at = int(h[layout.WEIGHTS_AT])
+        m = np.frombuffer(mem, "<i2").copy()
         words = np.clip(np.rint(self.weights * 2.0**self.weight_frac), -self.limit, self.limit)
-        m[at : at + words.size] = words
+        m[: words.size] = words
         return m.tobytes()
 
     @property

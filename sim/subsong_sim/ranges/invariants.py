@@ -142,9 +142,8 @@ class Block:
         h = self.head
         n_weights, signals = h[layout.N_WEIGHTS], sum(self.sizes) + sum(self.recurrent)
         signs = sum((n + 15) // 16 for n in self.sizes[1:])
-        at, limit = h[layout.WEIGHTS_AT], self.weights()
         found = [
-            Region("weights", "mem", at, at + n_weights, 16, limit),
+            Region("weights", "mem", 0, n_weights, 16, self.weights()),
             Region("signals", "mem", h[layout.SIGNALS_AT], h[layout.SIGNALS_AT] + signals, 16, INT16),
             Region("x", "x", 0, self.sizes[0] if self.sizes else 0, 16, INT16),
             Region("u", "u", 0, self.sizes[-1] if self.sizes else 0, 16, INT16),
@@ -214,7 +213,7 @@ class Block:
                 found.append(self._violation("N_LAYERS", f"{what} {len(words)}"))
             elif region.name == "weights":
                 weights = [(w ^ 0x8000) - 0x8000 for w in words[region.start : region.end]]
-                found += self._hold("WEIGHTS_AT", region, weights)
+                found += self._hold("N_WEIGHTS", region, weights)
             elif region.name == "eligibility":
                 phase = self.head[layout.PHASE]
                 held = region._replace(declared=self.eligibility(phase))
