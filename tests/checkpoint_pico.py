@@ -20,9 +20,10 @@ MODULES = ("__init__", "checkpoint", "faults", "frames", "layout")
 MAIN = """
 import time
 from subsong_device.checkpoint import Slots
+from subsong_device.layout import LAYER_WORDS, LAYERS_AT
 class block:
     rule, n_sensors, n_actuators = 0, 2, 1
-    regions = bytearray(4 * 53), bytearray(2 * 200), bytearray(2 * 5)
+    regions = bytearray(4 * (LAYERS_AT + LAYER_WORDS)), bytearray(2 * 200), bytearray(2 * 5)
 slots = Slots("run")
 for n in range(1, {saves} + 1):
     for region in block.regions:

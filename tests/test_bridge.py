@@ -244,7 +244,8 @@ def test_numbers_wrap_and_skip_zero(board: BoardInThread) -> None:
 
 # ------------------------------------------------------------------------------------------------ refusals
 
-OPEN_OK = (0, 0, 3, 2, 53, 13, 0, 1000)
+HEAD_WORDS = layout.LAYERS_AT + layout.LAYER_WORDS  # one layer's
+OPEN_OK = (0, 0, 3, 2, HEAD_WORDS, 13, 0, 1000)
 BIG = 0xFFFFFFFF
 
 
@@ -253,7 +254,7 @@ BIG = 0xFFFFFFFF
     [
         ("rule", len(frames.RULES)), ("rule", 255), ("mode", 3), ("n_sensors", 0), ("n_sensors", 505),
         ("n_sensors", 65535), ("n_actuators", 0), ("n_actuators", 503), ("n_actuators", 65535),
-        ("head_words", 52), ("head_words", BIG),
+        ("head_words", HEAD_WORDS - 1), ("head_words", BIG),
         ("mem_words", 0), ("mem_words", BIG), ("task_words", 1), ("task_words", BIG), ("deadman_ms", 19),
         ("deadman_ms", 3600001),
     ],
@@ -275,10 +276,10 @@ COST = 1 << 28
     ("before", "kind", "values", "field"),
     [
         ("open", frames.WRITE, (3, 0, 1, b""), "region"),
-        ("open", frames.WRITE, (0, 212, 1, b""), "offset"),
+        ("open", frames.WRITE, (0, 4 * HEAD_WORDS, 1, b""), "offset"),
         ("open", frames.WRITE, (0, BIG, 1, b""), "offset"),
         ("open", frames.WRITE, (2, 0, 1, b""), "offset"),
-        ("open", frames.WRITE, (0, 211, 2, b""), "count"),
+        ("open", frames.WRITE, (0, 4 * HEAD_WORDS - 1, 2, b""), "count"),
         ("open", frames.WRITE, (0, 0, 0, b""), "count"),
         ("open", frames.WRITE, (0, 0, 129, b""), "count"),
         ("open", frames.READ, (3, 0), "region"),
@@ -489,7 +490,7 @@ def test_a_kernel_that_raises_ends_the_run_and_not_the_link(fails: str) -> None:
 @pytest.mark.parametrize(
     ("error", "kind", "words", "code"),
     [
-        (MemoryError, BoardError, "does not fit: it takes 238 bytes", faults.NO_MEMORY),
+        (MemoryError, BoardError, f"does not fit: it takes {4 * HEAD_WORDS + 26} bytes", faults.NO_MEMORY),
         (ImportError, FirmwareError, "subsong deploy --port fake", faults.NO_LEARNER),
     ],
 )
