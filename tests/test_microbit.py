@@ -31,7 +31,7 @@ from subsong.replay import replay
 from subsong.runlog import read_run
 from subsong.session import simulate
 from subsong.small_firmware import ARENA_BYTES, RULES
-from subsong_device import faults, frames
+from subsong_device import faults, frames, layout
 from subsong_device.small.words import MOST_WORDS
 from subsong_hil.images import image
 from subsong_hil.microbit import MicrobitBoard
@@ -200,8 +200,9 @@ def test_commands_are_executed_once_and_fields_are_judged(engine: MicrobitEngine
     # A head that points outside is refused before any kernel runs.
     bridge.open(block)
     head = bytearray(block.head)
-    head[4 * 16 : 4 * 16 + 4] = struct.pack("<i", 20000)
-    exchange.command(frames.WRITE, 0, 64, 4, bytes(head[64:68]))
+    at = 4 * layout.N_WEIGHTS
+    head[at : at + 4] = struct.pack("<i", 20000)
+    exchange.command(frames.WRITE, 0, at, 4, bytes(head[at : at + 4]))
     with pytest.raises(BoardError) as error:
         exchange.command(frames.SEAL, crc32(head), crc32(block.mem), crc32(block.task))
     assert error.value.code == faults.BLOCK
