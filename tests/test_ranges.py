@@ -230,7 +230,7 @@ WEIGHTS, NODES = FIRST
 MUTANTS = [
     # Rule, kernel, a text of it, what replaces that; the expression that is refused, in that kernel or another; why.
     (WEIGHTS, "drives", " >> product_shift", "", "`g += ", "can be -3221192704..3221192703, outside int32"),
-    (WEIGHTS, "drives", "* one", "* (one << 4)", "`g + ((mem[weight]", "outside int32"),
+    (WEIGHTS, "drives", "* one", "* (one << 4)", "`g += ((mem[weight + j]", "outside int32"),
     (WEIGHTS, "drives", "range(n_in):", "range(n_in + 99):", "`mem[weight + j]`", "keep the index within one region"),
     (
         WEIGHTS,

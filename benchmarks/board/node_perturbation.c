@@ -50,11 +50,10 @@ static void fade(int32_t *head) {
     }
 }
 
-static int32_t largest(const int32_t *e, int32_t n) {
+static int32_t joint_magnitude(const int32_t *e, int32_t n) {
     int32_t m = 0;
     for (int32_t k = 0; k < n; k++)
-        if (magnitude(e[k]) > m)
-            m = magnitude(e[k]);
+        m |= magnitude(e[k]);
     return m;
 }
 
@@ -83,7 +82,7 @@ static void learn(int32_t *head, uint16_t *mem) {
     int32_t s = magnitude_shift(magnitude(head[DELTA]), 1 << 15);
     int32_t q = head[SIGN] * to_zero(head[DELTA], s) * head[RATE];
     int32_t q_shift = magnitude_shift(magnitude(q), 1 << 14);
-    int32_t e_shift = magnitude_shift(largest(e, head[N_WEIGHTS]), 1 << 15);
+    int32_t e_shift = magnitude_shift(joint_magnitude(e, head[N_WEIGHTS]), 1 << 15);
     int32_t base = head[RATE_SHIFT] - s - q_shift - e_shift + (head[ESTIMATOR] == TWO_SIDED ? 2 : 0);
     int32_t r = threshold(head);
     const layer_t *layer = layers(head);

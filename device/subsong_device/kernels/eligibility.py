@@ -5,7 +5,13 @@ factor has zero mean given all that came before, so a cost that does not depend 
 """
 
 from subsong_device.kernels.random import draw, threshold
-from subsong_device.kernels.update import absolute, largest, magnitude_shift, move_along_eligibility, shift_to_zero
+from subsong_device.kernels.update import (
+    absolute,
+    joint_magnitude,
+    magnitude_shift,
+    move_along_eligibility,
+    shift_to_zero,
+)
 from subsong_device.layout import (
     DELTA,
     EACH_STEP,
@@ -66,18 +72,27 @@ def fade(head: ptr32) -> int:
     return 0
 
 
+def count_sign_words(head: ptr32) -> int:
+    """Return the number of words of signs, layer after layer, sixteen units a word.
+
+    Scaling and overflow: at most as many as units; with a deterministic code at most 1024.
+    """
+    n = 0
+    layer = LAYERS_AT
+    for _k in range(head[N_LAYERS]):
+        n += (head[layer + N_OUT] + 15) >> 4
+        layer += LAYER_WORDS
+    return n
+
+
 def draw_signs(head: ptr32, mem: ptr16) -> int:
     """Draw a random sign for every unit, first layer first, sixteen a word.
 
     Scaling and overflow: offsets only.
     """
     at = head[SIGNS_AT]
-    layer = LAYERS_AT
-    for _k in range(head[N_LAYERS]):
-        for _i in range((head[layer + N_OUT] + 15) >> 4):
-            mem[at] = draw(head, PERTURBATION)
-            at += 1
-        layer += LAYER_WORDS
+    for k in range(count_sign_words(head)):
+        mem[at + k] = draw(head, PERTURBATION)
     return 0
 
 
@@ -159,7 +174,7 @@ def learn(head: ptr32, mem: ptr16, frac: int) -> int:
     q_shift = magnitude_shift(absolute(q), 0x4000)
     q = shift_to_zero(q, q_shift)
     at = head[ELIGIBILITY_AT]
-    e_shift = magnitude_shift(largest(head, at, head[N_WEIGHTS]), 0x8000)
+    e_shift = magnitude_shift(joint_magnitude(head, at, head[N_WEIGHTS]), 0x8000)
     base = head[RATE_SHIFT] + frac - s - q_shift - e_shift
     if head[ESTIMATOR] == TWO_SIDED:
         base += 2

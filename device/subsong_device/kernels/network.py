@@ -90,15 +90,14 @@ def drives(head: ptr32, mem: ptr16, layer: int, signal: int, weight: int, sign: 
     output = signal + n_in
     bits = 0
     saturated = 0
-    for i in range(n_out):
-        g = 0
+    for i in range(output, output + n_out):
+        bias = weight + n_in
+        g = ((mem[bias] ^ 0x8000) - 0x8000) * one
         for j in range(n_in):
             g += (((mem[weight + j] ^ 0x8000) - 0x8000) * ((mem[signal + j] ^ 0x8000) - 0x8000)) >> product_shift
-        weight += n_in
-        g = (g + ((mem[weight] ^ 0x8000) - 0x8000) * one) >> drive_shift
-        weight += 1
+        g = g >> drive_shift
         if amount != 0:
-            if (i & 15) == 0:
+            if ((i - output) & 15) == 0:
                 bits = mem[sign]
                 sign += 1
             if (bits & 1) != 0:
@@ -106,13 +105,11 @@ def drives(head: ptr32, mem: ptr16, layer: int, signal: int, weight: int, sign: 
             else:
                 g -= amount
             bits = bits >> 1
-        if g > 0x7FFF:
-            g = 0x7FFF
+        if ((g + 0x8000) >> 16) != 0:
             saturated += 1
-        elif g < 0 - 0x8000:
-            g = 0 - 0x8000
-            saturated += 1
-        mem[output + i] = g & 0xFFFF
+            g = 0x7FFF ^ (g >> 31)
+        mem[i] = g & 0xFFFF
+        weight = bias + 1
     head[SATURATED] += saturated
     return weight
 

@@ -4,7 +4,7 @@ A pair's trials share a row. docs/arithmetic.md, "Perturbation codes".
 """
 
 from subsong_device.kernels.codes import lone_sign, next_row, walsh_word
-from subsong_device.kernels.eligibility import draw_signs
+from subsong_device.kernels.eligibility import count_sign_words, draw_signs
 from subsong_device.layout import (
     CODE,
     CODE_STEP,
@@ -33,19 +33,6 @@ def count_units(head: ptr32) -> int:
     layer = LAYERS_AT
     for _k in range(head[N_LAYERS]):
         n += head[layer + N_OUT]
-        layer += LAYER_WORDS
-    return n
-
-
-def count_sign_words(head: ptr32) -> int:
-    """Return the number of words of signs, layer after layer, sixteen units a word.
-
-    Scaling and overflow: at most as many as units; with a deterministic code at most 1024.
-    """
-    n = 0
-    layer = LAYERS_AT
-    for _k in range(head[N_LAYERS]):
-        n += (head[layer + N_OUT] + 15) >> 4
         layer += LAYER_WORDS
     return n
 

@@ -148,16 +148,14 @@ def rounded_step(head: ptr32, shift: int, r: int) -> int:
     return p
 
 
-def largest(head: ptr32, at: int, n: int) -> int:
-    """Return the largest |head[at + i]|, i < n.
+def joint_magnitude(head: ptr32, at: int, n: int) -> int:
+    """Return the bitwise or of all |head[at + i]|, i < n: as long, in bits, as the largest of them.
 
     Scaling and overflow: eligibilities are within +-2**30.
     """
     m = 0
     for i in range(n):
-        e = absolute(head[at + i])
-        if e > m:
-            m = e
+        m = m | absolute(head[at + i])
     return m
 
 

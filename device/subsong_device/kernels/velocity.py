@@ -11,7 +11,7 @@ from subsong_device.kernels.codes import lone_sign, walsh_word
 from subsong_device.kernels.random import draw, threshold
 from subsong_device.kernels.update import (
     absolute,
-    largest,
+    joint_magnitude,
     magnitude_shift,
     move_along_eligibility,
     shift_to_zero,
@@ -211,7 +211,7 @@ def learn_into(head: ptr32, mem: ptr16, velocity: int) -> int:
     q_shift = magnitude_shift(absolute(q), 0x4000)
     q = shift_to_zero(q, q_shift)
     at = head[ELIGIBILITY_AT]
-    e_shift = magnitude_shift(largest(head, at, head[N_WEIGHTS]), 0x8000)
+    e_shift = magnitude_shift(joint_magnitude(head, at, head[N_WEIGHTS]), 0x8000)
     base = head[RATE_SHIFT] - s - q_shift - e_shift
     if head[ESTIMATOR] == TWO_SIDED:
         base += 2

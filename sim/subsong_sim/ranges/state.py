@@ -192,9 +192,7 @@ class State:
             return False
         if low >= 0:
             return True
-        if len(v.terms) > 1:
-            if v not in self.facts:
-                self.facts = (*self.facts[-FACTS:], v)
+        self._note(v)
         waiting = [v]
         for _ in range(24):
             if not waiting:
@@ -204,6 +202,11 @@ class State:
                 return False
             waiting += more
         return True
+
+    def _note(self, v: Form) -> None:
+        """Keep the fact that a form is not negative, where its symbols' intervals cannot say as much."""
+        if len(v.terms) > 1 and v not in self.facts:
+            self.facts = (*self.facts[-FACTS:], v)
 
     def _narrow(self, v: Form) -> list[Form] | None:
         """Narrow the symbols of a form that is not negative; return what follows, None where that is impossible."""
@@ -233,7 +236,10 @@ class State:
             if isinstance(origin, Shifted):
                 by = origin.by
                 both = add(origin.form, -(a << by)), sub((b << by) + (1 << by) - 1, origin.form)
-                follows += [f for f in both if isinstance(f, Form)]
+                for f in both:
+                    if isinstance(f, Form):
+                        self._note(f)
+                        follows.append(f)
             elif isinstance(origin, AtLeast):
                 follows += [f for x in origin.forms if isinstance(f := sub(b, x), Form)]
             follows += [f for f in self.by_symbol.get(s, ()) if f is not v]
