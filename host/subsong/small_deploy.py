@@ -66,7 +66,7 @@ def is_small(repl: Repl) -> bool:
 def scan_small(repl: Repl, firmware: Firmware) -> Found:
     """Have the board list its files and compute their CRC-32; a file with the right one has the right hash."""
     target = next(iter(firmware.manifest.kernels))
-    (kernel,) = compile_kernels("subsong_device.small.wire", ("crc32",), target).kernels
+    (kernel,) = compile_kernels("subsong_device.small.wire", ("crc32",), target, compact=True).kernels
     repl.transport.restart()
     output = repl.run(_SCAN.replace("CODE", repr(kernel.code)))
     wanted = {file.path: file for file in firmware.manifest.files}

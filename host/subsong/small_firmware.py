@@ -115,7 +115,10 @@ def build_small(profile: Profile) -> Firmware:
         EngineError, CompileError: a kernel is outside the dialect, or cannot be compiled.
     """
     target = profile.target or ""
-    compiled = {name: compile_kernels(module, called, target, KNOWN) for name, (module, called, _) in MODULES.items()}
+    compiled = {
+        name: compile_kernels(module, called, target, KNOWN, compact=True)
+        for name, (module, called, _) in MODULES.items()
+    }
     # Names cost heap there: a task's kernels, of one kind only, are the task's.
     sources = {
         MODULES[name][2] + kernel.name.replace("patterns_", "task_"): kernel.code

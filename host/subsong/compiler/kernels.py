@@ -10,7 +10,7 @@ from importlib.metadata import version
 from subsong.compiler.image import code_of
 from subsong.compiler.ir import ir_text
 from subsong.compiler.kept import kept
-from subsong.compiler.llvm import OPTIONS, PLAIN_LOOPS, Translated, translate
+from subsong.compiler.llvm import COMPACT, OPTIONS, PLAIN_LOOPS, QUICK, Translated, translate
 from subsong.compiler.settled import Settled, settle
 from subsong.compiler.syntax import parameters
 from subsong.compiler.targets import TARGETS, Target
@@ -67,7 +67,9 @@ def target_of(name: str) -> Target:
 
 
 @cache
-def compile_kernels(module: str, called: tuple[str, ...], target: str, known: Settled = EVERYTHING) -> Compiled:
+def compile_kernels(
+    module: str, called: tuple[str, ...], target: str, known: Settled = EVERYTHING, *, compact: bool = False
+) -> Compiled:
     """Compile the kernels of a module that a board calls.
 
     Args:
@@ -75,12 +77,13 @@ def compile_kernels(module: str, called: tuple[str, ...], target: str, known: Se
         called: names of the kernels.
         target: armv6m, armv7em or rv32imc.
         known: of the blocks that the board takes, where it does not take all.
+        compact: short code rather than quick code.
 
     Raises:
         EngineError: the module is missing or breaks the dialect.
         CompileError: no such target or kernel, or the target cannot take one; the message begins with FILE:LINE.
     """
-    chosen = target_of(target)
+    chosen = replace(target_of(target), compact=compact)
     source = gather(module, called)
     for name in called:
         if name not in source.functions:
@@ -100,7 +103,7 @@ def compile_source(source: Source, called: tuple[str, ...], target: Target) -> l
     what = {
         "texts": texts,
         "target": asdict(target),
-        "options": [*OPTIONS, *PLAIN_LOOPS],
+        "options": [*OPTIONS, *PLAIN_LOOPS, QUICK, COMPACT],
         "llvmlite": version("llvmlite"),
         "version": _VERSION,
     }

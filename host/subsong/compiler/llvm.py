@@ -18,9 +18,11 @@ from subsong.compiler.targets import Target
 OPTIONS = (
     # A loop's closed form may need 64-bit products, which these processors lack.
     "-replexitval=never",
-    # A kernel that is called from several places is set in where that is no longer than the call.
-    "-inline-threshold=5",
 )
+# Quick code: a loop in which a test always ends alike is there twice, what is called from several places is set in even
+# where that is longer than the call, and so is a short end where several ways lead to it. Compact code: none of this.
+QUICK = 3, ("-inline-threshold=35", "-tail-dup-placement-threshold=4")
+COMPACT = 2, ("-inline-threshold=5",)
 # For a loop that LLVM would otherwise give a division: nothing is counted in advance, no index becomes another.
 PLAIN_LOOPS = ("-disable-lsr", "-scev-cheap-expansion-budget=0")
 
@@ -75,7 +77,8 @@ def main() -> None:
 
     job = json.load(sys.stdin)
     target = Target(**job["target"])
-    for option in (*OPTIONS, *target.options):
+    level, options = COMPACT if target.compact else QUICK
+    for option in (*OPTIONS, *options, *target.options):
         llvm.set_option("subsong", option)
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
@@ -86,7 +89,7 @@ def main() -> None:
     machine = architecture.create_target_machine(
         cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="default"
     )
-    tuning = llvm.create_pipeline_tuning_options(speed_level=2)
+    tuning = llvm.create_pipeline_tuning_options(speed_level=level)
     tuning.loop_unrolling = False
     tuning.loop_interleaving = False
     tuning.loop_vectorization = False

@@ -15,6 +15,7 @@ class Target:
         decorator: of an inline-assembler function.
         registers: the first of its parameters; the others follow by number.
         options: LLVM's command-line options for this target.
+        compact: short code rather than quick code, for boards with little memory.
     """
 
     name: str
@@ -24,19 +25,22 @@ class Target:
     decorator: str
     registers: str
     options: tuple[str, ...] = ()
+    compact: bool = False
 
 
 # An `if` that LLVM turns into a choice of values becomes a branch again where there are no conditional moves, and both
 # values were computed; where there are, both are. Left a branch: 0.93 of the cycles on armv7em, 0.90 on rv32imc (with
 # 1 cycle an instruction and 3 a branch taken).
 _BRANCHES = ("-phi-node-folding-threshold=0", "-two-entry-phi-node-folding-threshold=0")
-# Eight registers: an arm of an `if` keeps its own last instruction, a constant is kept only where it is used often,
-# and loops are judged by their instructions first. Measured over all kernels, `make bench-board`.
+# Eight registers: an arm of an `if` keeps its own last instruction, no register is kept for a constant, loops are
+# judged by their instructions first, and what lives shortest gets its register first. Measured over all kernels,
+# `make bench-board`.
 _FEW_REGISTERS = (
     *_BRANCHES,
     "-simplifycfg-sink-common=false",
-    "-consthoist-with-block-frequency=false",
+    "-disable-constant-hoisting",
     "-lsr-insns-cost",
+    "-greedy-reverse-local-assignment",
 )
 
 TARGETS = {
