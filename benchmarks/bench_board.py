@@ -65,8 +65,8 @@ def table(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str
 
 
 NOTE = """\
-In the smaller network half of the cycles are not the inner loops', and machine code has little left to gain there: it
-takes what C takes. What makes the source quicker makes viper quicker, too."""
+In the smaller network half of the cycles are not the inner loops', so machine code gains least there. What makes the
+source quicker makes viper quicker, too."""
 
 
 def cycles(calls: Calls) -> Iterator[str]:
