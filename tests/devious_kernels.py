@@ -110,3 +110,55 @@ def a_store_to_what_is_known(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
     for _i in range(w[2]):
         s += w[3] + d[5]
     return d[0] + d[1] * s
+
+
+def a_sum_of_sums(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    t = d[6]
+    s = n
+    for i in range(20):
+        t += w[i & 7]
+        s += t
+    d[0] = t
+    return s
+
+
+def a_sum_of_sums_of_what_is_known(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    t = 2
+    s = n
+    for _i in range(20):
+        t += 3
+        s += t
+    return s
+
+
+def a_sum_of_sums_that_changes_what_it_adds(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    t = d[6]
+    s = n
+    for i in range(20):
+        t += f(w) + s
+        s += t
+        d[i & 7] ^= t
+    return s
+
+
+def sums_that_a_turn_reads(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    s = n
+    t = n
+    k = 0
+    while k < 20:
+        t += w[k & 7]
+        if t > 70000:
+            s += 1
+        k += 1
+    d[0] = t
+    return s
+
+
+def a_sum_within_a_loop(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    s = n
+    for i in range(17):
+        for j in range(18):
+            if w[(i + j) & 7] > 900:
+                s += i
+            d[j & 7] += s & 1
+    return s

@@ -37,7 +37,7 @@ def hold_against_python(source: Source, lanes: int, keep: Path, seed: int, known
     """Execute `entry` for 32 runs, in lanes and by CPython; a second turn leaves some runs out."""
     expected = reference(source)
     text = module_text(source, ("entry",), known, lanes)
-    engine = native.load(native.translate(text, keep))
+    engine = native.load(native.translate(text, keep, unrolling=lanes > 1))
     entry = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4, ctypes.c_uint32)(
         engine.get_function_address("entry")
     )

@@ -106,7 +106,7 @@ def compile_lanes(
     path = native.kept(repr(what).encode())
     code = native.found(path)
     if code is None:
-        code = native.translate(module_text(source, names, words, lanes), path)
+        code = native.translate(module_text(source, names, words, lanes), path, unrolling=lanes > 1)
     return LaneCode(lanes, native.load(code), names)
 
 

@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from subsong_sim.lanes.course import Course, cycles, stored
+from subsong_sim.lanes.course import Course, cycles, stored, sums, weighed
 from subsong_sim.lanes.flow import Flow, Scope
 from subsong_sim.lanes.values import Register, Value, int32
 
@@ -82,16 +82,25 @@ class Loops(Flow):
         scope: Scope,
     ) -> None:
         """Write turns that differ only in what goes up by equal steps, or around a circle."""
-        counter = self.new("%counter")
+        counter, left = self.new("%counter"), self.new("%left")
         scope.env[counter] = 0
         outer, self.facts = self.facts, {**self.facts, **facts}
-        circles = {}
+        circles: dict[str, Circle] = {}
+        starts: dict[str, Register] = {}
+        body = node.body
         if self.lanes == 1:
             # Many runs take the turns one after the other, and have no use for it.
             for name, (by, mask) in cycles(node).items():
                 if isinstance(start := scope.env[name], Register):
                     circles[name] = Circle(start, self._value(by, scope), self._value(mask, scope))
                     del scope.env[name]
+            body, orders = weighed(node, left)
+            for name, inner in orders.items():
+                before = self.operation(ast.Mult(), scope.env[inner], turns)
+                scope.env[name] = self.operation(ast.Add(), scope.env[name], before)
+            # From 0 on, so that no turn waits for what was before the loop.
+            starts = {name: value for name in sums(node) if isinstance(value := scope.env[name], Register)}
+            scope.env.update(dict.fromkeys(starts, 0))
 
         def turn() -> None:
             t = scope.env[counter]
@@ -99,7 +108,9 @@ class Loops(Flow):
                 scope.env[name] = first if step == 0 else self._line(t, first, step, turns)
             for name, circle in circles.items():
                 scope.env[name] = self._later(circle, t)
-            self._block(node.body, scope)
+            if body is not node.body:
+                scope.env[left] = self.operation(ast.Sub(), turns, t)
+            self._block(body, scope)
             assert isinstance(t, Register)
             scope.env[counter] = Register(self.result(f"add nuw nsw i32 {t.name}, 1"), varying=False)
 
@@ -108,6 +119,8 @@ class Loops(Flow):
             # At the head of a turn it is what its line says.
             scope.env.pop(name, None)
         self._repeat(node, scope, changed, lambda: self.compared(ast.Lt(), scope.env[counter], turns), turn)
+        for name, start in starts.items():
+            scope.env[name] = self.operation(ast.Add(), scope.env[name], start)
         self.facts = outer
         del scope.env[counter]
         for name, circle in circles.items():
