@@ -10,6 +10,7 @@ from sim.cases import RULES, STEPS, Case, runs_of
 
 from random_kernels import Author, Words, buffers, reference
 from subsong_sim.lanes import compile_lanes, loops, module_text, native
+from subsong_sim.lanes.products import SHORTEST, available
 from subsong_sim.loader import Source, gather, load_loops
 
 # n comes from memory, so that it is each run's own.
@@ -78,6 +79,40 @@ def test_devious_kernels_are_computed_alike(tmp_path: Path, kernel: str, lanes: 
     path.write_text(DEVIOUS + ENTRY.format(called=kernel), encoding="utf-8")
     known = KNOWN if "known" in kernel else {}
     hold_against_python(gather(str(path), ("entry",)), lanes, tmp_path / "object.o", 1, known)
+
+
+WEIGHTED_SUM = """
+def weighted_sum(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    at = 1
+    signal = at + {turns}
+    shift = d[0]
+    for j in range({turns}):
+        n += (((w[at + j] ^ 0x8000) - 0x8000) * ((w[signal + j] ^ 0x8000) - 0x8000)) >> shift
+    return n
+"""
+
+
+@pytest.mark.parametrize("turns", [31, 32, 33, 63, 64, 100])
+def test_a_weighted_sum_of_one_run_is_exact(tmp_path: Path, turns: int) -> None:
+    path = tmp_path / "products.py"
+    path.write_text(WEIGHTED_SUM.format(turns=turns) + ENTRY.format(called="weighted_sum"), encoding="utf-8")
+    source = gather(str(path), ("entry",))
+    text = module_text(source, ("entry",), {}, 1)
+    assert ("call i32 @products" in text) == (available() and turns >= SHORTEST)
+    engine = native.load(native.translate(text, tmp_path / "object.o", unrolling=False))
+    entry = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4, ctypes.c_uint32)(
+        engine.get_function_address("entry")
+    )
+    rng = np.random.default_rng(turns)
+    for ends in (True, False):
+        words = (
+            rng.choice([0, 1, 0x7FFF, 0x8000, 0xFFFF], 2 * turns + 1) if ends else rng.integers(0, 65536, 2 * turns + 1)
+        )
+        given = [np.array(each) for each in (words.astype(np.uint16), np.int32([7]), np.uint8([0]), np.int32([-5]))]
+        run = [Words(kind, each.tolist()) for kind, each in zip("HiBi", given, strict=True)]
+        entry(*(each.ctypes.data for each in given), 1)
+        reference(source).entry(*run)
+        assert given[3].tolist() == list(run[3])
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -19,7 +19,7 @@ class Emitter:
         lines: what is written; `label` is the block that the next instruction belongs to.
         mask: an <L x i1> of the runs that take part, or None: all do.
         count: of names handed out.
-        needs: the intrinsics that the module has to declare.
+        needs: the intrinsics that the module has to declare, the functions that it has to define.
     """
 
     def __init__(self, lanes: int) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from subsong_sim.lanes.course import Course, cycles, stored, sums, weighed
 from subsong_sim.lanes.flow import Flow, Scope
+from subsong_sim.lanes.products import FUNCTION, NEEDS, SHORTEST, available, products
 from subsong_sim.lanes.values import Register, Value, int32
 
 # Turns of a loop that is written turn by turn: with many runs, with one. With one, LLVM would make vectors of a loop of
@@ -55,6 +56,9 @@ class Loops(Flow):
     def _known_loop(self, node: ast.For | ast.While, course: Course, scope: Scope) -> None:
         """Write a loop whose course is known: turn by turn, or as a loop of steady turns, the last one apart."""
         turns = course.turns
+        if self.lanes == 1 and turns >= SHORTEST and self._is_products(node, course, scope):
+            scope.env.update(course.heads[turns])
+            return
         steady = 0
         if turns > self._unrolled:
             lines, facts = course.steady(turns)
@@ -72,6 +76,27 @@ class Loops(Flow):
             scope.env.update(course.heads[t])
             self._block(node.body, scope)
         scope.env.update(course.heads[turns])
+
+    def _is_products(self, node: ast.For | ast.While, course: Course, scope: Scope) -> bool:
+        """Write a loop as one call, if it is a weighted sum and the processor has an instruction for that."""
+        found = products(node) if available() else None
+        if found is None or not isinstance(node, ast.For):
+            return False
+        assert isinstance(node.target, ast.Name)
+        first = course.heads[0][node.target.id]
+        buffers = [scope.buffers[buffer] for buffer, _ in found.words]
+        if course.heads[1][node.target.id] != first + 1 or any(width != 16 for _, width in buffers):
+            return False
+        pointers = []
+        for (buffer, width), (_, offset) in zip(buffers, found.words, strict=True):
+            index = self.operation(ast.Add(), self._value(offset, scope), first)
+            pointers.append(f"ptr {self._address(buffer, width, index)}")
+        shift = self.text(self._value(found.shift, scope), False)
+        self.needs |= NEEDS | {FUNCTION}
+        total = self.result(f"call i32 @products({', '.join(pointers)}, i32 {course.turns}, i32 {shift})")
+        register = Register(total, varying=False)
+        scope.env[found.total] = self.operation(ast.Add(), scope.env[found.total], register)
+        return True
 
     def _steady_loop(
         self,
