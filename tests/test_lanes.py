@@ -104,11 +104,9 @@ def test_a_weighted_sum_of_one_run_is_exact(tmp_path: Path, turns: int) -> None:
         engine.get_function_address("entry")
     )
     rng = np.random.default_rng(turns)
-    for ends in (True, False):
-        words = (
-            rng.choice([0, 1, 0x7FFF, 0x8000, 0xFFFF], 2 * turns + 1) if ends else rng.integers(0, 65536, 2 * turns + 1)
-        )
-        given = [np.array(each) for each in (words.astype(np.uint16), np.int32([7]), np.uint8([0]), np.int32([-5]))]
+    ends, drawn = rng.choice([0, 1, 0x7FFF, 0x8000, 0xFFFF], 2 * turns + 1), rng.integers(0, 65536, 2 * turns + 1)
+    for words in (ends, drawn):
+        given = [words.astype(np.uint16), np.array([7], np.int32), np.zeros(1, np.uint8), np.array([-5], np.int32)]
         run = [Words(kind, each.tolist()) for kind, each in zip("HiBi", given, strict=True)]
         entry(*(each.ctypes.data for each in given), 1)
         reference(source).entry(*run)
