@@ -9,8 +9,10 @@ import pytest
 from sim.cases import RULES, STEPS, Case, runs_of
 
 from random_kernels import Author, Words, buffers, reference
-from subsong_sim.lanes import compile_lanes, loops, module_text, native
-from subsong_sim.loader import Source, gather, load_loops
+from subsong_sim.engines import LocalLearner, buffer_bytes
+from subsong_sim.lanes import compile_lanes, compile_one, loops, module_text, native
+from subsong_sim.loader import Source, gather
+from subsong_sim.trials import TaskTrials, addresses
 
 # n comes from memory, so that it is each run's own.
 ENTRY = """
@@ -84,16 +86,38 @@ def test_devious_kernels_are_computed_alike(tmp_path: Path, kernel: str, lanes: 
 @pytest.mark.parametrize("inputs", [8, 16])
 def test_one_lane_keeps_to_its_weights_where_rows_are_a_word_longer_than_a_vector(rule: str, inputs: int) -> None:
     case = Case(rule, (inputs, inputs, 1))
-    runs, alone_loops = runs_of(case, 1), load_loops(rule)
+    runs = runs_of(case, 1)
+    head, mem, task = (rows.tobytes() for rows in (runs.heads, runs.mems, runs.tasks))
+    alone = TaskTrials(LocalLearner(rule, head, mem, "cpython"), task, STEPS)
+    list(alone.run(0, [0] * 6, evaluate=False))
     code = compile_lanes(rule, runs.heads, runs.mems, runs.tasks, 1)
-    kinds = [*[ctypes.c_void_p] * 6, ctypes.c_int32, ctypes.c_int32, ctypes.c_uint32]
-    trial = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)(code.task_trial)
     rows = (runs.heads, runs.mems, runs.tasks, runs.xs, runs.us)
     given = [aligned(each) for each in (*rows, np.zeros((1, 1), np.int32))]
-    alone = [each[0].copy() for each in rows]
-    nothing = alone_loops.xs_none(), alone_loops.xs_none(), alone_loops.costs_none()
     for _ in range(6):
-        trial(*(words.ctypes.data for words in given), STEPS, 0, 1)
-        alone_loops.task_trial(*alone, STEPS, 0, *nothing)
-    for words, right in zip(given, alone, strict=False):
-        assert words[:, 0].tolist() == right.tolist()
+        code.functions["task_trial"](*addresses(*given), STEPS, 0, 1)
+    assert [words.tobytes() for words in given[:3]] == [*alone.state(), buffer_bytes(alone.task)]
+
+
+@pytest.mark.parametrize("inputs", [1, 9, 17, 33])
+def test_a_log_has_a_row_for_each_step_and_ends_there(inputs: int) -> None:
+    case, trials = Case("weight_perturbation", (inputs, inputs)), 3
+    runs, rows, spare = runs_of(case, 1), trials * STEPS, 64
+    head, mem, task, x, u = (aligned(each)[:, 0] for each in (runs.heads, runs.mems, runs.tasks, runs.xs, runs.us))
+    seen: list[tuple[int, list[int], list[int]]] = []
+    alone = TaskTrials(
+        LocalLearner(case.rule, head.tobytes(), mem.tobytes(), "cpython"),
+        task.tobytes(),
+        STEPS,
+        lambda _trial, _step, cost, xs, us: seen.append((cost, list(xs), list(us))),
+    )
+    ended = list(alone.run(0, [0] * trials, evaluate=False))
+    sizes = rows * inputs, rows * inputs, rows, trials * 6
+    kinds = (np.int16, np.int16, np.int32, np.int32)
+    log = [np.full(n + spare, 0x5A5A, kind) for n, kind in zip(sizes, kinds, strict=True)]
+    code = compile_one(case.rule, ("task_stretch",), head, task)
+    code.functions["task_stretch"](*addresses(head, mem, task, x, u, *log), 1, trials, STEPS, 0, 1)
+    assert all((each[n:] == 0x5A5A).all() for each, n in zip(log, sizes, strict=True))
+    xs, us, costs, ends = (each[:n] for each, n in zip(log, sizes, strict=True))
+    words = (each.reshape(rows, inputs).tolist() for each in (xs, us))
+    assert list(zip(costs.tolist(), *words, strict=True)) == seen
+    assert ends.reshape(trials, 6)[:, 1].tolist() == [each.summary.total for each in ended]

@@ -6,7 +6,9 @@ specialised to what the blocks have in common by their structure, compiled once,
 """
 
 import ast
-from functools import cache
+import ctypes
+from collections.abc import Callable
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -18,12 +20,14 @@ from subsong_sim.errors import EngineError
 from subsong_sim.lanes import native
 from subsong_sim.lanes.flow import Word
 from subsong_sim.lanes.loops import TooLong
+from subsong_sim.lanes.plant import plant_text
 from subsong_sim.lanes.writer import Thawed, Writer, parameters, signature
-from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, Source, functions_of, gather, learner_and_tasks
+from subsong_sim.loader import LEARNER_KERNELS, Source, learner_and_loops
 
 LANES = 16
 # Blocks of so many runs, in bytes, stay near the processor; beyond, every step would fetch them from afar.
 NEAR = 1 << 21
+CODES = 64  # a process keeps so many at hand
 # What a search varies: numbers that decide no course. Code is made for any of them, not for one.
 SETTINGS = frozenset(
     {
@@ -56,16 +60,21 @@ class LaneCode:
         begin, act, end: addresses of `int32 begin(int32 *head, uint16 *mem, uint32 active)` and so on; 0 with a task.
         task_trial: address of `int32 task_trial(int32 *head, uint16 *mem, uint16 *task, uint16 *x, uint16 *u,
             int32 *costs, int32 steps, int32 evaluate, uint32 active)`; 0 without a task.
+        functions: by name all that was asked for, to be called from Python with addresses and numbers, `active` last.
 
     Buffers are interleaved: word i of run k lies at [i * L + k]; each buffer begins at a multiple of 64 bytes. Bit k of
     `active` says whether run k takes part.
     """
 
-    def __init__(self, lanes: int, engine: Any, names: tuple[str, ...]) -> None:
+    def __init__(self, lanes: int, engine: Any, signatures: dict[str, list[tuple[str, str]]]) -> None:
         self.lanes, self._engine = lanes, engine
-        address = {name: engine.get_function_address(name) for name in names}
+        address = {name: engine.get_function_address(name) for name in signatures}
         self.begin, self.act, self.end = (address.get(name, 0) for name in LEARNER_KERNELS)
         self.task_trial = address.get("task_trial", 0)
+        self.functions: dict[str, Callable[..., int]] = {}
+        for name, taken in signatures.items():
+            kinds = [ctypes.c_int32 if kind == "int" else ctypes.c_void_p for _, kind in taken]
+            self.functions[name] = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds, ctypes.c_uint32)(address[name])
 
 
 def lanes_for(heads: NDArray[np.int32], mems: NDArray[np.uint16]) -> int:
@@ -99,15 +108,38 @@ def compile_lanes(
         EngineError: the runs have not as many layers, or a kernel is outside the dialect.
     """
     lanes = lanes_for(heads, mems) if lanes is None else lanes
-    words = frozen_words(heads, tasks)
-    source = joined(rule, with_task=tasks is not None)
     names = ("task_trial",) if tasks is not None else LEARNER_KERNELS
-    what = _text(rule, with_task=tasks is not None), sorted(words.items()), sorted(fixed_words(words).items()), lanes
+    return _code(rule, names, tuple(frozen_words(heads, tasks).items()), lanes)
+
+
+def compile_one(
+    rule: str, names: tuple[str, ...], head: NDArray[np.int32], task: NDArray[np.uint16] | None = None
+) -> LaneCode:
+    """Return machine code for one learner, as its block is now; settings may change later, its structure may not.
+
+    Args:
+        rule: such as "weight_perturbation".
+        names: begin, act, end, or loops of subsong_sim.loops.
+        head: int32[H].
+        task: uint16[T], the on-board task's block, for functions that take one.
+
+    Raises:
+        EngineError: a kernel is outside the dialect.
+    """
+    return _code(rule, names, tuple(frozen_words(head[None], None if task is None else task[None]).items()), 1)
+
+
+@lru_cache(maxsize=CODES)
+def _code(rule: str, names: tuple[str, ...], frozen: tuple[tuple[Word, int], ...], lanes: int) -> LaneCode:
+    """Return the code of some functions, this process's, the cache's, or made now."""
+    words = dict(frozen)
+    source = learner_and_loops(rule)
+    what = _text(rule), names, sorted(frozen), sorted(fixed_words(words).items()), lanes
     path = native.kept(repr(what).encode())
     code = native.found(path)
     if code is None:
         code = native.translate(module_text(source, names, words, lanes), path)
-    return LaneCode(lanes, native.load(code), names)
+    return LaneCode(lanes, native.load(code), {name: parameters(source.functions[name]) for name in names})
 
 
 def frozen_words(heads: NDArray[np.int32], tasks: NDArray[np.uint16] | None) -> dict[Word, int]:
@@ -120,11 +152,11 @@ def frozen_words(heads: NDArray[np.int32], tasks: NDArray[np.uint16] | None) -> 
     if (layers != layers[0]).any():
         raise EngineError("the runs of a batch must have as many layers; make a batch of each")
     end = rows_end(int(layers[0]))
-    chosen = [i for i in range(end) if i not in SETTINGS | STATE]
-    words = {("head", i): int(heads[0, i]) for i in chosen if (heads[:, i] == heads[0, i]).all()}
+    same = (heads == heads[0]).all(axis=0)
+    words = {("head", i): int(heads[0, i]) for i in range(end) if i not in SETTINGS | STATE and same[i]}
     if tasks is not None:
-        own = range(min(layout.TASK_DATA, tasks.shape[1]))
-        words |= {("task", i): int(tasks[0, i]) for i in own if (tasks[:, i] == tasks[0, i]).all()}
+        alike = (tasks == tasks[0]).all(axis=0)
+        words |= {("task", i): int(tasks[0, i]) for i in range(min(layout.TASK_DATA, tasks.shape[1])) if alike[i]}
     return words
 
 
@@ -137,17 +169,6 @@ def fixed_words(words: dict[Word, int]) -> dict[str, int]:
 def rows_end(layers: int) -> int:
     """Return the index in head behind the layers' rows: arrays begin there."""
     return layout.LAYERS_AT + layers * layout.LAYER_WORDS
-
-
-@cache
-def joined(rule: str, *, with_task: bool) -> Source:
-    """Return a rule's kernels, with a task's and the trial around them if asked for."""
-    if not with_task:
-        return gather(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS)
-    source = learner_and_tasks(rule)
-    trial = {function.name: function for function in functions_of("lanes/trial.py")}
-    files = {**source.files, **dict.fromkeys(trial, "lanes/trial.py")}
-    return Source(source.constants, {**source.functions, **trial}, files)
 
 
 def module_text(source: Source, names: tuple[str, ...], words: dict[Word, int], lanes: int) -> str:
@@ -180,6 +201,8 @@ def _module_text(source: Source, names: tuple[str, ...], words: dict[Word, int],
                 variants[evaluate or 0, everybody] = name
                 needs |= writer.needs
         parts.append(_entry(function, variants, lanes))
+    if "plant_stretch" in names:
+        parts.append(plant_text())
     return "\n".join([*sorted(needs), *parts, f"attributes #0 = {{ {native.ATTRIBUTES} }}", ""])
 
 
@@ -205,9 +228,9 @@ def _entry(function: ast.FunctionDef, variants: dict[tuple[int, bool], str], lan
 
 
 @cache
-def _text(rule: str, *, with_task: bool) -> str:
+def _text(rule: str) -> str:
     """Return what code depends on, beside the processor and the blocks: the kernels, and this package."""
-    source = joined(rule, with_task=with_task)
+    source = learner_and_loops(rule)
     functions = [
         (name, parameters(function), [ast.dump(n) for n in function.body if not _is_prose(n)])
         for name, function in source.functions.items()

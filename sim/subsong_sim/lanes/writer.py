@@ -15,6 +15,7 @@ from subsong_sim.lanes.course import Course, Follower, stored
 from subsong_sim.lanes.emit import WIDTHS
 from subsong_sim.lanes.flow import Scope, Word
 from subsong_sim.lanes.loops import Loops
+from subsong_sim.lanes.plant import PLANT_CALLS
 from subsong_sim.lanes.values import Condition, Register, Value
 from subsong_sim.loader import Source
 
@@ -299,6 +300,8 @@ class Writer(Loops):
 
     def _call(self, node: ast.Call, scope: Scope) -> Value:
         assert isinstance(node.func, ast.Name)
+        if node.func.id in PLANT_CALLS:
+            return self._plant(node.func.id, node.args, scope)
         function = self.source.functions[node.func.id]
         inner = Scope(self.source.files.get(node.func.id, node.func.id))
         for (name, kind), argument in zip(parameters(function), node.args, strict=True):
@@ -314,6 +317,18 @@ class Writer(Loops):
         result = self._value(last.value, inner)
         self._calls.pop()
         return result
+
+    def _plant(self, name: str, arguments: list[ast.expr], scope: Scope) -> Register:
+        """Call a plant's function, which may change every word of the buffers that it is given."""
+        passed = []
+        for argument in arguments:
+            if isinstance(argument, ast.Name) and argument.id in scope.buffers:
+                buffer = scope.buffers[argument.id][0]
+                self.memory = {word: value for word, value in self.memory.items() if word[0] != buffer}
+                passed.append(f"ptr %{buffer}")
+            else:
+                passed.append(f"i32 {self.text(self._value(argument, scope), False)}")
+        return Register(self.result(f"call i32 @{name}({', '.join(passed)})"), varying=False)
 
 
 def is_long(body: list[ast.stmt]) -> bool:
