@@ -13,7 +13,6 @@ import numpy as np
 from sim.cases import ESTIMATORS, NETWORKS, RULES, STEPS, Case, Runs, runs_of
 from sim.reference import BenchError, Reference, library
 from sim.report import QUICK, quartiles, table
-from subsong_sim import loader
 from subsong_sim.batch import NEVER, PLAN, Batch, interleave, rows_of
 from subsong_sim.lanes import LANES, compile_lanes
 
@@ -26,8 +25,8 @@ AIM = 0.9
 ABOUT = f"""\
 A learning step is one of {STEPS} in a trial that learns: {STEPS} patterns are shown, then the weights may move
 ({", ".join(f"{rule.replace('_', ' ')}: {ESTIMATORS[rule].replace('_', ' ')}" for rule in RULES)}).
-C: benchmarks/sim/c, one run after another. Single run: the loops that `subsong sim` executes. Lanes: machine code of
-the same kernels, for 1 run or for {LANES} in one register. Batch: what many runs are executed by, schedule included.
+C: benchmarks/sim/c, one run after another. Lanes: machine code of the same kernels, for 1 run, as `subsong sim`
+executes it, or for {LANES} in one register. Batch: what many runs are executed by, schedule included.
 Every core has {LANES} runs; all do the same trials of them, in turns, and leave the same words. Ratios are of steps a
 second to C's in the same turn, median (quartiles) of {ROUNDS} turns: one core by its thread's processor time,
 {CORES} cores by the clock."""
@@ -66,18 +65,6 @@ def by_c(case: Case, runs: Runs) -> Variant:
             reference.stretch(runs, run, trials, STEPS)
 
     return Variant("C", partial(words_of, runs), advance)
-
-
-def by_single_runs(case: Case, runs: Runs) -> Variant:
-    """Return the simulator's loops for one run."""
-    loops: Any = loader.load_loops(case.rule)
-
-    def advance(core: int, trials: int) -> None:
-        for run in of_core(core):
-            buffers = (a[run] for a in (runs.heads, runs.mems, runs.tasks, runs.xs, runs.us))
-            loops.task_trials(*buffers, STEPS, trials, trials + 1, -1)
-
-    return Variant("single run", partial(words_of, runs), advance)
 
 
 @cache
@@ -169,7 +156,7 @@ def trials_in(variant: Variant, seconds: float) -> int:
 def measure(case: Case) -> tuple[Measured, Measured]:
     """Return what one core does, and what all do."""
     fresh = runs_of(case, LANES * CORES)
-    singles = [by_c(case, fresh.copy()), by_single_runs(case, fresh.copy())]
+    singles = [by_c(case, fresh.copy())]
     singles += [by_lanes(case, fresh.copy(), lanes) for lanes in (1, LANES)]
     batch = by_batch(case, fresh.copy(), CORES)
     trials = 2
@@ -197,7 +184,7 @@ def measure(case: Case) -> tuple[Measured, Measured]:
         all_cores = take_turns([*singles, batch], together, every * CORES)
         same_words(case, [*singles, batch])
     fresh = runs_of(case, LANES)
-    singles = [by_c(case, fresh.copy()), by_single_runs(case, fresh.copy())]
+    singles = [by_c(case, fresh.copy())]
     singles += [by_lanes(case, fresh.copy(), lanes) for lanes in (1, LANES)]
     singles.append(by_batch(case, fresh.copy(), 1))
     one_core = take_turns(singles, alone, every)
