@@ -10,7 +10,6 @@ from subsong.batch import simulate_many
 from subsong.experiment import Experiment, parse_experiment
 from subsong.experiment_text import example_text, with_learner
 from subsong.rules import PAIRS
-from subsong.session import RunResult
 
 XOR_LIMIT = 200_000  # presentations
 XOR_MSE = 0.04
@@ -52,21 +51,17 @@ def example(name: str, rule: str, seed: int, learning: bool = True) -> Experimen
 
 def learned(
     name: str, rule: str, seeds: Sequence[int], learning: bool, limit: int, stop: float, episodes: int
-) -> list[RunResult]:
-    """Return a run for each seed, evaluated after every update: until a mean cost of `stop`, or `limit` trials."""
+) -> Figure:
+    """Return what runs came to, evaluated after every update: a mean cost of `stop`, or `limit` trials."""
     experiments = []
     for seed in seeds:
         experiment = example(name, rule, seed, learning)
         update = 2 if experiment.learner.estimator in PAIRS else 1
         run = {"trials": limit, "evaluate_every": update, "evaluate_episodes": episodes, "stop_cost": stop}
         experiments.append(experiment.model_copy(update={"run": experiment.run.model_copy(update=run)}))
-    return simulate_many(experiments, costs=False)
-
-
-def figure(results: list[RunResult], scale: int) -> Figure:
-    """Return what runs spent, so much a trial, and their last evaluations."""
-    spent = [each.trials * scale if each.stopped else np.inf for each in results]
-    return Figure(np.array(spent, dtype=float), np.array([each.final for each in results], dtype=float))
+    results = simulate_many(experiments, costs=False)
+    trials, last = (np.array([getattr(each, name) for each in results], dtype=float) for name in ("trials", "final"))
+    return Figure(np.where(last <= stop, trials, np.inf), last)
 
 
 def xor(rule: str, seeds: Sequence[int], learning: bool = True) -> Figure:
@@ -74,7 +69,8 @@ def xor(rule: str, seeds: Sequence[int], learning: bool = True) -> Figure:
 
     It is looked at after every update, which no presentation is counted for.
     """
-    return figure(learned("xor", rule, seeds, learning, XOR_LIMIT // 4, XOR_MSE, 1), 4)
+    found = learned("xor", rule, seeds, learning, XOR_LIMIT // 4, XOR_MSE, 1)
+    return found._replace(spent=4 * found.spent)
 
 
 def cartpole(rule: str, seeds: Sequence[int], learning: bool = True, limit: int = CARTPOLE_LIMIT) -> Figure:
@@ -82,5 +78,5 @@ def cartpole(rule: str, seeds: Sequence[int], learning: bool = True, limit: int 
 
     The policy is evaluated after every update; evaluation episodes are not counted.
     """
-    found = figure(learned("cartpole", rule, seeds, learning, limit, -CARTPOLE_MEAN, TESTS), 1)
+    found = learned("cartpole", rule, seeds, learning, limit, -CARTPOLE_MEAN, TESTS)
     return found._replace(last=-found.last)
