@@ -71,8 +71,10 @@ def micropython() -> "Iterator[MicroPythonEngine]":
 
 UNICORNS = ("unicorn-armv6m", "unicorn-armv7em", "unicorn-rv32imc")
 ENGINES = ("cpython", "native", "numba", "micropython", *UNICORNS)
-# Quick runs play on one of the three; drawn kernels are compiled for all of them there, too (test_compiler*.py).
-_PARAMS = [pytest.param(name, marks=pytest.mark.slow) if name in UNICORNS[1:] else name for name in ENGINES]
+# Quick runs play on one of the three; drawn kernels are compiled for all of them there, too (test_compiler*.py). Native
+# code is made anew for each drawn network; quick runs have it play every rule's trials (test_trials.py).
+_LATER = ("native", *UNICORNS[1:])
+_PARAMS = [pytest.param(name, marks=pytest.mark.slow) if name in _LATER else name for name in ENGINES]
 
 
 def _engine_of(name: str, request: pytest.FixtureRequest) -> "Engine":
