@@ -6,9 +6,11 @@ specialised to what the blocks have in common by their structure, compiled once,
 """
 
 import ast
+from collections.abc import Collection, Mapping
 from functools import cache
 from importlib import resources
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +18,11 @@ from numpy.typing import NDArray
 from subsong_device import layout
 from subsong_sim.errors import EngineError
 from subsong_sim.lanes import native
+from subsong_sim.lanes.entry import Variant, entry
 from subsong_sim.lanes.flow import Word
 from subsong_sim.lanes.loops import TooLong
-from subsong_sim.lanes.writer import Thawed, Writer, parameters, signature
+from subsong_sim.lanes.words import Table, Varies
+from subsong_sim.lanes.writer import Writer, parameters, signature
 from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, Source, functions_of, gather, learner_and_tasks
 
 LANES = 16
@@ -44,6 +48,16 @@ STATE = frozenset(
         layout.CODE_STEP,
         layout.WAITING,
         *range(layout.SPREAD, layout.ANNEALED + 1),
+    }
+)
+
+# What the runs of a batch go through in step: how far they are, not what they found. Where they do not, slower code
+# serves them.
+IN_STEP: frozenset[Word] = frozenset(
+    {
+        *(("head", i) for i in (layout.EVALUATE, layout.STEPS, layout.PHASE, layout.STARTED, layout.SIGN)),
+        *(("head", i) for i in (layout.CODE_STEP, layout.WAITING)),
+        *(("task", i) for i in (layout.TASK_NEXT, layout.TASK_START, layout.TASK_RESUME, layout.TASK_EVALUATING)),
     }
 )
 
@@ -102,11 +116,16 @@ def compile_lanes(
     words = frozen_words(heads, tasks)
     source = joined(rule, with_task=tasks is not None)
     names = ("task_trial",) if tasks is not None else LEARNER_KERNELS
-    what = _text(rule, with_task=tasks is not None), sorted(words.items()), sorted(fixed_words(words).items()), lanes
+    shared = {"task": layout.TASK_DATA} if tasks is not None and _same(tasks[:, layout.TASK_DATA :]) else {}
+    alike, tables = IN_STEP, tables_of(heads, mems)
+    if lanes == 1:
+        alike, tables, shared = frozenset[Word](), {}, {}
+    known = words, fixed_words(words), tables, shared
+    what = _text(rule, with_task=tasks is not None), [sorted(each.items()) for each in known], sorted(alike), lanes
     path = native.kept(repr(what).encode())
     code = native.found(path)
     if code is None:
-        code = native.translate(module_text(source, names, words, lanes), path)
+        code = native.translate(module_text(source, names, words, lanes, alike, tables, shared), path)
     return LaneCode(lanes, native.load(code), names)
 
 
@@ -134,6 +153,18 @@ def fixed_words(words: dict[Word, int]) -> dict[str, int]:
     return {} if layers is None else {"head": rows_end(layers), "task": layout.TASK_DATA}
 
 
+def tables_of(heads: NDArray[np.int32], mems: NDArray[np.uint16]) -> dict[str, Table]:
+    """Return the activations' table, the firmware's constant, where the runs have it at one place."""
+    start, end = int(heads[0, layout.TABLE_AT]), int(heads[0, layout.SYNAPSES_AT])
+    rows = mems[:, start : start + layout.TABLE_WORDS]
+    there = end - start == layout.TABLE_WORDS and _same(heads[:, [layout.TABLE_AT, layout.SYNAPSES_AT]])
+    return {"mem": Table(start, tuple(rows[0].tolist()))} if there and _same(rows) else {}
+
+
+def _same(rows: NDArray[Any]) -> bool:
+    return bool((rows == rows[0]).all())
+
+
 def rows_end(layers: int) -> int:
     """Return the index in head behind the layers' rows: arrays begin there."""
     return layout.LAYERS_AT + layers * layout.LAYER_WORDS
@@ -150,58 +181,78 @@ def joined(rule: str, *, with_task: bool) -> Source:
     return Source(source.constants, {**source.functions, **trial}, files)
 
 
-def module_text(source: Source, names: tuple[str, ...], words: dict[Word, int], lanes: int) -> str:
-    """Return the IR of kernels for L runs side by side."""
-    words, unroll = dict(words), True
+def module_text(
+    source: Source,
+    names: tuple[str, ...],
+    words: Mapping[Word, int],
+    lanes: int,
+    alike: Collection[Word] = (),
+    tables: Mapping[str, Table] = MappingProxyType({}),
+    shared: Mapping[str, int] = MappingProxyType({}),
+) -> str:
+    """Return the IR of kernels for L runs side by side.
+
+    Args:
+        source: kernels, joined.
+        names: of those that are called from outside.
+        words: frozen ones, alike in all runs.
+        lanes: L.
+        alike: words that are expected to be the same in all runs that take part; whether they are is asked at each call.
+        tables: 16-bit words of a buffer that no kernel changes, the same in all runs.
+        shared: for each buffer, the index from which on words are the same in all runs, and few kernels change them.
+    """
+    frozen, alike, shared, unroll = dict(words), set(alike), dict(shared), True
     while True:
+        known = {"frozen": frozen, "fixed": fixed_words(frozen), "alike": alike, "tables": tables, "shared": shared}
         try:
-            return _module_text(source, names, words, lanes, unroll=unroll)
-        except Thawed as e:
-            del words[e.word]
+            parts = [_kernel_text(source, kernel, lanes, unroll=unroll, **known) for kernel in names]
+        except Varies as e:
+            if frozen.pop(e.word, None) is None:
+                if e.word in alike:
+                    alike.discard(e.word)
+                else:
+                    del shared[e.word[0]]
         except TooLong:
             unroll = False
+        else:
+            needs = {need for each in parts for need in each.needs}
+            tail = f"attributes #0 = {{ {native.ATTRIBUTES} }}"
+            constants = [table.text(f"{buffer}_table") for buffer, table in tables.items()]
+            return "\n".join([*sorted(needs), *constants, *(each.text for each in parts), tail, ""])
 
 
-def _module_text(source: Source, names: tuple[str, ...], words: dict[Word, int], lanes: int, *, unroll: bool) -> str:
-    fixed = fixed_words(words)
+class _Part(NamedTuple):
+    """A kernel's functions, and the intrinsics that they call."""
+
+    text: str
+    needs: set[str]
+
+
+def _kernel_text(source: Source, kernel: str, lanes: int, *, alike: Collection[Word], **known: Any) -> _Part:
+    """Write a kernel for an evaluation and for a trial that learns, for all runs and for some."""
+    function = source.functions[kernel]
+    evaluations = (0, 1) if any(name == "evaluate" for name, _ in parameters(function)) else (None,)
+    variants: dict[Variant, str] = {}
+    texts: list[str] = []
     needs: set[str] = set()
-    parts = []
-    for kernel in names:
-        function = source.functions[kernel]
-        evaluations = (0, 1) if any(name == "evaluate" for name, _ in parameters(function)) else (None,)
-        variants = {}
-        for evaluate in evaluations:
-            # An evaluation is rare: one that asks who takes part serves all.
-            for everybody in (True,) if lanes == 1 else (False,) if evaluate else (True, False):
-                writer = Writer(source, lanes, words, fixed, unroll=unroll)
-                name = f"{kernel}_{evaluate or 0}_{'all' if everybody else 'some'}"
-                known = {} if evaluate is None else {"evaluate": evaluate}
-                parts.append(writer.function(kernel, name, known, everybody=everybody))
-                variants[evaluate or 0, everybody] = name
-                needs |= writer.needs
-        parts.append(_entry(function, variants, lanes))
-    return "\n".join([*sorted(needs), *parts, f"attributes #0 = {{ {native.ATTRIBUTES} }}", ""])
+    leans: set[Word] = set()
 
+    def write(evaluate: int | None, *, everybody: bool, alike: Collection[Word]) -> None:
+        writer = Writer(source, lanes, alike=alike, **known)
+        variant = Variant(evaluate, everybody, bool(alike))
+        variants[variant] = f"{kernel}_{len(variants)}"
+        arguments = {} if evaluate is None else {"evaluate": evaluate}
+        texts.append(writer.function(kernel, variants[variant], arguments, everybody=everybody))
+        needs.update(writer.needs)
+        leans.update(writer.read_alike)
 
-def _entry(function: ast.FunctionDef, variants: dict[tuple[int, bool], str], lanes: int) -> str:
-    """Return the function that chooses among variants: an evaluation or not, all runs or some."""
-    arguments = ", ".join(
-        [*(f"{'i32' if kind == 'int' else 'ptr'} %{name}" for name, kind in parameters(function)), "i32 %active"]
-    )
-    lines = [f"define i32 @{function.name}({signature(function)}) #0 {{"]
-    lines += [f"  %all = icmp eq i32 %active, {(1 << lanes) - 1}" if lanes > 1 else "  %all = icmp eq i32 0, 0"]
-    evaluations = sorted({evaluate for evaluate, _ in variants})
-    if len(evaluations) == 2:
-        lines += ["  %learns = icmp eq i32 %evaluate, 0", "  br i1 %learns, label %e0, label %e1"]
-    else:
-        lines += ["  br label %e0"]
     for evaluate in evaluations:
-        lines += [f"e{evaluate}:", f"  br i1 %all, label %e{evaluate}all, label %e{evaluate}some"]
-        for everybody, label in ((True, "all"), (False, "some")):
-            name = variants.get((evaluate, everybody)) or variants[evaluate, not everybody]
-            lines += [f"e{evaluate}{label}:", f"  %r{evaluate}{label} = call i32 @{name}({arguments})"]
-            lines += [f"  ret i32 %r{evaluate}{label}"]
-    return "\n".join([*lines, "}"])
+        # An evaluation is rare: one that asks who takes part serves all.
+        for everybody in (True,) if lanes == 1 else (False,) if evaluate else (True, False):
+            write(evaluate, everybody=everybody, alike=alike)
+    if leans:
+        write(None, everybody=False, alike=())
+    return _Part("\n".join([*texts, entry(function, variants, sorted(leans), lanes)]), needs)
 
 
 @cache
