@@ -26,7 +26,7 @@ class SingleLanes:
         lanes: how many lie side by side.
 
     Attributes:
-        masks: of the active lanes, one a call of act and task_trial.
+        masks: of the active lanes, one a call of act and task_trials.
     """
 
     def __init__(self, rule: str, heads: Words, mems: Words, tasks: Words | None, lanes: int = 16) -> None:
@@ -44,20 +44,20 @@ class SingleLanes:
             self._function(self.kernels.end, ("head", "mem")),
         ]
         self.begin, self.act, self.end = (_address(each) for each in self._functions)
-        self.task_trial = 0
+        self.task_trials = 0
         if tasks is not None:
-            self.shapes |= {"task": tasks.shape[1], "costs": 1}
+            self.shapes |= {"task": tasks.shape[1]}
             self.loops = loader.load_loops(rule)
-            self._functions.append(self._function(self._trial, ("head", "mem", "task", "x", "u", "costs"), 2))
-            self.task_trial = _address(self._functions[-1])
+            self._functions.append(self._function(self._trials, ("head", "mem", "task", "x", "u", "ends"), 3))
+            self.task_trials = _address(self._functions[-1])
 
     def _act(self, *buffers: Words) -> None:
         self.kernels.act(*buffers)
 
-    def _trial(self, *arguments: Any) -> None:
-        *buffers, costs, steps, evaluate = arguments
-        none = np.empty(0, np.int32)
-        costs[0] = self.loops.task_trial(*buffers, steps, evaluate, NONE, NONE, none)
+    def _trials(self, *arguments: Any) -> None:
+        *buffers, ends, trials, steps, evaluate = arguments
+        rows = ends.reshape(trials, 6)
+        self.loops.task_stretch(*buffers, steps, evaluate, NONE, NONE, np.empty(0, np.int32), rows)
 
     def _function(self, kernel: Callable[..., Any], names: tuple[str, ...], numbers: int = 0) -> Any:
         """Return a C function of pointers, int32s and a mask."""
@@ -66,11 +66,13 @@ class SingleLanes:
             *rest, mask = arguments
             if len(names) > 2:
                 self.masks.append(mask)
+            numbers = rest[len(names) :]
+            self.shapes["ends"] = 6 * numbers[0] if numbers else 0
             buffers = [self._buffer(name, at) for name, at in zip(names, rest, strict=False)]
             for lane in range(self.lanes):
                 if mask >> lane & 1:
                     own = [np.ascontiguousarray(buffer[:, lane]) for buffer in buffers]
-                    kernel(*own, *rest[len(names) :])
+                    kernel(*own, *numbers)
                     for buffer, words in zip(buffers, own, strict=True):
                         buffer[:, lane] = words
             return 0
@@ -79,7 +81,7 @@ class SingleLanes:
         return ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)(lane_by_lane)
 
     def _buffer(self, name: str, at: int) -> Words:
-        kind = ctypes.c_int32 if name in ("head", "costs") else ctypes.c_uint16
+        kind = ctypes.c_int32 if name in ("head", "ends") else ctypes.c_uint16
         assert at % 64 == 0
         words = (kind * (self.shapes[name] * self.lanes)).from_address(at)
         return np.frombuffer(words, kind).reshape(self.shapes[name], self.lanes)

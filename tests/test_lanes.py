@@ -3,13 +3,15 @@
 import ctypes
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sim.cases import RULES, STEPS, Case, runs_of
 
-from random_kernels import Author, Words, buffers, reference
+from random_kernels import WORDS, Author, Words, buffers, reference
 from subsong_sim.lanes import compile_lanes, loops, module_text, native
+from subsong_sim.lanes.words import Table
 from subsong_sim.loader import Source, gather, load_loops
 
 # n comes from memory, so that it is each run's own.
@@ -33,10 +35,12 @@ def aligned(rows: np.ndarray) -> np.ndarray:
     return lanes
 
 
-def hold_against_python(source: Source, lanes: int, keep: Path, seed: int, known: dict[tuple[str, int], int]) -> None:
+def hold_against_python(
+    source: Source, lanes: int, keep: Path, seed: int, known: dict[tuple[str, int], int], **expected_of_runs: Any
+) -> None:
     """Execute `entry` for 32 runs, in lanes and by CPython; a second turn leaves some runs out."""
     expected = reference(source)
-    text = module_text(source, ("entry",), known, lanes)
+    text = module_text(source, ("entry",), {} if expected_of_runs else known, lanes, **expected_of_runs)
     engine = native.load(native.translate(text, keep))
     entry = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4, ctypes.c_uint32)(
         engine.get_function_address("entry")
@@ -80,20 +84,60 @@ def test_devious_kernels_are_computed_alike(tmp_path: Path, kernel: str, lanes: 
     hold_against_python(gather(str(path), ("entry",)), lanes, tmp_path / "object.o", 1, known)
 
 
+# d[0] and w[0] are where a run is, w[4:] is a table, b is the same for all.
+IN_STEP = """
+def steps(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    at = d[0] & 3
+    if d[0] > 2:
+        at = 0
+        n += w[0]
+    for i in range(3):
+        k = 5 + (((w[1 + i] ^ 0x8000) - 0x8000) >> 15)
+        n += (w[k + 1] - w[k]) * (w[1 + i] & 7) + w[k]
+    n ^= b[at] + b[7]
+    d[0] = at + 1
+    w[0] = at + 9
+    {further}
+    d[1] = n
+    return n
+"""
+TABLE = Table(4, (65535, 7, 40000, 3))
+
+
+@pytest.mark.parametrize("further", ["n += 1", "d[0] += n & 1", "if n > 0:\n        w[0] = 5", "b[3] = n & 255"])
+@pytest.mark.parametrize("together", [True, False])
+def test_runs_in_step_and_out_of_step_are_computed_alike(tmp_path: Path, further: str, together: bool) -> None:
+    path = tmp_path / "in_step.py"
+    path.write_text(IN_STEP.format(further=further) + ENTRY.format(called="steps"), encoding="utf-8")
+    known = {("w", 4 + i): word for i, word in enumerate(TABLE.words)} | {("b", i): 3 * i for i in range(WORDS)}
+    if together:
+        known |= {("d", 0): 2, ("w", 0): 77}
+    hold_against_python(
+        gather(str(path), ("entry",)),
+        16,
+        tmp_path / "object.o",
+        1,
+        known,
+        alike=[("d", 0), ("w", 0)],
+        tables={"w": TABLE},
+        shared={"b": 0},
+    )
+
+
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("inputs", [8, 16])
 def test_one_lane_keeps_to_its_weights_where_rows_are_a_word_longer_than_a_vector(rule: str, inputs: int) -> None:
     case = Case(rule, (inputs, inputs, 1))
     runs, alone_loops = runs_of(case, 1), load_loops(rule)
     code = compile_lanes(rule, runs.heads, runs.mems, runs.tasks, 1)
-    kinds = [*[ctypes.c_void_p] * 6, ctypes.c_int32, ctypes.c_int32, ctypes.c_uint32]
-    trial = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)(code.task_trial)
+    kinds = [*[ctypes.c_void_p] * 6, *[ctypes.c_int32] * 3, ctypes.c_uint32]
+    trials = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)(code.task_trials)
     rows = (runs.heads, runs.mems, runs.tasks, runs.xs, runs.us)
-    given = [aligned(each) for each in (*rows, np.zeros((1, 1), np.int32))]
+    given = [aligned(each) for each in (*rows, np.zeros((1, 6), np.int32))]
     alone = [each[0].copy() for each in rows]
     nothing = alone_loops.xs_none(), alone_loops.xs_none(), alone_loops.costs_none()
     for _ in range(6):
-        trial(*(words.ctypes.data for words in given), STEPS, 0, 1)
+        trials(*(words.ctypes.data for words in given), 1, STEPS, 0, 1)
         alone_loops.task_trial(*alone, STEPS, 0, *nothing)
     for words, right in zip(given, alone, strict=False):
         assert words[:, 0].tolist() == right.tolist()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sim.cases import ESTIMATORS, NETWORKS, RULES, STEPS, Case, Runs, runs_of
-from sim.reference import BenchError, Reference, library
+from sim.reference import BenchError, Reference
 from sim.report import QUICK, quartiles, table
 from subsong_sim import loader
 from subsong_sim.batch import NEVER, PLAN, Batch, interleave, rows_of
@@ -80,22 +80,23 @@ def by_single_runs(case: Case, runs: Runs) -> Variant:
     return Variant("single run", partial(words_of, runs), advance)
 
 
-@cache
-def _repeat() -> Any:
-    return library("repeat").repeat
+AT_ONCE = 64  # trials of a call, as in the batch
 
 
 def by_lanes(case: Case, runs: Runs, lanes: int) -> Variant:
     """Return machine code for so many runs side by side."""
     code = compile_lanes(case.rule, runs.heads, runs.mems, runs.tasks, lanes)
     kept = (runs.heads, runs.mems, runs.tasks)
-    blocks = [interleave(a, lanes) for a in (*kept, runs.xs, runs.us, np.zeros((len(runs.heads), 1), np.int32))]
-    everybody = ctypes.c_uint32((1 << lanes) - 1)
+    ends = np.zeros((len(runs.heads), 6 * AT_ONCE), np.int32)
+    blocks = [interleave(a, lanes) for a in (*kept, runs.xs, runs.us, ends)]
+    kinds = [*[ctypes.c_void_p] * 6, *[ctypes.c_int32] * 3, ctypes.c_uint32]
+    run = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)(code.task_trials)
 
     def advance(core: int, trials: int) -> None:
         for group in range(core * LANES // lanes, (core + 1) * LANES // lanes):
-            buffers = (ctypes.c_void_p(block[group].ctypes.data) for block in blocks)
-            _repeat()(ctypes.c_void_p(code.task_trial), *buffers, trials, STEPS, everybody)
+            buffers = [block[group].ctypes.data for block in blocks]
+            for done in range(0, trials, AT_ONCE):
+                run(*buffers, min(AT_ONCE, trials - done), STEPS, 0, (1 << lanes) - 1)
 
     def words() -> tuple[bytes, ...]:
         return tuple(rows_of(b, *a.shape).tobytes() for b, a in zip(blocks, kept, strict=False))

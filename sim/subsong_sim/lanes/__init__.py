@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from subsong_device import layout
 from subsong_sim.errors import EngineError
 from subsong_sim.lanes import native
+from subsong_sim.lanes.emit import METADATA
 from subsong_sim.lanes.entry import Variant, entry
 from subsong_sim.lanes.flow import Word
 from subsong_sim.lanes.loops import TooLong
 from subsong_sim.lanes.words import Table, Varies
-from subsong_sim.lanes.writer import Writer, parameters, signature
+from subsong_sim.lanes.writer import Writer, parameters
 from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, Source, functions_of, gather, learner_and_tasks
 
 LANES = 16
@@ -68,8 +69,9 @@ class LaneCode:
     Attributes:
         lanes: L.
         begin, act, end: addresses of `int32 begin(int32 *head, uint16 *mem, uint32 active)` and so on; 0 with a task.
-        task_trial: address of `int32 task_trial(int32 *head, uint16 *mem, uint16 *task, uint16 *x, uint16 *u,
-            int32 *costs, int32 steps, int32 evaluate, uint32 active)`; 0 without a task.
+        task_trials: address of `int32 task_trials(int32 *head, uint16 *mem, uint16 *task, uint16 *x, uint16 *u,
+            int32 *ends, int32 trials, int32 steps, int32 evaluate, uint32 active)`; 0 without a task. Trial n leaves
+            STEPS, TOTAL, BASELINE, CHECK, SATURATED and its last cost at ends[6 * n ..].
 
     Buffers are interleaved: word i of run k lies at [i * L + k]; each buffer begins at a multiple of 64 bytes. Bit k of
     `active` says whether run k takes part.
@@ -79,7 +81,7 @@ class LaneCode:
         self.lanes, self._engine = lanes, engine
         address = {name: engine.get_function_address(name) for name in names}
         self.begin, self.act, self.end = (address.get(name, 0) for name in LEARNER_KERNELS)
-        self.task_trial = address.get("task_trial", 0)
+        self.task_trials = address.get("task_trials", 0)
 
 
 def lanes_for(heads: NDArray[np.int32], mems: NDArray[np.uint16]) -> int:
@@ -115,7 +117,7 @@ def compile_lanes(
     lanes = lanes_for(heads, mems) if lanes is None else lanes
     words = frozen_words(heads, tasks)
     source = joined(rule, with_task=tasks is not None)
-    names = ("task_trial",) if tasks is not None else LEARNER_KERNELS
+    names = ("task_trials",) if tasks is not None else LEARNER_KERNELS
     shared = {"task": layout.TASK_DATA} if tasks is not None and _same(tasks[:, layout.TASK_DATA :]) else {}
     alike, tables = IN_STEP, tables_of(heads, mems)
     if lanes == 1:
@@ -197,13 +199,19 @@ def module_text(
         names: of those that are called from outside.
         words: frozen ones, alike in all runs.
         lanes: L.
-        alike: words that are expected to be the same in all runs that take part; whether they are is asked at each call.
+        alike: words that should be the same in all runs that take part; whether they are is asked at each call.
         tables: 16-bit words of a buffer that no kernel changes, the same in all runs.
         shared: for each buffer, the index from which on words are the same in all runs, and few kernels change them.
     """
     frozen, alike, shared, unroll = dict(words), set(alike), dict(shared), True
     while True:
-        known = {"frozen": frozen, "fixed": fixed_words(frozen), "alike": alike, "tables": tables, "shared": shared}
+        known: dict[str, Any] = {
+            "frozen": frozen,
+            "fixed": fixed_words(frozen),
+            "alike": alike,
+            "tables": tables,
+            "shared": shared,
+        }
         try:
             parts = [_kernel_text(source, kernel, lanes, unroll=unroll, **known) for kernel in names]
         except Varies as e:
@@ -218,7 +226,7 @@ def module_text(
             needs = {need for each in parts for need in each.needs}
             tail = f"attributes #0 = {{ {native.ATTRIBUTES} }}"
             constants = [table.text(f"{buffer}_table") for buffer, table in tables.items()]
-            return "\n".join([*sorted(needs), *constants, *(each.text for each in parts), tail, ""])
+            return "\n".join([*sorted(needs), *constants, *(each.text for each in parts), tail, METADATA, ""])
 
 
 class _Part(NamedTuple):

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from subsong_sim.lanes.bounds import WHOLE, Bounds, bounds_of
 from subsong_sim.lanes.values import ARITHMETIC, COMPARISONS, Condition, Register, Value, int32
 
+# No store reaches a constant: LLVM may leave out a store that another follows, whatever is looked up in between.
+TABLES = "!0"
+METADATA = "!0 = !{!1}\n!1 = distinct !{!1, !2}\n!2 = distinct !{!2}"
 WIDTHS = {"ptr8": 8, "ptr16": 16, "ptr32": 32}
 
 
@@ -171,6 +174,10 @@ class Emitter:
         ones = self.constant(1, "i1") if condition.varying else "1"
         return Register(self.result(f"xor {kind} {condition.name}, {ones}"), condition.varying)
 
+    def participants(self) -> str:
+        """Return the runs that take part as an integer, a bit a run."""
+        return self.result(f"trunc i32 %active to i{self.lanes}")
+
     def bits(self, mask: str) -> str:
         """Return a mask as an integer, a bit a run."""
         return self.result(f"bitcast {self.type(True, 'i1')} {mask} to i{self.lanes}")
@@ -210,12 +217,13 @@ class Emitter:
             self.bounds[value] = 0, (1 << width) - 1
         return Register(value, varying=False)
 
-    def pair(self, table: str, length: int, index: Register, start: int, middle: int) -> tuple[Register, Register]:
+    def pair(self, table: str, index: Register, start: int, middle: int) -> tuple[Register, Register]:
         """Load for every run, whoever takes part, a word of a constant and the one behind it, zero-extended.
 
         Args:
-            table: the constant, of `length` words.
-            index: counted from -start.
+            table: the constant.
+            index: of the word in its buffer.
+            start: of the table there.
             middle: of the indices that may be, so that they are short on either side of it.
         """
         row, masks = self.type(True), self.type(True, "i1")
@@ -225,7 +233,7 @@ class Emitter:
         where = self.result(f"getelementptr i16, ptr {base}, {row} {way}")
         both = self.result(
             f"call {row} {name}({self.type(True, 'ptr')} {where}, i32 2, {masks} {self.constant(1, 'i1')}, "
-            f"{row} zeroinitializer)"
+            f"{row} zeroinitializer), !alias.scope {TABLES}"
         )
         low = self.result(f"and {row} {both}, {self.constant(0xFFFF)}")
         high = self.result(f"lshr {row} {both}, {self.constant(16)}")
@@ -248,7 +256,7 @@ class Emitter:
         if self.mask is not None:
             old = self.result(f"load {row}, ptr {address}, align {align}")
             word = self.result(f"select {self.type(True, 'i1')} {self.mask}, {row} {word}, {row} {old}")
-        self.emit(f"store {row} {word}, ptr {address}, align {align}")
+        self.emit(f"store {row} {word}, ptr {address}, align {align}, !noalias {TABLES}")
 
     def _narrow(self, word: str, rows: bool, width: int) -> str:
         if width == 32:

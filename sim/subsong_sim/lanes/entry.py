@@ -63,7 +63,7 @@ def entry(function: ast.FunctionDef, variants: Mapping[Variant, str], alike: Seq
 def _in_step(out: Emitter, function: ast.FunctionDef, alike: Sequence[Word]) -> str:
     """Write whether the runs that take part have the same words there; return the i1."""
     widths = {name: WIDTHS[kind] for name, kind in parameters(function) if kind in WIDTHS}
-    bits = out.result(f"trunc i32 %active to i{out.lanes}")
+    bits = out.participants()
     first = out.result("call i32 @llvm.cttz.i32(i32 %active, i1 false)")
     first = out.result(f"and i32 {first}, {out.lanes - 1}")
     differ = out.constant(0, "i1")

@@ -66,7 +66,7 @@ class Words(Loops):
         """Write who takes part: the mask, and the first of those runs."""
         if self.lanes == 1 or everybody:
             return
-        bits = self.result(f"trunc i32 %active to i{self.lanes}")
+        bits = self.participants()
         self.base = self.mask = self.result(f"bitcast i{self.lanes} {bits} to {self.type(True, 'i1')}")
         if self.alike or self.shared:
             self.needs.add("declare i32 @llvm.cttz.i32(i32, i1)")
@@ -106,7 +106,7 @@ class Words(Loops):
         base, offset = self.sums.get(index.name, (index.name, 0))
         word = f"{buffer}[{base}]", offset
         if word not in self.memory:
-            pair = self.pair(f"{buffer}_table", len(table.words) + 1, index, table.start, (low + high + 1) // 2)
+            pair = self.pair(f"{buffer}_table", index, table.start, (low + high + 1) // 2)
             self.memory[word], self.memory[word[0], offset + 1] = pair
         return self.memory[word]
 
