@@ -110,3 +110,58 @@ def a_store_to_what_is_known(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
     for _i in range(w[2]):
         s += w[3] + d[5]
     return d[0] + d[1] * s
+
+
+def a_clip_that_counts(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    clipped = 0
+    for i in range(8):
+        v = d[i]
+        if v > 77:
+            v = 77
+            clipped += 1
+        elif v < 0 - 5:
+            v = 0 - 5
+            clipped += 1
+        d[i] = v
+    return clipped
+
+
+def a_clip_whose_limits_cross(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    clipped = 0
+    high = d[1]
+    low = d[2]
+    for i in range(3, 8):
+        v = d[i]
+        if v > high:
+            v = high
+            clipped += 1
+        elif v < low:
+            v = low
+            clipped += 1
+        d[i] = v
+    return clipped
+
+
+def a_clip_that_is_none(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    clipped = d[0]
+    v = d[1]
+    if v > clipped:
+        v = clipped
+        clipped += 1
+    elif v < n:
+        v = n
+        clipped += 1
+    d[1] = v
+    if v > 5:
+        v = 5
+        clipped += 1
+    elif v < 0 - 5:
+        v = 0 - 6
+        clipped += 1
+    d[2] = v
+    if v > 4:
+        v = 4
+        clipped += 1
+    elif v < 0 - 4:
+        v = 0 - 4
+    return clipped

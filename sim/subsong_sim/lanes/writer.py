@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from subsong_sim.errors import EngineError
+from subsong_sim.lanes.clip import Clip, clip_of
 from subsong_sim.lanes.course import Course, Follower, stored
 from subsong_sim.lanes.emit import WIDTHS
 from subsong_sim.lanes.flow import Scope
@@ -114,6 +115,8 @@ class Writer(Words):
         condition = bool(fact) if fact is not None else self._condition(node.test, scope)
         if isinstance(condition, bool):
             self._block(node.body if condition else node.orelse, scope)
+        elif condition.varying and (clip := clip_of(node)) is not None:
+            self._clip(clip, condition, scope)
         elif condition.varying:
             sides = [(self.narrowed(condition), node.body)]
             if node.orelse:
@@ -124,6 +127,17 @@ class Writer(Words):
             self._choose(
                 condition.name, [partial(self._block, body, scope) for body in (node.body, node.orelse)], scope
             )
+
+    def _clip(self, clip: Clip, above: Register, scope: Scope) -> None:
+        """Write what runs clip, each for itself; who has another value than before was clipped."""
+        value, low, high = scope.env[clip.name], self._value(clip.low, scope), self._value(clip.high, scope)
+        below = self.compare("slt", value, low)
+        clipped = self.select(self.test_text(below, True), low, value)
+        clipped = self.select(above.name, high, clipped)
+        scope.env[clip.name] = clipped
+        if clip.counter is not None:
+            changed = self.number(self.compare("ne", clipped, value))
+            scope.env[clip.counter] = self.operation(ast.Add(), scope.env[clip.counter], changed)
 
     # ------------------------------------------------------------------------------------------ loops
 
