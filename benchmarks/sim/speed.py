@@ -90,9 +90,10 @@ def by_lanes(case: Case, runs: Runs, lanes: int) -> Variant:
     ends = np.zeros((len(runs.heads), 6 * AT_ONCE), np.int32)
     blocks = [interleave(a, lanes) for a in (*kept, runs.xs, runs.us, ends)]
     kinds = [*[ctypes.c_void_p] * 6, *[ctypes.c_int32] * 3, ctypes.c_uint32]
-    run = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)(code.task_trials)
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)
 
     def advance(core: int, trials: int) -> None:
+        run = prototype(code.task_trials)
         for group in range(core * LANES // lanes, (core + 1) * LANES // lanes):
             buffers = [block[group].ctypes.data for block in blocks]
             for done in range(0, trials, AT_ONCE):
