@@ -144,7 +144,7 @@ class Task:
         self.trials: list[tuple[list[Any], TrialSummary, int, tuple[bytes, bytes]]] = []
         self._seen: list[Any] = []
         learner = LocalLearner(self.block.rule, self.block.head, self.block.mem, "cpython")
-        self._runs = TaskTrials(learner, self.block.task, steps, "cpython", self.block.rule, self._keep)
+        self._runs = TaskTrials(learner, self.block.task, steps, self._keep)
 
     def _keep(self, trial: int, step: int, cost: int, x: Sequence[int], u: Sequence[int]) -> None:
         self._seen.append((trial, step, cost, list(x), list(u)))

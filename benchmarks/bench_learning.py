@@ -8,9 +8,10 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 
-import numba
-from figures import example, prepared
+import numpy as np
+from figures import example
 
 from subsong import session
 from subsong.block import build_block
@@ -20,9 +21,10 @@ from subsong.deploy import deploy, start_firmware
 from subsong.experiment import Experiment
 from subsong.experiment_loop import GymnasiumPlant
 from subsong.ports import open_port
-from subsong_sim.engines import make_buffer
+from subsong_sim.engines import LocalLearner, make_buffer
+from subsong_sim.lanes import compile_one
 from subsong_sim.learner import Ended
-from subsong_sim.trials import PlantTrials
+from subsong_sim.trials import PlantTrials, addresses
 
 ROUNDS = 1 if os.environ.get("QUICK", "0") not in ("", "0") else 3
 RULES = ("weight_perturbation", "node_perturbation")
@@ -30,11 +32,11 @@ RULES = ("weight_perturbation", "node_perturbation")
 
 HEADERS = (
     "experiment, rule",
-    "Numba steps/s",
+    "native steps/s",
     "CPython steps/s",
     "unix board steps/s",
-    "Numba / CPython",
-    "Numba / board",
+    "native / CPython",
+    "native / board",
 )
 
 
@@ -47,12 +49,8 @@ def steps_a_second(run: Callable[[int], int], trials: int) -> float:
 
 def local(experiment: Experiment, engine: str) -> Callable[[int], int]:
     """Return what runs learning trials on this computer, unlogged."""
-    if engine == "numba" and not isinstance(experiment.plant, GymnasiumPlant):
-        # One call for all trials: four steps are too few to spread the cost of a summary over.
-        loops, learner, task, _pair = prepared(experiment)
-        buffers = (learner.head, learner.mem, make_buffer(task, "H", engine), learner.x, learner.u)
-        loops.task_trials(*buffers, 4, 0, 1, 0)
-        return lambda n: 4 * int(loops.task_trials(*buffers, 4, n, 2**30, 0)[0])
+    if engine == "native" and not isinstance(experiment.plant, GymnasiumPlant):
+        return in_one_call(experiment)
     trials, _plant = session.local_trials(experiment, build_block(experiment), False, engine, None)
     first = [0]
 
@@ -60,6 +58,22 @@ def local(experiment: Experiment, engine: str) -> Callable[[int], int]:
         ended = list(trials.run(first[0], range(first[0], first[0] + n), False))
         first[0] += n
         return sum(e.summary.steps for e in ended if isinstance(e, Ended))
+
+    return run
+
+
+def in_one_call(experiment: Experiment) -> Callable[[int], int]:
+    """Return what runs trials of a task in one call: four steps are too few to spread the cost of a summary over."""
+    block = build_block(experiment)
+    learner = LocalLearner(block.rule, block.head, block.mem)
+    head, mem, x, u = learner.buffers
+    task = make_buffer(block.task, "H", learner.engine)
+    code = compile_one(block.rule, ("task_stretch",), head, task)
+
+    def run(n: int) -> int:
+        ends = np.empty((n, 6), np.int32)
+        code.functions["task_stretch"](*addresses(head, mem, task, x, u, x, u, ends, ends), 0, n, 4, 0, 1)
+        return 4 * n
 
     return run
 
@@ -94,9 +108,8 @@ class _Nowhere:
 
 def main() -> None:
     """Print the table."""
-    print(
-        f"Python {platform.python_version()}, Numba {numba.__version__}, {platform.machine()}, {os.cpu_count()} cores"
-    )
+    versions = f"Python {platform.python_version()}, llvmlite {version('llvmlite')}"
+    print(f"{versions}, {platform.machine()}, {os.cpu_count()} cores")
     print("|", " | ".join(HEADERS), "|")
     print("|---" * len(HEADERS) + "|")
     with open_port("unix") as port:
@@ -105,10 +118,10 @@ def main() -> None:
         for rule in RULES:
             experiment = example(name, rule, 1)
             many = 20 if name == "cartpole" else 500
-            best = dict.fromkeys(("numba", "cpython", "board"), 0.0)
+            best = dict.fromkeys(("native", "cpython", "board"), 0.0)
             for _ in range(ROUNDS):
                 found = {
-                    "numba": steps_a_second(local(experiment, "numba"), many * 100),
+                    "native": steps_a_second(local(experiment, "native"), many * 100),
                     "cpython": steps_a_second(local(experiment, "cpython"), many),
                     "board": on_board(experiment, many),
                 }

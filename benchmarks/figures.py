@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from subsong.block import build_block, stream_seed
+from subsong.batch import simulate_many
 from subsong.experiment import Experiment, parse_experiment
 from subsong.experiment_text import example_text, with_learner
-from subsong_sim import loader
-from subsong_sim.engines import LocalLearner, make_buffer
+from subsong.rules import PAIRS
 
 XOR_LIMIT = 200_000  # presentations
 XOR_MSE = 0.04
@@ -50,11 +49,19 @@ def example(name: str, rule: str, seed: int, learning: bool = True) -> Experimen
     return parse_experiment(text, name).with_seed(seed)
 
 
-def prepared(experiment: Experiment) -> tuple[Any, LocalLearner, bytes, int]:
-    """Return the rule's compiled loops, the learner, the task's block, and how many trials make an update."""
-    block = build_block(experiment)
-    pair = 1 if experiment.learner.estimator == "running_baseline" else 2
-    return loader.load_loops(block.rule), LocalLearner(block.rule, block.head, block.mem), block.task, pair
+def learned(
+    name: str, rule: str, seeds: Sequence[int], learning: bool, limit: int, stop: float, episodes: int
+) -> Figure:
+    """Return what runs came to, evaluated after every update: a mean cost of `stop`, or `limit` trials."""
+    experiments = []
+    for seed in seeds:
+        experiment = example(name, rule, seed, learning)
+        update = 2 if experiment.learner.estimator in PAIRS else 1
+        run = {"trials": limit, "evaluate_every": update, "evaluate_episodes": episodes, "stop_cost": stop}
+        experiments.append(experiment.model_copy(update={"run": experiment.run.model_copy(update=run)}))
+    results = simulate_many(experiments, costs=False)
+    trials, last = (np.array([getattr(each, name) for each in results], dtype=float) for name in ("trials", "final"))
+    return Figure(np.where(last <= stop, trials, np.inf), last)
 
 
 def xor(rule: str, seeds: Sequence[int], learning: bool = True) -> Figure:
@@ -62,24 +69,8 @@ def xor(rule: str, seeds: Sequence[int], learning: bool = True) -> Figure:
 
     It is looked at after every update, which no presentation is counted for.
     """
-    spent, last = [], []
-    for seed in seeds:
-        loops, learner, task, pair = prepared(example("xor", rule, seed, learning))
-        stop = int(XOR_MSE * 4 * 2**24)
-        trials, total = loops.task_trials(
-            learner.head,
-            learner.mem,
-            make_buffer(task, "H", "numba"),
-            learner.x,
-            learner.u,
-            4,
-            XOR_LIMIT // 4,
-            pair,
-            stop,
-        )
-        spent.append(trials * 4 if total <= stop else np.inf)
-        last.append(total / (4 * 2**24))
-    return Figure(np.array(spent), np.array(last))
+    found = learned("xor", rule, seeds, learning, XOR_LIMIT // 4, XOR_MSE, 1)
+    return found._replace(spent=4 * found.spent)
 
 
 def cartpole(rule: str, seeds: Sequence[int], learning: bool = True, limit: int = CARTPOLE_LIMIT) -> Figure:
@@ -87,20 +78,5 @@ def cartpole(rule: str, seeds: Sequence[int], learning: bool = True, limit: int 
 
     The policy is evaluated after every update; evaluation episodes are not counted.
     """
-    from subsong_sim.plants import make_plant
-    from subsong_sim.trials import compiled_plant
-
-    spent, last = [], []
-    for seed in seeds:
-        experiment = example("cartpole", rule, seed, learning)
-        loops, learner, _task, pair = prepared(experiment)
-        plant: Any = make_plant(experiment.plant_spec(), compiled=True)
-        seeds_of = {"plant": limit // pair, "evaluation": TESTS}
-        resets, tests = (
-            np.array([stream_seed(seed, name, i) for i in range(n)], np.uint32) for name, n in seeds_of.items()
-        )
-        own = compiled_plant(plant, np.zeros(3, np.int32))
-        trials, mean = loops.plant_trials(*learner.buffers, own, resets, pair, tests, 500, pair, -CARTPOLE_MEAN, -500)
-        spent.append(trials if mean <= -CARTPOLE_MEAN else np.inf)
-        last.append(-mean)
-    return Figure(np.array(spent, dtype=float), np.array(last))
+    found = learned("cartpole", rule, seeds, learning, limit, -CARTPOLE_MEAN, TESTS)
+    return found._replace(last=-found.last)

@@ -232,14 +232,16 @@ def oracle_engine(case: Case) -> list[Answer]:
     return play(Oracle.of(case.rule, case.head, case.mem), case.trials)
 
 
-def cpython_engine(case: Case) -> list[Answer]:
-    """The kernels under CPython."""
-    return play(LocalLearner(case.rule, case.head, case.mem, "cpython"), case.trials)
+def local_engine(name: str) -> Engine:
+    """An engine of this computer: "native", "numba" or "cpython" executes the kernels."""
+
+    def engine(case: Case) -> list[Answer]:
+        return play(LocalLearner(case.rule, case.head, case.mem, name), case.trials)
+
+    return engine
 
 
-def numba_engine(case: Case) -> list[Answer]:
-    """The kernels under Numba."""
-    return play(LocalLearner(case.rule, case.head, case.mem, "numba"), case.trials)
+cpython_engine = local_engine("cpython")
 
 
 # ------------------------------------------------------------------------------------------------- comparing

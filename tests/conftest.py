@@ -70,13 +70,15 @@ def micropython() -> "Iterator[MicroPythonEngine]":
 
 
 UNICORNS = ("unicorn-armv6m", "unicorn-armv7em", "unicorn-rv32imc")
-ENGINES = ("cpython", "numba", "micropython", *UNICORNS)
-# Quick runs play on one of the three; drawn kernels are compiled for all of them there, too (test_compiler*.py).
-_PARAMS = [pytest.param(name, marks=pytest.mark.slow) if name in UNICORNS[1:] else name for name in ENGINES]
+ENGINES = ("cpython", "native", "numba", "micropython", *UNICORNS)
+# Quick runs play on one of the three; drawn kernels are compiled for all of them there, too (test_compiler*.py). Native
+# code is made anew for each drawn network; quick runs have it play every rule's trials (test_trials.py).
+_LATER = ("native", *UNICORNS[1:])
+_PARAMS = [pytest.param(name, marks=pytest.mark.slow) if name in _LATER else name for name in ENGINES]
 
 
 def _engine_of(name: str, request: pytest.FixtureRequest) -> "Engine":
-    from cases import cpython_engine, numba_engine
+    from cases import local_engine
 
     if name == "micropython":
         return request.getfixturevalue("micropython")
@@ -84,7 +86,7 @@ def _engine_of(name: str, request: pytest.FixtureRequest) -> "Engine":
         from unicorn_engine import unicorn_engine
 
         return unicorn_engine(name.removeprefix("unicorn-"))
-    return {"cpython": cpython_engine, "numba": numba_engine}[name]
+    return local_engine(name)
 
 
 @pytest.fixture(scope="session", params=_PARAMS)
@@ -98,14 +100,14 @@ _SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("numba", *UNICO
 
 @pytest.fixture(scope="session", params=["cpython", "micropython", UNICORNS[0], *_SLOW])
 def engine_of_all_rules(request: pytest.FixtureRequest) -> "Engine":
-    """Every engine, for cases of every rule: Numba, which compiles each for half a minute, in slow tests alone."""
+    """Every engine, for cases of every rule: Numba, which compiles each for many seconds, in slow tests alone."""
     return _engine_of(request.param, request)
 
 
 @pytest.fixture(scope="session")
 def engines(request: pytest.FixtureRequest) -> "dict[str, Engine]":
     """All of them at once, by name: for many cases, which take longer to draw than to play."""
-    return {name: _engine_of(name, request) for name in ENGINES}
+    return {name: _engine_of(name, request) for name in ENGINES if name != "native"}
 
 
 @pytest.hookimpl(trylast=True)

@@ -110,3 +110,146 @@ def a_store_to_what_is_known(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
     for _i in range(w[2]):
         s += w[3] + d[5]
     return d[0] + d[1] * s
+
+
+def a_sum_of_sums(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    t = d[6]
+    s = n
+    for i in range(20):
+        t += w[i & 7]
+        s += t
+    d[0] = t
+    return s
+
+
+def a_sum_of_sums_of_what_is_known(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    t = 2
+    s = n
+    for _i in range(20):
+        t += 3
+        s += t
+    return s
+
+
+def a_sum_of_sums_that_changes_what_it_adds(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    t = d[6]
+    s = n
+    for i in range(20):
+        t += f(w) + s
+        s += t
+        d[i & 7] ^= t
+    return s
+
+
+def sums_that_a_turn_reads(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    s = n
+    t = n
+    k = 0
+    while k < 20:
+        t += w[k & 7]
+        if t > 70000:
+            s += 1
+        k += 1
+    d[0] = t
+    return s
+
+
+def a_sum_within_a_loop(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    s = n
+    for i in range(17):
+        for j in range(18):
+            if w[(i + j) & 7] > 900:
+                s += i
+            d[j & 7] += s & 1
+    return s
+
+
+def a_clip_that_counts(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    clipped = 0
+    for i in range(8):
+        v = d[i]
+        if v > 77:
+            v = 77
+            clipped += 1
+        elif v < 0 - 5:
+            v = 0 - 5
+            clipped += 1
+        d[i] = v
+    return clipped
+
+
+def a_clip_whose_limits_cross(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    clipped = 0
+    high = d[1]
+    low = d[2]
+    for i in range(3, 8):
+        v = d[i]
+        if v > high:
+            v = high
+            clipped += 1
+        elif v < low:
+            v = low
+            clipped += 1
+        d[i] = v
+    return clipped
+
+
+def a_clip_that_is_none(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    clipped = d[0]
+    v = d[1]
+    if v > clipped:
+        v = clipped
+        clipped += 1
+    elif v < n:
+        v = n
+        clipped += 1
+    d[1] = v
+    if v > 5:
+        v = 5
+        clipped += 1
+    elif v < 0 - 5:
+        v = 0 - 6
+        clipped += 1
+    d[2] = v
+    if v > 4:
+        v = 4
+        clipped += 1
+    elif v < 0 - 4:
+        v = 0 - 4
+    return clipped
+
+
+def a_clip_by_its_high_bits(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    clipped = 0
+    for i in range(8):
+        v = d[i]
+        if ((v + 0x8000) >> 16) != 0:
+            clipped += 1
+            v = 0x7FFF ^ (v >> 31)
+        d[i] = v
+    v = n
+    if ((v + 4) >> 3) != 0:
+        clipped += 1
+        v = 3 ^ (v >> 31)
+    d[0] ^= v
+    return clipped
+
+
+def a_clip_by_other_bits(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    clipped = 0
+    v = n
+    if ((v + 3) >> 3) != 0:
+        clipped += 1
+        v = 3 ^ (v >> 31)
+    d[0] = v
+    v = n
+    if ((v + 4) >> 3) != 0:
+        clipped += 1
+        v = 4 ^ (v >> 31)
+    d[1] = v
+    v = n
+    if ((v + 4) >> 3) != 0:
+        v += 1
+        v = 3 ^ (v >> 31)
+    d[2] = v
+    return clipped

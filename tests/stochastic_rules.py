@@ -52,7 +52,7 @@ steps = {steps}
     return build_block(parse_experiment(text, "test"))
 
 
-def learner_of(*args: Any, engine: str = "numba", **keys: Any) -> LocalLearner:
+def learner_of(*args: Any, engine: str = "native", **keys: Any) -> LocalLearner:
     """Return a learner of block_of's block."""
     block = block_of(*args, **keys)
     return LocalLearner(block.rule, block.head, block.mem, engine)

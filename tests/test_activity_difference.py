@@ -28,7 +28,7 @@ def setup_of(**more: Any) -> Setup:
     return Setup(**{**vars(BASE), **more})
 
 
-def learner_of(setup: Setup, engine: str = "numba") -> LocalLearner:
+def learner_of(setup: Setup, engine: str = "native") -> LocalLearner:
     block = block_of(setup)
     return LocalLearner(block.rule, block.head, block.mem, engine)
 
@@ -220,8 +220,8 @@ def test_it_learns_xor_from_where_a_learner_without_a_rate_stays() -> None:
 
     def error_after(setup: Setup, trials: int) -> float:
         block = build_block(experiment_of(setup, {}, "xor"))
-        learner = LocalLearner(block.rule, block.head, block.mem, "numba")
-        xor = TaskTrials(learner, block.task, 1, "numba", block.rule, evaluate_steps=4)
+        learner = LocalLearner(block.rule, block.head, block.mem)
+        xor = TaskTrials(learner, block.task, 1, evaluate_steps=4)
         list(xor.run(0, [0] * trials, False))
         (evaluated,) = xor.run(trials, [0], True)
         assert evaluated.summary.steps == 4

@@ -141,7 +141,7 @@ def test_exclusive_or_is_learned_and_survives_its_words() -> None:
     assert costs[0] > 0.2
     assert costs[-1] <= 0.005
     learner = LocalLearner(block.rule, block.head, network.into_block(block.mem), "cpython")
-    (ended,) = TaskTrials(learner, block.task, 4, "cpython", block.rule).run(0, [0], True)
+    (ended,) = TaskTrials(learner, block.task, 4).run(0, [0], True)
     assert ended.summary.total / 2**26 == pytest.approx(costs[-1], rel=0.05)
 
 

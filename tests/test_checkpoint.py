@@ -405,7 +405,7 @@ class Kept:
     def run(self, state: tuple[bytes, bytes] | None = None, after: Checkpoint | None = None) -> RunResult:
         block, run = self.block, self.experiment.run
         learner = LocalLearner(block.rule, *(state or (block.head, block.mem)), "cpython")
-        trials = TaskTrials(learner, block.task, run.steps, "cpython", block.rule, None, run.evaluate_steps)
+        trials = TaskTrials(learner, block.task, run.steps, None, run.evaluate_steps)
 
         def keep(trial: int, learned: int) -> None:
             self.kept.append((Checkpoint(len(self.kept), trial, learned), trials.state()))

@@ -226,7 +226,7 @@ def test_each_code_learns_xor_from_where_a_learner_without_a_rate_stays(rule: st
 
     def error_after(setup: Setup, trials: int) -> float:
         block = build_block(experiment_of(setup, {"code": code}, "xor", 4))
-        xor = TaskTrials(learner_of(block, "numba"), block.task, 4, "numba", rule)
+        xor = TaskTrials(learner_of(block, "native"), block.task, 4)
         error = 1.0
         for first in range(0, trials, 4000):
             list(xor.run(first, [0] * 4000, False))

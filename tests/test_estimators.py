@@ -27,7 +27,7 @@ COMBINATIONS = tuple((rule, estimator) for rule in RULES for estimator in BY_NAM
 
 
 def learner_of(setup: Setup) -> LocalLearner:
-    """Return a learner under Numba."""
+    """Return a learner."""
     block = setup.block()
     return LocalLearner(block.rule, block.head, block.mem, "numba")
 
@@ -247,8 +247,8 @@ def learn_xor(rule: str, rounding: str, trials: int) -> Descent:
         init=512,
     )
     block = build_block(parse_experiment(setup.toml("xor"), "xor"))
-    learner = LocalLearner(rule, block.head, block.mem, "numba")
-    xor = TaskTrials(learner, block.task, 4, "numba", rule)
+    learner = LocalLearner(rule, block.head, block.mem)
+    xor = TaskTrials(learner, block.task, 4)
     start = weights(learner)
     # Two-sided: half the difference; eligibilities are at most 4, one a step, inputs being at most 1.
     scale = 2.0 ** -(setup.rate_shift + 1) * (4 if node else 1)

@@ -154,7 +154,7 @@ def eligibility_of(learner: LocalLearner, n: int) -> NDArray[np.int64]:
 def test_an_eligibility_has_zero_mean(name: str) -> None:
     rule, keys = NETWORKS[name]
     block = block_of(rule, **{**keys, "estimator": '"running_baseline"'})
-    learner = LocalLearner(rule, block.head, block.mem, "numba")
+    learner = LocalLearner(rule, block.head, block.mem)
     n = int(learner.head[layout.N_WEIGHTS])
     found = []
     for _ in range(500):
@@ -179,7 +179,7 @@ def test_a_cost_that_does_not_depend_on_the_perturbation_moves_nothing_on_averag
         words = rng.integers(1, 65536, 4)
         head[layout.PERTURBATION : layout.PERTURBATION + 2] = words[:2]
         head[layout.ROUNDING : layout.ROUNDING + 2] = words[2:]
-        learner = LocalLearner(rule, head.tobytes(), block.mem, "numba")
+        learner = LocalLearner(rule, head.tobytes(), block.mem)
         play(learner, 2, 12, lambda t, k=k: 40 * ((t * t + k) % 7) + 100)
         moved.append(np.array(weights_of(*learner.state())) - start)
     d = np.array(moved)
@@ -223,10 +223,10 @@ def test_an_evaluation_perturbs_and_changes_nothing() -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("estimator", ["running_baseline", "unperturbed_trial", "two_sided", "each_step"])
-def test_engines_are_equal(rule: str, estimator: str) -> None:
+def test_native_code_agrees_with_python(rule: str, estimator: str) -> None:
     other = {"tick_shift": "2", "recurrent": "[true, false]"} if rule == RULES[0] else {"lman_shift": "2"}
     block = block_of(rule, estimator=f'"{estimator}"', layers="[3, 17, 2]", **other)
-    learners = [LocalLearner(rule, block.head, block.mem, engine) for engine in ("cpython", "numba")]
+    learners = [LocalLearner(rule, block.head, block.mem, engine) for engine in ("cpython", "native")]
     for n in range(5):
         for learner in learners:
             learner.begin(n, n == 2)

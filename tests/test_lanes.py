@@ -3,14 +3,19 @@
 import ctypes
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sim.cases import RULES, STEPS, Case, runs_of
 
-from random_kernels import Author, Words, buffers, reference
-from subsong_sim.lanes import compile_lanes, loops, module_text, native
-from subsong_sim.loader import Source, gather, load_loops
+from random_kernels import WORDS, Author, Words, buffers, reference
+from subsong_sim.engines import LocalLearner, buffer_bytes
+from subsong_sim.lanes import compile_lanes, compile_one, loops, module_text, native
+from subsong_sim.lanes.products import SHORTEST, available
+from subsong_sim.lanes.words import Table
+from subsong_sim.loader import Source, gather
+from subsong_sim.trials import TaskTrials, addresses
 
 # n comes from memory, so that it is each run's own.
 ENTRY = """
@@ -33,11 +38,13 @@ def aligned(rows: np.ndarray) -> np.ndarray:
     return lanes
 
 
-def hold_against_python(source: Source, lanes: int, keep: Path, seed: int, known: dict[tuple[str, int], int]) -> None:
+def hold_against_python(
+    source: Source, lanes: int, keep: Path, seed: int, known: dict[tuple[str, int], int], **expected_of_runs: Any
+) -> None:
     """Execute `entry` for 32 runs, in lanes and by CPython; a second turn leaves some runs out."""
     expected = reference(source)
-    text = module_text(source, ("entry",), known, lanes)
-    engine = native.load(native.translate(text, keep))
+    text = module_text(source, ("entry",), {} if expected_of_runs else known, lanes, **expected_of_runs)
+    engine = native.load(native.translate(text, keep, unrolling=lanes > 1))
     entry = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4, ctypes.c_uint32)(
         engine.get_function_address("entry")
     )
@@ -80,20 +87,113 @@ def test_devious_kernels_are_computed_alike(tmp_path: Path, kernel: str, lanes: 
     hold_against_python(gather(str(path), ("entry",)), lanes, tmp_path / "object.o", 1, known)
 
 
+WEIGHTED_SUM = """
+def weighted_sum(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    at = 1
+    signal = at + {turns}
+    shift = d[0]
+    for j in range({turns}):
+        n += (((w[at + j] ^ 0x8000) - 0x8000) * ((w[signal + j] ^ 0x8000) - 0x8000)) >> shift
+    return n
+"""
+
+
+@pytest.mark.parametrize("turns", [31, 32, 33, 63, 64, 100])
+def test_a_weighted_sum_of_one_run_is_exact(tmp_path: Path, turns: int) -> None:
+    path = tmp_path / "products.py"
+    path.write_text(WEIGHTED_SUM.format(turns=turns) + ENTRY.format(called="weighted_sum"), encoding="utf-8")
+    source = gather(str(path), ("entry",))
+    text = module_text(source, ("entry",), {}, 1)
+    assert ("call i32 @products" in text) == (available() and turns >= SHORTEST)
+    engine = native.load(native.translate(text, tmp_path / "object.o", unrolling=False))
+    entry = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4, ctypes.c_uint32)(
+        engine.get_function_address("entry")
+    )
+    rng = np.random.default_rng(turns)
+    ends, drawn = rng.choice([0, 1, 0x7FFF, 0x8000, 0xFFFF], 2 * turns + 1), rng.integers(0, 65536, 2 * turns + 1)
+    for words in (ends, drawn):
+        given = [words.astype(np.uint16), np.array([7], np.int32), np.zeros(1, np.uint8), np.array([-5], np.int32)]
+        run = [Words(kind, each.tolist()) for kind, each in zip("HiBi", given, strict=True)]
+        entry(*(each.ctypes.data for each in given), 1)
+        reference(source).entry(*run)
+        assert given[3].tolist() == list(run[3])
+
+
+# d[0] and w[0] are where a run is, w[4:] is a table, b is the same for all.
+IN_STEP = """
+def steps(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    at = d[0] & 3
+    if d[0] > 2:
+        at = 0
+        n += w[0]
+    for i in range(3):
+        k = 5 + (((w[1 + i] ^ 0x8000) - 0x8000) >> 15)
+        n += (w[k + 1] - w[k]) * (w[1 + i] & 7) + w[k]
+    n ^= b[at] + b[7]
+    d[0] = at + 1
+    w[0] = at + 9
+    {further}
+    d[1] = n
+    return n
+"""
+TABLE = Table(4, (65535, 7, 40000, 3))
+
+
+@pytest.mark.parametrize("further", ["n += 1", "d[0] += n & 1", "if n > 0:\n        w[0] = 5", "b[3] = n & 255"])
+@pytest.mark.parametrize("together", [True, False])
+def test_runs_in_step_and_out_of_step_are_computed_alike(tmp_path: Path, further: str, together: bool) -> None:
+    path = tmp_path / "in_step.py"
+    path.write_text(IN_STEP.format(further=further) + ENTRY.format(called="steps"), encoding="utf-8")
+    known = {("w", 4 + i): word for i, word in enumerate(TABLE.words)} | {("b", i): 3 * i for i in range(WORDS)}
+    if together:
+        known |= {("d", 0): 2, ("w", 0): 77}
+    hold_against_python(
+        gather(str(path), ("entry",)),
+        16,
+        tmp_path / "object.o",
+        1,
+        known,
+        alike=[("d", 0), ("w", 0)],
+        tables={"w": TABLE},
+        shared={"b": 0},
+    )
+
+
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("inputs", [8, 16])
 def test_one_lane_keeps_to_its_weights_where_rows_are_a_word_longer_than_a_vector(rule: str, inputs: int) -> None:
     case = Case(rule, (inputs, inputs, 1))
-    runs, alone_loops = runs_of(case, 1), load_loops(rule)
+    runs = runs_of(case, 1)
+    head, mem, task = (rows.tobytes() for rows in (runs.heads, runs.mems, runs.tasks))
+    alone = TaskTrials(LocalLearner(rule, head, mem, "cpython"), task, STEPS)
+    list(alone.run(0, [0] * 6, evaluate=False))
     code = compile_lanes(rule, runs.heads, runs.mems, runs.tasks, 1)
-    kinds = [*[ctypes.c_void_p] * 6, ctypes.c_int32, ctypes.c_int32, ctypes.c_uint32]
-    trial = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)(code.task_trial)
     rows = (runs.heads, runs.mems, runs.tasks, runs.xs, runs.us)
-    given = [aligned(each) for each in (*rows, np.zeros((1, 1), np.int32))]
-    alone = [each[0].copy() for each in rows]
-    nothing = alone_loops.xs_none(), alone_loops.xs_none(), alone_loops.costs_none()
-    for _ in range(6):
-        trial(*(words.ctypes.data for words in given), STEPS, 0, 1)
-        alone_loops.task_trial(*alone, STEPS, 0, *nothing)
-    for words, right in zip(given, alone, strict=False):
-        assert words[:, 0].tolist() == right.tolist()
+    given = [aligned(each) for each in (*rows, np.zeros((1, 36), np.int32))]
+    code.functions["task_trials"](*addresses(*given), 6, STEPS, 0, 1)
+    assert [words.tobytes() for words in given[:3]] == [*alone.state(), buffer_bytes(alone.task)]
+
+
+@pytest.mark.parametrize("inputs", [1, 9, 17, 33])
+def test_a_log_has_a_row_for_each_step_and_ends_there(inputs: int) -> None:
+    case, trials = Case("weight_perturbation", (inputs, inputs)), 3
+    runs, rows, spare = runs_of(case, 1), trials * STEPS, 64
+    head, mem, task, x, u = (aligned(each)[:, 0] for each in (runs.heads, runs.mems, runs.tasks, runs.xs, runs.us))
+    seen: list[tuple[int, list[int], list[int]]] = []
+    alone = TaskTrials(
+        LocalLearner(case.rule, head.tobytes(), mem.tobytes(), "cpython"),
+        task.tobytes(),
+        STEPS,
+        lambda _trial, _step, cost, xs, us: seen.append((cost, list(xs), list(us))),
+    )
+    ended = list(alone.run(0, [0] * trials, evaluate=False))
+    sizes = rows * inputs, rows * inputs, rows, trials * 6
+    kinds = (np.int16, np.int16, np.int32, np.int32)
+    log = [np.full(n + spare, 0x5A5A, kind) for n, kind in zip(sizes, kinds, strict=True)]
+    code = compile_one(case.rule, ("task_stretch",), head, task)
+    code.functions["task_stretch"](*addresses(head, mem, task, x, u, *log), 1, trials, STEPS, 0, 1)
+    assert all((each[n:] == 0x5A5A).all() for each, n in zip(log, sizes, strict=True))
+    xs, us, costs, ends = (each[:n] for each, n in zip(log, sizes, strict=True))
+    words = (each.reshape(rows, inputs).tolist() for each in (xs, us))
+    assert list(zip(costs.tolist(), *words, strict=True)) == seen
+    assert ends.reshape(trials, 6)[:, 1].tolist() == [each.summary.total for each in ended]

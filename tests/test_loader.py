@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from subsong_sim import loader
+from subsong_sim.engines import LocalLearner
 from subsong_sim.errors import EngineError
 
 Write = Callable[..., None]
@@ -81,3 +82,8 @@ def test_a_module_that_is_not_there_is_named() -> None:
 def test_an_unknown_engine_is_refused() -> None:
     with pytest.raises(EngineError, match="engine 'viper': choose cpython or numba"):
         loader.load("subsong_device.tasks", ("task_begin",), "viper")
+
+
+def test_a_learner_of_an_unknown_engine_is_refused() -> None:
+    with pytest.raises(EngineError, match="engine 'viper': choose native, numba or cpython"):
+        LocalLearner("hebb", b"", b"", "viper")

@@ -23,8 +23,8 @@ from cases import (
     assert_equal,
     case_of,
     head_words,
+    local_engine,
     mem_words,
-    numba_engine,
     oracle_engine,
     weights_of,
 )
@@ -159,7 +159,7 @@ def test_eligibility_stays_within_its_bound(steps: int) -> None:
     answers = oracle_engine(case)
     eligibility = head_words(answers[-1].head)[-2]
     assert 2 * steps * 32767 <= eligibility <= 2 * steps * 32768 <= 2**30
-    assert_equal(case, answers, numba_engine(case))
+    assert_equal(case, answers, local_engine("native")(case))
 
 
 def update(learner: NodePerturbation, eligibility: list[int], delta: int, sign: int) -> list[int]:

@@ -328,7 +328,7 @@ def test_a_board_that_learns_on_is_bit_for_bit_the_simulator(
             "import subsong_device.policy_main as p\np.main(learn=True, save_every=10, save_s=0, trials=40)"
         )
     assert f"policy: {rule}, learning" in said
-    local = TaskTrials(LocalLearner(rule, policy.head, policy.mem, "cpython"), policy.task, 4, "cpython", rule)
+    local = TaskTrials(LocalLearner(rule, policy.head, policy.mem, "cpython"), policy.task, 4)
     list(local.run(0, range(40), evaluate=False))
     state, header = newest_state(board_flash)
     assert (state, header.trials) == (local.state(), 40)
@@ -354,7 +354,7 @@ def test_learning_that_a_power_cut_interrupted_is_bit_for_bit_the_learning_that_
             board.board.kill()
         state, header = newest_state(deployed_flash)
         learned = header.trials
-        local = TaskTrials(LocalLearner(rule, policy.head, policy.mem, "cpython"), policy.task, 4, "cpython", rule)
+        local = TaskTrials(LocalLearner(rule, policy.head, policy.mem, "cpython"), policy.task, 4)
         for _ in local.run(0, range(learned), evaluate=False):
             pass
         assert state == local.state()

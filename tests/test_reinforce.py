@@ -146,10 +146,10 @@ def test_an_evaluation_takes_the_more_probable_states_and_changes_nothing() -> N
 
 
 @pytest.mark.parametrize("estimator", ["running_baseline", "each_step"])
-def test_both_engines_of_this_computer_agree(estimator: str) -> None:
+def test_native_code_agrees_with_python(estimator: str) -> None:
     for recurrent in ([False, False], [True, True]):
         block = block_of("reinforce", estimator, [2, 5, 2], ["tanh", "logistic"], recurrent=recurrent, init=1.0)
-        assert played(block, "cpython") == played(block, "numba")
+        assert played(block, "cpython") == played(block, "native")
 
 
 # ------------------------------------------------------------------------------------------------- learning
@@ -189,7 +189,7 @@ def test_it_learns_exclusive_or(estimator: str) -> None:
 
             block = build_block(parse_experiment(text, "xor"))
             learner = LocalLearner(block.rule, block.head, block.mem)
-            trials = TaskTrials(learner, block.task, 4, "numba", "reinforce")
+            trials = TaskTrials(learner, block.task, 4)
             for n in range(100):
                 list(trials.run(100 * n, [0] * 100, False))
                 (ended,) = trials.run(0, [0], True)

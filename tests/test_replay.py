@@ -13,7 +13,7 @@ from subsong.board_session import run_on_board
 from subsong.console import SilentProgress
 from subsong.errors import LogError, ReplayError
 from subsong.policy import export_policy, load_policy
-from subsong.replay import replay
+from subsong.replay import _Player, replay
 from subsong.runlog import read_run, recover
 from subsong.session import simulate
 from subsong_device import layout
@@ -25,9 +25,6 @@ pytest_plugins = ["subsong_hil.fixtures"]
 def logs(tmp_path_factory: pytest.TempPathFactory, firmware_flash: Path) -> dict[str, Path]:
     """A log of the simulator, of a board with the plant in the loop, and of a board with a task of its own."""
     folder = tmp_path_factory.mktemp("logs")
-    for rule in RULES:
-        simulate(shortened("xor", rule), out=folder / f"sim-{rule}.mcap")
-        replay(folder / f"sim-{rule}.mcap")  # compiles into the user's cache
     with pytest.MonkeyPatch.context() as patch:
         cache = folder / "cache"
         shutil.copytree(firmware_flash, cache / "boards" / "unix")
@@ -44,6 +41,13 @@ def test_an_honest_log_replays_whole(logs: dict[str, Path], name: str) -> None:
     assert result.difference is None
     assert result.checked == result.trials == len(read_run(logs[name]).summaries()) > 4
     assert result.holes == 0
+
+
+@pytest.mark.parametrize(("name", "engine"), [("sim", "numba"), ("loop", "native"), ("task", "native")])
+def test_who_wrote_a_log_does_not_check_it(logs: dict[str, Path], name: str, engine: str) -> None:
+    run = read_run(logs[name])
+    player = _Player(run, run.states["initial"])
+    assert player.learner.engine == engine != run.header.engine.get("engine")
 
 
 def _flip(message: Message, what: str, bits: random.Random) -> Message:

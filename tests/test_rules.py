@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from cases import Case, Step, Trial, assert_equal, cpython_engine, numba_engine
+from cases import Case, Step, Trial, assert_equal, cpython_engine, local_engine
 from learning import example_of
 from subsong import rules
 from subsong.block import Block, build_block
@@ -265,11 +265,11 @@ def test_micropython_computes_what_cpython_computes(rule: Rule, micropython: Any
     assert_equal(case, cpython_engine(case), micropython(case))
 
 
-@pytest.mark.slow
 @BY_NAME
-def test_numba_computes_what_cpython_computes(rule: Rule) -> None:
+@pytest.mark.parametrize("engine", ["native", pytest.param("numba", marks=pytest.mark.slow)])
+def test_compilers_compute_what_cpython_computes(engine: str, rule: Rule) -> None:
     case = case_of_example(rule)
-    assert_equal(case, cpython_engine(case), numba_engine(case))
+    assert_equal(case, cpython_engine(case), local_engine(engine)(case))
 
 
 def shortened(rule: Rule) -> Experiment:

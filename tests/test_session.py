@@ -14,18 +14,8 @@ from subsong.replay import replay
 from subsong.runlog import Run, read_run
 from subsong.session import evaluate, simulate
 from subsong_device import faults
-from subsong_sim.loader import load_loops
 
 pytest_plugins = ["subsong_hil.fixtures"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _kernels():
-    """Compile into the user's cache, or take from it: `deployed_flash` brings an empty one."""
-    for rule in RULES:
-        for name in ("xor", "cartpole"):
-            simulate(shortened(name, rule, trials=2), out=None)
-        load_loops(rule)
 
 
 def same(one: Run, other: Run) -> None:
@@ -46,11 +36,14 @@ EXPERIMENTS = {
 }
 
 
+@pytest.mark.parametrize("engine", ["native", pytest.param("numba", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_numba_and_cpython_learn_word_for_word_alike(name: str, tmp_path: Path) -> None:
-    for engine in ("numba", "cpython"):
-        simulate(EXPERIMENTS[name], out=tmp_path / f"{engine}.mcap", engine=engine)
-    same(read_run(tmp_path / "numba.mcap"), read_run(tmp_path / "cpython.mcap"))
+def test_compilers_and_cpython_learn_word_for_word_alike(name: str, engine: str, tmp_path: Path) -> None:
+    for each in (engine, "cpython"):
+        simulate(EXPERIMENTS[name], out=tmp_path / f"{each}.mcap", engine=each)
+    run = read_run(tmp_path / f"{engine}.mcap")
+    assert run.header.engine["engine"] == engine
+    same(run, read_run(tmp_path / "cpython.mcap"))
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def by_the_kernels(case: Case, runs: Runs, plan: list[tuple[int, bool]]) -> tupl
     """Return head, mem and the task's words after the plan's trials, under CPython."""
     words = runs.heads[0].tobytes(), runs.mems[0].tobytes()
     learner = LocalLearner(case.rule, *words, "cpython")
-    trials = TaskTrials(learner, runs.tasks[0].tobytes(), STEPS, "cpython", case.rule)
+    trials = TaskTrials(learner, runs.tasks[0].tobytes(), STEPS)
     for n, evaluate in plan:
         list(trials.run(0, [0] * n, evaluate))
     return *trials.state(), buffer_bytes(trials.task)

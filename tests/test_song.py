@@ -76,7 +76,7 @@ def test_a_block_that_reaches_beyond_itself_is_refused(word: int, value: int) ->
 
 @pytest.mark.slow
 def test_engines_sing_the_same() -> None:
-    results = [simulate(bird(3, every=2), out=None, engine=engine) for engine in ("cpython", "numba")]
+    results = [simulate(bird(3, every=2), out=None, engine=engine) for engine in ("cpython", "native")]
     assert results[0].costs == results[1].costs
     assert results[0].evaluations == results[1].evaluations
 

@@ -245,11 +245,11 @@ def test_a_silent_network_fires_at_its_threshold() -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_both_engines_of_this_computer_agree(rule: str, estimator: str) -> None:
+def test_native_code_agrees_with_python(rule: str, estimator: str) -> None:
     block = block_of(rule, estimator, [2, 5, 2], ["logistic"] * 2, init=1.0, filter_shift=1)
-    assert played(block, "cpython") == played(block, "numba")
+    assert played(block, "cpython") == played(block, "native")
     block = block_of(rule, estimator, [2, 5, 2], ["logistic"] * 2, recurrent=[True, True], init=1.0)
-    assert played(block, "cpython") == played(block, "numba")
+    assert played(block, "cpython") == played(block, "native")
 
 
 # ------------------------------------------------------------------------------------------------- learning
@@ -293,7 +293,7 @@ def solved(rule: str, estimator: str, rate_shift: int, seeds: int, stretches: in
         experiment = parse_experiment(text, "xor")
         block = build_block(experiment)
         learner = LocalLearner(block.rule, block.head, block.mem)
-        trials = TaskTrials(learner, block.task, 64, "numba", rule)
+        trials = TaskTrials(learner, block.task, 64)
         for _ in range(stretches):
             list(trials.run(0, [0] * 100, False))
             (ended,) = trials.run(0, [0], True)

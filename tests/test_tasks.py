@@ -348,8 +348,8 @@ def test_node_perturbation_learns_as_fast_as_theory_says() -> None:
         tables["learner"] |= {"amplitude": sigma, "rate": rate, "rate_shift": shift}
         e = parse_experiment(to_toml(tables), "law")
         block = build_block(e)
-        learner = LocalLearner(block.rule, block.head, block.mem, "numba")
-        runs = TaskTrials(learner, block.task, 1, "numba", block.rule)
+        learner = LocalLearner(block.rule, block.head, block.mem)
+        runs = TaskTrials(learner, block.task, 1)
         teacher = np.frombuffer(block.task, "<u2")[layout.TEACHER_DATA + 2 :].astype(np.int16).reshape(2, 10)
         errors = []
         for _ in range(31):
@@ -606,8 +606,8 @@ def learned(name: str, trials: int, seed: int, **changes: object) -> float:
         tables[table][entry] = value
     e = parse_experiment(to_toml({**tables, "seed": seed}), name)
     block, steps = build_block(e), e.run.steps
-    learner = LocalLearner(block.rule, block.head, block.mem, "numba")
-    runs = TaskTrials(learner, block.task, steps, "numba", block.rule)
+    learner = LocalLearner(block.rule, block.head, block.mem)
+    runs = TaskTrials(learner, block.task, steps)
     for _ in runs.run(0, range(trials), evaluate=False):
         pass
     episodes = e.run.evaluate_episodes

@@ -1,6 +1,7 @@
 """The compiled trial loops against the oracle, which plays the same trials step by step."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import NamedTuple
 
 import pytest
@@ -42,16 +43,15 @@ def xor_block(rule: str) -> Block:
     return build_block(parse_experiment(suited(setup).toml("xor"), "xor"))
 
 
-# Numba compiles a rule's loop over trials for half a minute.
-NUMBA = [pytest.param("numba", rule, marks=() if rule in FIRST else pytest.mark.slow) for rule in RULES]
+NUMBA = [pytest.param("numba", rule, marks=pytest.mark.slow) for rule in FIRST]
 
 
-@pytest.mark.parametrize(("engine_name", "rule"), [*(("cpython", rule) for rule in RULES), *NUMBA])
+@pytest.mark.parametrize(("engine_name", "rule"), [*product(("native", "cpython"), RULES), *NUMBA])
 def test_task_trials_are_the_oracles(engine_name: str, rule: str) -> None:
     block = xor_block(rule)
     notes, expected = Notes(), Notes()
     learner = LocalLearner(rule, block.head, block.mem, engine_name)
-    trials = TaskTrials(learner, block.task, 5, engine_name, rule, notes)
+    trials = TaskTrials(learner, block.task, 5, notes)
     oracle, task = Oracle.of(rule, block.head, block.mem), model(block.task)
     for first, n, evaluate in ROUNDS:
         ended = list(trials.run(first, [0] * n, evaluate))
@@ -86,7 +86,7 @@ def test_trials_on_compiled_plants_are_the_oracles(rule: str, spec: PlantSpec) -
     layers = plant.n_sensors, plant.n_actuators
     block = Setup(rule=rule, layers=layers, rate_shift=3, init=3000).block()
     notes, expected = Notes(), Notes()
-    trials = CompiledPlantTrials(LocalLearner(rule, block.head, block.mem), make(spec), 60, rule, notes)
+    trials = CompiledPlantTrials(LocalLearner(rule, block.head, block.mem), make(spec), 60, notes)
     oracle = Oracle.of(rule, block.head, block.mem)
     for first, n, evaluate in ROUNDS:
         seeds = [7 * trial for trial in range(first, first + n)]

@@ -139,7 +139,7 @@ def test_momentum_follows_its_float64_reference(rule: str, tau: int, shift: int)
 def test_a_cost_that_ignores_the_perturbation_moves_nothing_on_average(rule: str) -> None:
     """With a velocity as without; every pair's second trial costs 900 counts more."""
     setup = setup_of(rule, rate_shift=10 if rule == WP else 11)
-    learner = learner_of(block_of(setup, tau=3, momentum_shift=2), "numba")
+    learner = learner_of(block_of(setup, tau=3, momentum_shift=2), "native")
     rng = random.Random(7)
     runs = []
     for _ in range(150):
@@ -192,7 +192,7 @@ def test_it_learns_xor(rule: str, tau: int, shift: int, slower: int) -> None:
 
     def error_after(setup: Setup, trials: int) -> float:
         block = build_block(experiment_of(setup, {"tau": tau, "momentum_shift": shift}, "xor", 4))
-        xor = TaskTrials(learner_of(block, "numba"), block.task, 4, "numba", rule)
+        xor = TaskTrials(learner_of(block, "native"), block.task, 4)
         error = 1.0
         for first in range(0, trials, 4000):
             list(xor.run(first, [0] * 4000, False))

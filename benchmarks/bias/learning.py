@@ -86,7 +86,7 @@ def learned(
 def cost(experiment: Experiment, mem: bytes | None = None) -> float:
     """Return the mean cost of weights, unperturbed, over the run's evaluation episodes on the true plant."""
     block = build_block(experiment).holding(mem)
-    trials, _ = local_trials(experiment, block, True, "numba", None)
+    trials, _ = local_trials(experiment, block, True, "native", None)
     totals = [ended.summary.total for ended in trials.run(0, evaluation_seeds(experiment), True) if ended is not None]
     return physical(experiment, sum(totals), evaluate=True) / len(totals)
 

@@ -56,13 +56,14 @@ def load_loops(rule: str) -> ModuleType:
     own = [
         f"\n\n@njit(cache=True, nogil=True)\n{ast.unparse(f)}\n" for f in tree.body if isinstance(f, ast.FunctionDef)
     ]
-    return loader.import_text(f"{rule}_laws", loader.join_loops(rule) + "".join(own))
+    joined = loader.render(loader.learner_and_loops(rule), "numba")
+    return loader.import_text(f"{rule}_laws", f"{joined}\n\nimport numpy as np\n" + "".join(own))
 
 
 def learner(experiment: Experiment) -> Learner:
     """Return an experiment's learner, at its beginning."""
     block = build_block(experiment)
-    local = LocalLearner(block.rule, block.head, block.mem)
+    local = LocalLearner(block.rule, block.head, block.mem, "numba")
     return Learner(
         load_loops(block.rule), local.head, local.mem, make_buffer(block.task, "H", "numba"), local.x, local.u
     )

@@ -1,7 +1,7 @@
 """Loops that watch the integer learner. Not imported: laws.integers joins them to a rule's kernels and compiles both.
 
-`task_trial` is subsong_sim.loops's: the order of calls is the firmware's own. The imports below are for readers and
-linters: joined, the names are the chosen rule's.
+Trials are subsong_sim.loops's: the order of calls is the firmware's own. The imports below are for readers and linters:
+joined, the names are the chosen rule's.
 """
 
 import numpy as np
@@ -15,7 +15,12 @@ from subsong_device.layout import (
     TEACHER_DATA,
     TOTAL,
 )
-from subsong_sim.loops import costs_none, task_trial, xs_none
+from subsong_sim.loops import logged_trial
+
+
+def run_trial(head, mem, task, x, u, steps, evaluate):
+    """Run one trial; nothing is logged."""
+    return logged_trial(head, mem, task, x, u, x, u, head, 0, 0, steps, evaluate)
 
 
 def teacher_distance(mem, task):
@@ -40,12 +45,10 @@ def teacher_curve(head, mem, task, x, u, pair, distances):
         pair: trials of an update.
         distances: float64[updates + 1]; written.
     """
-    xs = xs_none()
-    costs = costs_none()
     for t in range(distances.size):
         if t > 0:
             for _k in range(pair):
-                task_trial(head, mem, task, x, u, 1, 0, xs, xs, costs)
+                run_trial(head, mem, task, x, u, 1, 0)
         distances[t] = teacher_distance(mem, task)
     return 0
 
@@ -58,12 +61,10 @@ def unperturbed_curve(head, mem, task, x, u, steps, totals):
         steps: of a trial.
         totals: float64[updates]; written, counts.
     """
-    xs = xs_none()
-    costs = costs_none()
     for t in range(totals.size):
-        task_trial(head, mem, task, x, u, steps, 0, xs, xs, costs)
+        run_trial(head, mem, task, x, u, steps, 0)
         totals[t] = head[TOTAL]
-        task_trial(head, mem, task, x, u, steps, 0, xs, xs, costs)
+        run_trial(head, mem, task, x, u, steps, 0)
     return 0
 
 
@@ -80,13 +81,11 @@ def learn_and_look(head, mem, task, x, u, steps, trials, look_steps, episodes):
     Returns:
         The sum of the evaluation's costs, counts.
     """
-    xs = xs_none()
-    costs = costs_none()
     for _k in range(trials):
-        task_trial(head, mem, task, x, u, steps, 0, xs, xs, costs)
+        run_trial(head, mem, task, x, u, steps, 0)
     total = 0.0
     for _k in range(episodes):
-        task_trial(head, mem, task, x, u, look_steps, 1, xs, xs, costs)
+        run_trial(head, mem, task, x, u, look_steps, 1)
         total += head[TOTAL]
     return total
 
@@ -128,15 +127,13 @@ def course(head, mem, task, x, u, steps, every, look_steps, episodes, totals):
 
 def letters_right(head, mem, task, x, u):
     """Return how many of all images the unperturbed network classifies rightly."""
-    xs = xs_none()
-    costs = costs_none()
     right = 0
     # The first evaluation begins with image 0, and each goes a stride further.
     letter = 0
     for _k in range(LETTERS_IMAGES):
-        task_trial(head, mem, task, x, u, 0, 1, xs, xs, costs)
+        run_trial(head, mem, task, x, u, 0, 1)
         letter = task[TASK_NEXT] // 11034
-        task_trial(head, mem, task, x, u, 1, 1, xs, xs, costs)
+        run_trial(head, mem, task, x, u, 1, 1)
         best = 0
         for i in range(1, 4):
             if np.int16(u[i]) > np.int16(u[best]):

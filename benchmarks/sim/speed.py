@@ -1,24 +1,24 @@
 """Learning steps a second against the C reference, on one core and on all: everything from the same states."""
 
-import ctypes
 import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from sim.cases import ESTIMATORS, NETWORKS, RULES, STEPS, Case, Runs, runs_of
-from sim.reference import BenchError, Reference, library
+from sim.reference import BenchError, Reference
 from sim.report import QUICK, quartiles, table
-from subsong_sim import loader
 from subsong_sim.batch import NEVER, PLAN, Batch, interleave, rows_of
 from subsong_sim.lanes import LANES, compile_lanes
+from subsong_sim.trials import addresses
 
 CORES = os.cpu_count() or 1
 ROUNDS = 7 if QUICK else 31
+AT_ONCE = 64  # trials of a call, as in the batch
 SECONDS = 0.01 if QUICK else 0.04
 # Of C's learning steps a second, at least.
 AIM = 0.9
@@ -26,8 +26,8 @@ AIM = 0.9
 ABOUT = f"""\
 A learning step is one of {STEPS} in a trial that learns: {STEPS} patterns are shown, then the weights may move
 ({", ".join(f"{rule.replace('_', ' ')}: {ESTIMATORS[rule].replace('_', ' ')}" for rule in RULES)}).
-C: benchmarks/sim/c, one run after another. Single run: the loops that `subsong sim` executes. Lanes: machine code of
-the same kernels, for 1 run or for {LANES} in one register. Batch: what many runs are executed by, schedule included.
+C: benchmarks/sim/c, one run after another. Lanes: machine code of the same kernels, for 1 run, as `subsong sim`
+executes it, or for {LANES} in one register. Batch: what many runs are executed by, schedule included.
 Every core has {LANES} runs; all do the same trials of them, in turns, and leave the same words. Ratios are of steps a
 second to C's in the same turn, median (quartiles) of {ROUNDS} turns: one core by its thread's processor time,
 {CORES} cores by the clock."""
@@ -68,34 +68,19 @@ def by_c(case: Case, runs: Runs) -> Variant:
     return Variant("C", partial(words_of, runs), advance)
 
 
-def by_single_runs(case: Case, runs: Runs) -> Variant:
-    """Return the simulator's loops for one run."""
-    loops: Any = loader.load_loops(case.rule)
-
-    def advance(core: int, trials: int) -> None:
-        for run in of_core(core):
-            buffers = (a[run] for a in (runs.heads, runs.mems, runs.tasks, runs.xs, runs.us))
-            loops.task_trials(*buffers, STEPS, trials, trials + 1, -1)
-
-    return Variant("single run", partial(words_of, runs), advance)
-
-
-@cache
-def _repeat() -> Any:
-    return library("repeat").repeat
-
-
 def by_lanes(case: Case, runs: Runs, lanes: int) -> Variant:
     """Return machine code for so many runs side by side."""
     code = compile_lanes(case.rule, runs.heads, runs.mems, runs.tasks, lanes)
     kept = (runs.heads, runs.mems, runs.tasks)
-    blocks = [interleave(a, lanes) for a in (*kept, runs.xs, runs.us, np.zeros((len(runs.heads), 1), np.int32))]
-    everybody = ctypes.c_uint32((1 << lanes) - 1)
+    ends = np.zeros((len(runs.heads), 6 * AT_ONCE), np.int32)
+    blocks = [interleave(a, lanes) for a in (*kept, runs.xs, runs.us, ends)]
 
     def advance(core: int, trials: int) -> None:
+        run = code.functions["task_trials"]
         for group in range(core * LANES // lanes, (core + 1) * LANES // lanes):
-            buffers = (ctypes.c_void_p(block[group].ctypes.data) for block in blocks)
-            _repeat()(ctypes.c_void_p(code.task_trial), *buffers, trials, STEPS, everybody)
+            buffers = addresses(*(block[group] for block in blocks))
+            for done in range(0, trials, AT_ONCE):
+                run(*buffers, min(AT_ONCE, trials - done), STEPS, 0, (1 << lanes) - 1)
 
     def words() -> tuple[bytes, ...]:
         return tuple(rows_of(b, *a.shape).tobytes() for b, a in zip(blocks, kept, strict=False))
@@ -169,7 +154,7 @@ def trials_in(variant: Variant, seconds: float) -> int:
 def measure(case: Case) -> tuple[Measured, Measured]:
     """Return what one core does, and what all do."""
     fresh = runs_of(case, LANES * CORES)
-    singles = [by_c(case, fresh.copy()), by_single_runs(case, fresh.copy())]
+    singles = [by_c(case, fresh.copy())]
     singles += [by_lanes(case, fresh.copy(), lanes) for lanes in (1, LANES)]
     batch = by_batch(case, fresh.copy(), CORES)
     trials = 2
@@ -197,7 +182,7 @@ def measure(case: Case) -> tuple[Measured, Measured]:
         all_cores = take_turns([*singles, batch], together, every * CORES)
         same_words(case, [*singles, batch])
     fresh = runs_of(case, LANES)
-    singles = [by_c(case, fresh.copy()), by_single_runs(case, fresh.copy())]
+    singles = [by_c(case, fresh.copy())]
     singles += [by_lanes(case, fresh.copy(), lanes) for lanes in (1, LANES)]
     singles.append(by_batch(case, fresh.copy(), 1))
     one_core = take_turns(singles, alone, every)
@@ -219,7 +204,7 @@ def section() -> Iterator[str]:
                 names[cores] = list(measured.ratios)
                 cells = [quartiles(own) for own in measured.ratios.values()]
                 rows[cores].append([case.name, f"{case.synapses:,}", f"{measured.steps_per_s:,.0f}", *cells])
-                for name in ("batch", "single run"):
+                for name in ("batch", "1 lane"):
                     ratio = float(np.median(measured.ratios[name])), case.name
                     worst[cores, name] = min(worst.get((cores, name), ratio), ratio)
     for cores, cells in rows.items():
@@ -229,5 +214,5 @@ def section() -> Iterator[str]:
         ratio, name = worst[cores, "batch"]
         met = "met" if ratio >= AIM else "MISSED"
         yield f"- batches on {cores}, of C's speed: at least {ratio:.2f} ({name}); the aim, {AIM:g}, is {met}"
-    ratio, name = worst["one core", "single run"]
+    ratio, name = worst["one core", "1 lane"]
     yield f"- a run by itself, as `subsong sim` executes it: at least {ratio:.2f} ({name}); no aim of this benchmark"

@@ -95,5 +95,5 @@ def section() -> Iterator[str]:
     worst = took[slowest][0]
     met = "met" if worst <= LIMIT_S else "MISSED"
     yield f"- specialising to a new shape adds at most {worst:.1f} s of processor time to a first result"
-    yield f"  ({slowest.name}); the limit, {LIMIT_S:g} s, is {met}. What else first results wait for is Numba,"
-    yield "  once for an installation."
+    yield f"  ({slowest.name}); the limit, {LIMIT_S:g} s, is {met}. What else first batches wait for is Numba's"
+    yield "  compilation of the schedule, once for an installation."

@@ -229,7 +229,8 @@ def _learn(
     known = [0] * len(jobs)
     extremes = [(layout.COST_LIMIT, -layout.COST_LIMIT)] * len(jobs)
     for ends in batch.run():
-        for k, (job, course, totals) in enumerate(zip(jobs, batch.course, ends[:, :, 1], strict=True)):
+        rows = ends[..., 1].reshape(-1, ends.shape[2])[: len(jobs)]
+        for k, (job, course, totals) in enumerate(zip(jobs, batch.course, rows, strict=True)):
             with _named(job.run):
                 if course["broken"]:
                     from subsong_sim.plants.base import not_a_number

@@ -1,16 +1,17 @@
 """Replay: execute a logged run again from its recorded words, and name the first difference.
 
-The recorded sensor words and costs go to the simulator's kernels, starting from the recorded initial state; every
-actuator word, every trial's summary with its checksum, and every recorded state must come out equal, bit for bit.
-Then whatever distinguishes a board's learning from the simulator's is the plant.
+The recorded sensor words and costs go to the firmware's kernels on this computer, starting from the recorded initial
+state; every actuator word, every trial's summary with its checksum, and every recorded state must come out equal, bit
+for bit. Then whatever distinguishes a board's learning from the simulator's is the plant.
+
+Who wrote a log does not check it: native code executes what boards, Numba and CPython learned, and Numba what native
+code learned.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from subsong.block import build_block
 from subsong.console import Progress, SilentProgress
@@ -120,7 +121,7 @@ def _execute(
     run: "Run", initial: State, states: Mapping[str, State], result: ReplayResult, progress: Progress
 ) -> State | None:
     """Execute trial after trial until the first difference; return the state at the end if it is known."""
-    player = _Player(run.header.rule, initial)
+    player = _Player(run, initial)
     lost = False
     expected = run.header.first_trial
     progress.start("replaying", len(run.summaries()))
@@ -134,14 +135,14 @@ def _execute(
             # Nothing of the trial before is there but the state after it: that suffices for this one.
             result.holes += not lost
             lost = missing = False
-            player = _Player(run.header.rule, before)
+            player = _Player(run, before)
         if lost or missing or not trial.whole:
             # Without every word of every trial the state is unknown, until a snapshot gives it.
             result.holes += not lost
             result.skipped += 1
             lost = snapshot is None
             if snapshot is not None:
-                player = _Player(run.header.rule, snapshot)
+                player = _Player(run, snapshot)
             continue
         result.difference = _difference(player, trial)
         if result.difference is None and trial.disagreements:
@@ -161,29 +162,21 @@ def _execute(
 
 
 class _Player:
-    """The kernels under Numba, at one state."""
+    """The kernels at one state, executed by another engine than the run's."""
 
-    def __init__(self, rule: str, state: State) -> None:
-        from subsong_sim.engines import LocalLearner, summary
-        from subsong_sim.loader import load_loops
+    def __init__(self, run: "Run", state: State) -> None:
+        from subsong_sim.engines import LocalLearner
 
-        self.learner = LocalLearner(rule, *state)
-        self._loops: Any = load_loops(rule)
-        self._summary = summary
+        engine = "numba" if run.header.engine.get("engine") == "native" else "native"
+        self.learner = LocalLearner(run.header.rule, *state, engine)
+        self.state = self.learner.state
 
     def play(self, trial: "Trial") -> tuple[TrialSummary, list[list[int]]]:
         """Return the summary and the actuator words that a trial should have had."""
-        learner, n = self.learner, len(trial.steps)
-        xs = np.array([step.x for step in trial.steps], np.int64).reshape(n, learner.n_sensors).astype(np.uint16)
-        costs = np.array([step.cost for step in trial.steps], np.int32)
-        us = np.empty((n, learner.n_actuators), np.uint16)
-        self._loops.replay_trial(
-            learner.head, learner.mem, learner.x, learner.u, xs, costs, trial.last_cost, int(bool(trial.evaluate)), us
-        )
-        return self._summary(learner.head, trial.number), us.view(np.int16).tolist()
-
-    def state(self) -> State:
-        return self.learner.state()
+        self.learner.begin(trial.number, bool(trial.evaluate))
+        assert trial.last_cost is not None
+        us = [self.learner.act(step.cost, step.x) for step in trial.steps]
+        return self.learner.end(trial.last_cost), us
 
 
 def _difference(player: _Player, trial: "Trial") -> str | None:

@@ -262,7 +262,7 @@ def simulate(
     *,
     out: Path | None,
     mismatch: bool = False,
-    engine: str = "numba",
+    engine: str = "native",
     mem: bytes | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
@@ -272,7 +272,7 @@ def simulate(
         experiment: what to learn.
         out: the log; None writes none.
         mismatch: learn on the plant that a board would meet.
-        engine: "numba" or "cpython".
+        engine: "native", "numba" or "cpython".
         mem: the memory that the learner begins with, weights learned elsewhere; None: the experiment's own.
         progress: told how far it is.
 
@@ -349,7 +349,7 @@ def evaluate(
     block = Block(
         rule, head, mem, build_block(experiment).task, experiment.network.layers[0], experiment.network.layers[-1]
     )
-    trials, _plant = local_trials(experiment, block, mismatch, "numba", None, in_time=False)
+    trials, _plant = local_trials(experiment, block, mismatch, "native", None, in_time=False)
     try:
         seeds = [stream_seed(0, "transfer", first_seed + k) for k in range(episodes)]
         return [ended.summary.total for ended in trials.run(0, seeds, True) if ended is not None]
@@ -366,7 +366,7 @@ def local_trials(
         experiment: what to learn.
         block: the learner at its beginning.
         mismatch: on the plant that a board would meet.
-        engine: "numba" or "cpython".
+        engine: "native", "numba" or "cpython".
         hook: told of every step.
         in_time: keep run.period_ms; else the plant is as fast as it can.
 
@@ -381,13 +381,12 @@ def local_trials(
     learner = LocalLearner(block.rule, block.head, block.mem, engine)
     steps = experiment.run.steps
     if isinstance(experiment.plant, TaskPlant):
-        trials = TaskTrials(learner, block.task, steps, engine, block.rule, hook, experiment.run.evaluate_steps)
-        return trials, experiment.plant.title
-    plant = local_plant(experiment, mismatch, compiled=engine == "numba", in_time=in_time)
+        return TaskTrials(learner, block.task, steps, hook, experiment.run.evaluate_steps), experiment.plant.title
+    plant = local_plant(experiment, mismatch, compiled=engine != "cpython", in_time=in_time)
     if clock_of(plant) is not None:
         _compile(LocalLearner(block.rule, block.head, block.mem, engine))
-    if engine == "numba" and hasattr(plant, "functions"):
-        return CompiledPlantTrials(learner, plant, steps, block.rule, hook), plant.description
+    if engine == "native" and hasattr(plant, "functions"):
+        return CompiledPlantTrials(learner, plant, steps, hook), plant.description
     return PlantTrials(learner, plant, steps, hook), plant.description
 
 
@@ -486,13 +485,11 @@ def run_header(
 
 def _engine(name: str) -> dict[str, Any]:
     import platform
+    from importlib.metadata import version
 
     found: dict[str, Any] = {"engine": name, "python": platform.python_version(), "machine": platform.machine()}
-    if name == "numba":
-        import numba
-
-        found["numba"] = numba.__version__
-    return found
+    compiler = {"native": "llvmlite", "numba": "numba"}.get(name)
+    return {**found, compiler: version(compiler)} if compiler else found
 
 
 def recording(path: Path, header: RunHeader) -> Recorder:

@@ -26,6 +26,7 @@ NEVER = -(2**63)  # PLAN's stop of a run that nothing stops
 
 # How much of the schedule is done in one call: what is kept of it has some 30 MB then, and takes seconds.
 MAX_ENDS = 1 << 20
+END_WORDS = 6  # of what a trial leaves: STEPS, TOTAL, BASELINE, CHECK, SATURATED, last cost
 MAX_WORDS = 1 << 34
 
 PLAN = np.dtype(
@@ -63,7 +64,7 @@ class Code(Protocol):
     begin: int
     act: int
     end: int
-    task_trial: int
+    task_trials: int
 
 
 def interleave(rows: NDArray[Any], lanes: int) -> NDArray[Any]:
@@ -169,7 +170,7 @@ class Batch:
         self._blocks = [interleave(rows, self.code.lanes) for rows in (self.heads, self.mems, tasks)]
         groups = len(self._blocks[0])
         self._blocks += [_aligned(groups, n, self.code.lanes, np.uint16) for n in self.ends]
-        self._blocks.append(_aligned(groups, 1, self.code.lanes, np.int32))
+        self._blocks.append(_aligned(groups, END_WORDS, self.code.lanes, np.int32))
         self._course = np.zeros(groups * self.code.lanes, COURSE)
         self._course["failed"] = -1
         self._course["alive"][: self.runs] = 1
@@ -194,15 +195,21 @@ class Batch:
             stretch: how many, an even number; as many as take seconds.
 
         Yields:
-            int32[runs, trials, 6] of the learning trials of a call: STEPS, TOTAL, BASELINE, CHECK, SATURATED, last
-            cost. Of a run that ended in it, those up to its end (`course`) are to be read.
+            int32[groups, lanes, trials, 6] of the learning trials of a call: STEPS, TOTAL, BASELINE, CHECK, SATURATED,
+            last cost; run k is lane k % lanes of group k // lanes. Of a run that ended in it, those up to its end
+            (`course`) are to be read, and of all before the next call, which writes there again.
         """
         longest = int(self.plan["trials"].max())
-        stretch = stretch or self._stretch()
+        stretch = min(stretch or self._stretch(), longest)
+        groups, _, lanes = self._blocks[0].shape
+        room = -(-stretch // ALIGNED) * ALIGNED
+        log = _aligned(groups, room * END_WORDS, lanes, np.int32).reshape(groups, room, END_WORDS, lanes)
         for first in range(0, longest, stretch):
             if not self.course["alive"].any():
                 return
-            yield self._call(first, min(first + stretch, longest))
+            last = min(first + stretch, longest)
+            self._call(first, last, log)
+            yield log[:, : last - first].transpose(0, 3, 1, 2)
 
     def blocks(self) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
         """Return heads and mems as they are now, int32[runs, H] and uint16[runs, M]."""
@@ -213,10 +220,9 @@ class Batch:
         words: int = self.runs * int(self.plan["steps"].max()) * (self.heads.shape[1] + self.mems.shape[1])
         return max(1, min(MAX_ENDS // self.runs, MAX_WORDS // words) // 2) * 2
 
-    def _call(self, first: int, last: int) -> NDArray[np.int32]:
+    def _call(self, first: int, last: int, log: NDArray[np.int32]) -> None:
         seeds, tests = self._resets(first, last)
-        code = (self.code.begin, self.code.act, self.code.end, self.code.task_trial)
-        ends = np.zeros((len(self._course), last - first, 6), np.int32)
+        code = (self.code.begin, self.code.act, self.code.end, self.code.task_trials)
         with _threads(self.threads):
             _loops().learn(
                 code,
@@ -228,10 +234,9 @@ class Batch:
                 tests,
                 first,
                 last,
-                ends,
+                log,
                 self._totals,
             )
-        return ends[: self.runs]
 
     def _resets(self, first: int, last: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
         plants = self.plants

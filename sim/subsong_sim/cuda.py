@@ -141,7 +141,7 @@ class CudaBatch:
             stretch: how many, if there is room for the ends of so many; as many as there is room for.
 
         Yields:
-            int32[runs, trials, 6] of some learning trials: STEPS, TOTAL, BASELINE, CHECK, SATURATED, last cost. Of a
+            int32[1, runs, trials, 6] of some learning trials: STEPS, TOTAL, BASELINE, CHECK, SATURATED, last cost. Of a
             run that ended in it, those up to its end (`course`) are to be read.
         """
         gpu, longest = self._gpu, int(self.plan["trials"].max())
@@ -157,7 +157,7 @@ class CudaBatch:
                 unfinished = (self.course["trials"] < last) | (gpu.left.copy_to_host() > 0)
                 busy = bool((unfinished & (self.course["alive"] != 0)).any())
             self.totals = gpu.totals.copy_to_host().T
-            yield gpu.ends.copy_to_host()[: last - first].transpose(2, 0, 1)
+            yield gpu.ends.copy_to_host()[None, : last - first].transpose(0, 3, 1, 2)
 
     def blocks(self) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
         """Return heads and mems as they are now, int32[runs, H] and uint16[runs, M]."""

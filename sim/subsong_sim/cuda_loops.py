@@ -1,4 +1,4 @@
-"""The kernel of a batch on a GPU. Not imported: the loader joins this file to a rule's kernels and `loops.task_trial`.
+"""The kernel of a batch on a GPU. Not imported: the loader joins this file to a rule's kernels and to loops.py.
 
 One thread is one run. Buffers are [words, runs]: the threads of a warp read the same word of neighbouring runs, and
 those lie side by side. There is one call of a trial, for learning and evaluating, so that threads that learn and
@@ -8,7 +8,7 @@ threads that evaluate go through its code together.
 from numba import cuda, int32
 
 from subsong_device.layout import COST_LIMIT, SATURATED, STEPS, TOTAL
-from subsong_sim.loops import summarise, task_trial
+from subsong_sim.loops import logged_trial, summarise
 
 
 def task_runs(heads, mems, tasks, xs, us, plan, course, left, ends, totals, first, last, budget):
@@ -18,7 +18,7 @@ def task_runs(heads, mems, tasks, xs, us, plan, course, left, ends, totals, firs
         heads, mems, tasks, xs, us: int32 and uint16[words, runs], kernel buffers; changed.
         plan, course: batch.PLAN[runs], batch.COURSE[runs]; `course` is changed.
         left: int32[runs], episodes left of the evaluation that a run is in, 0 while it learns; changed.
-        ends: int32[n, 6, runs], of the learning trials from `first` on, as in loops.task_stretch; written.
+        ends: int32[n, 6, runs], of the learning trials from `first` on, as in loops.py; written.
         totals: int64[evaluations, runs], the sum of an evaluation's totals, 0 at first; written.
         first, last: int.
         budget: int, trials of a run in this launch at most, evaluations' episodes counted.
@@ -35,7 +35,7 @@ def task_runs(heads, mems, tasks, xs, us, plan, course, left, ends, totals, firs
         if run.alive == 0 or (evaluate == 0 and run.trials >= last):
             return
         steps = mine.evaluate_steps if evaluate != 0 else mine.steps
-        cost = task_trial(head, mem, task, x, u, steps, evaluate, words, words, costs)
+        cost = logged_trial(head, mem, task, x, u, words, words, costs, 0, 0, steps, evaluate)
         run.steps += head[STEPS]
         run.saturated += head[SATURATED]
         if abs(head[TOTAL]) >= COST_LIMIT:
@@ -45,8 +45,7 @@ def task_runs(heads, mems, tasks, xs, us, plan, course, left, ends, totals, firs
         run.numbered += 1
         if evaluate == 0:
             end = ends[run.trials - first, :, k]
-            summarise(head, end)
-            end[5] = cost
+            summarise(head, cost, end, 0)
             run.trials += 1
             if run.trials == mine.trials or (mine.every > 0 and run.trials % mine.every == 0):
                 left[k] = mine.episodes

@@ -25,7 +25,6 @@ from subsong_sim.cache import cache_folder
 from subsong_sim.errors import EngineError
 
 PACKAGE = "subsong_device"
-CUDA_LOOPS = ("task_trial", "summarise")
 LEARNER_KERNELS = ("begin", "act", "end")
 TASK_KERNELS = ("task_begin", "task_sense", "task_cost")
 _HEADER = "# Joined by subsong_sim.loader from the firmware's files; edit those, not this.\n"
@@ -176,46 +175,28 @@ def joined_constants(*sources: Source) -> dict[str, int]:
     return constants
 
 
-def learner_and_tasks(rule: str) -> Source:
-    """Return a learner's kernels, the tasks' and the whole layout, as one module."""
-    learner = gather(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS)
-    tasks = gather(f"{PACKAGE}.tasks", TASK_KERNELS)
-    constants = joined_constants(gather(f"{PACKAGE}.layout", ()), learner, tasks)
-    return Source(constants, {**learner.functions, **tasks.functions}, {**learner.files, **tasks.files})
-
-
-def functions_of(file: str) -> list[ast.FunctionDef]:
-    """Return the functions of a file of this package."""
+def functions_of(file: str) -> dict[str, ast.FunctionDef]:
+    """Return the functions of a file of this package, by name."""
     text = resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
-    return [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
-
-
-def join_loops(rule: str) -> str:
-    """Return the text of a learner's kernels, the task's and the trial loops, for Numba."""
-    # Numba does not watch what a cached function calls in other files: its text is part of the name.
-    linked = resources.files(__package__).joinpath("address.py").read_bytes()
-    lines = [
-        render(learner_and_tasks(rule), "numba"),
-        "\n\nimport numpy as np\nfrom numba import int64\n",
-        f"\n# linked: {hashlib.sha256(linked).hexdigest()}\n",
-        "from subsong_sim.address import call\n",
-    ]
-    lines += [f"\n\n@njit(cache=True, nogil=True)\n{ast.unparse(node)}\n" for node in functions_of("loops.py")]
-    return "".join(lines)
+    return {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
 
 
 @cache
-def load_loops(rule: str) -> ModuleType:
-    """Return the compiled trial loops of a rule (subsong_sim.loops)."""
-    return import_text(f"{rule}_loops", join_loops(rule))
+def learner_and_loops(rule: str) -> Source:
+    """Return a learner's kernels, the tasks', the whole layout and the loops around them (loops.py), as one module."""
+    learner = gather(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS)
+    tasks = gather(f"{PACKAGE}.tasks", TASK_KERNELS)
+    loops = functions_of("loops.py")
+    constants = joined_constants(gather(f"{PACKAGE}.layout", ()), learner, tasks)
+    files = {**learner.files, **tasks.files, **dict.fromkeys(loops, "loops.py")}
+    return Source(constants, {**learner.functions, **tasks.functions, **loops}, files)
 
 
 @cache
 def load_cuda(rule: str) -> ModuleType:
     """Return the GPU's kernel of a rule, `task_runs` (subsong_sim.cuda_loops), with what it calls."""
-    lines = [render(learner_and_tasks(rule), "cuda")]
-    lines += [f"\n\n@device\n{ast.unparse(node)}\n" for node in functions_of("loops.py") if node.name in CUDA_LOOPS]
-    lines += [f"\n\n@kernel\n{ast.unparse(node)}\n" for node in functions_of("cuda_loops.py")]
+    lines = [render(learner_and_loops(rule), "cuda")]
+    lines += [f"\n\n@kernel\n{ast.unparse(node)}\n" for node in functions_of("cuda_loops.py").values()]
     return import_text(f"{rule}_cuda", "".join(lines))
 
 

@@ -1,230 +1,149 @@
-"""Trial loops for the simulator. Not imported: the loader joins this file to a learner's kernels and compiles both.
+"""Trials on this computer, in the kernel dialect: the order of calls is the firmware's own (loop_trial, task_run).
 
-Here `begin`, `act`, `end` are the learner's kernels and `task_*` the on-board task's, as on the board; the order
-of calls is the firmware's own (subsong_device.loop_trial, task_run). The imports below are for readers and linters:
-joined, the names are the chosen rule's.
+Not imported: the loader joins this file to a learner's kernels and the tasks', for whoever compiles them. The imports
+are for readers and linters; the names are the chosen rule's. `plant_start`, `plant_sense` and `plant_step` are C
+functions of a compiled plant (subsong_sim.plants.compiled), which subsong_sim.lanes calls by their addresses.
+
+A log has a row for each step: the words that act() saw and gave, and the cost that it saw. With `keep` 0 nothing is
+written there. `ends` has six words for each trial: STEPS, TOTAL, BASELINE, CHECK, SATURATED, the last cost.
 """
 
-import numpy as np
-from numba import int32, int64
-
-from subsong_device.layout import BASELINE, CHECK, COST, COST_LIMIT, EVALUATE, SATURATED, STEPS, TOTAL
+from subsong_device.layout import (
+    BASELINE,
+    CHECK,
+    COST,
+    EVALUATE,
+    LAYER_WORDS,
+    LAYERS_AT,
+    N_IN,
+    N_LAYERS,
+    N_OUT,
+    RECURRENT,
+    SATURATED,
+    STEPS,
+    TOTAL,
+)
 from subsong_device.learners.weight_perturbation import act, begin, end
 from subsong_device.tasks import task_begin, task_cost, task_sense
-from subsong_sim.address import call
 
 
-def task_trial(head, mem, task, x, u, steps, evaluate, xs, us, costs):
-    """Run one trial of an on-board task.
+def task_trials(
+    head: ptr32, mem: ptr16, task: ptr16, x: ptr16, u: ptr16, ends: ptr32, trials: int, steps: int, evaluate: int
+) -> int:
+    """Run so many trials of an on-board task, without a log."""
+    return task_stretch(head, mem, task, x, u, x, u, ends, ends, 0, trials, steps, evaluate)
 
-    Args:
-        head, mem, task, x, u: kernel buffers.
-        steps: int, steps of the trial.
-        evaluate: 0 or 1.
-        xs, us: uint16[steps, n_sensors], uint16[steps, n_actuators]; written. With no rows, nothing is kept.
-        costs: int32[steps], the cost that each act() saw; written.
 
-    Returns:
-        The cost that end() saw.
-    """
-    keep = xs.shape[0] > 0
+def task_stretch(
+    head: ptr32, mem: ptr16, task: ptr16, x: ptr16, u: ptr16, xs: ptr16, us: ptr16, costs: ptr32, ends: ptr32,
+    keep: int, trials: int, steps: int, evaluate: int,
+) -> int:  # fmt: skip
+    """Run so many trials of an on-board task."""
+    for n in range(trials):
+        cost = logged_trial(head, mem, task, x, u, xs, us, costs, keep, n * steps, steps, evaluate)
+        summarise(head, cost, ends, 6 * n)
+    return 0
+
+
+def logged_trial(
+    head: ptr32, mem: ptr16, task: ptr16, x: ptr16, u: ptr16, xs: ptr16, us: ptr16, costs: ptr32,
+    keep: int, row: int, steps: int, evaluate: int,
+) -> int:  # fmt: skip
+    """Run one trial of an on-board task, logged from a row on; return the cost that end() saw."""
     head[EVALUATE] = evaluate
     task_begin(head, task)
     begin(head, mem)
-    cost = int32(0)
+    cost = 0
     for t in range(steps):
         task_sense(task, x)
         head[COST] = cost
-        if keep:
-            costs[t] = cost
-            for j in range(x.size):
-                xs[t, j] = x[j]
         act(head, mem, x, u)
-        if keep:
-            for j in range(u.size):
-                us[t, j] = u[j]
+        if keep != 0:
+            log_step(head, x, u, cost, xs, us, costs, row + t)
         cost = task_cost(task, u)
     head[COST] = cost
     end(head, mem)
     return cost
 
 
-def task_stretch(head, mem, task, x, u, steps, evaluate, xs, us, costs, ends):
-    """Run one trial for each row of `ends`, int32[n, 6]: STEPS, TOTAL, BASELINE, CHECK, SATURATED, last cost; written.
-
-    The other arguments are task_trial's, the logs with n * steps rows or none.
-    """
-    keep = steps if xs.shape[0] > 0 else 0
-    for n in range(ends.shape[0]):
-        a = n * keep
-        b = a + keep
-        ends[n, 5] = task_trial(head, mem, task, x, u, steps, evaluate, xs[a:b], us[a:b], costs[a:b])
-        summarise(head, ends[n])
-    return 0
-
-
-def summarise(head, end):
-    """Copy what a trial left in head to int32[6]."""
-    end[0] = head[STEPS]
-    end[1] = head[TOTAL]
-    end[2] = head[BASELINE]
-    end[3] = head[CHECK]
-    end[4] = head[SATURATED]
-
-
-def task_trials(head, mem, task, x, u, steps, trials, every, stop):
-    """Run up to `trials` learning trials; after every `every` of them evaluate, and stop at a total of at most `stop`.
-
-    Returns:
-        (trials run, total of the last evaluation).
-    """
-    none = xs_none()
-    costs = costs_none()
-    total = int32(COST_LIMIT)
-    for n in range(trials):
-        task_trial(head, mem, task, x, u, steps, 0, none, none, costs)
-        if (n + 1) % every == 0:
-            task_trial(head, mem, task, x, u, steps, 1, none, none, costs)
-            total = head[TOTAL]
-            if total <= stop:
-                return n + 1, total
-    return trials, total
-
-
-def plant_trial(head, mem, x, u, plant, seed, steps, evaluate, xs, us, costs):
-    """Run one trial on a compiled plant.
+def plant_stretch(
+    head: ptr32, mem: ptr16, plant: ptr32, x: ptr16, u: ptr16, told: ptr32, xs: ptr16, us: ptr16, costs: ptr32,
+    ends: ptr32, seeds: ptr32, keep: int, trials: int, steps: int, evaluate: int,
+) -> int:  # fmt: skip
+    """Run a trial on a compiled plant for each of so many seeds, until one is broken off.
 
     Args:
         head, mem, x, u: kernel buffers.
-        plant: (addresses, settings, state, told): int64[3], float64[n], float64[m] of a compiled plant, which see
-            (subsong_sim.plants.compiled), and int32[3]. told[1] is left alone, or what its functions say is not a
-            number, and told[2] the step: the trial is broken off.
-        seed: of the plant's reset.
-        steps: int, at most this many.
+        plant: five pointers: its functions, state and settings.
+        told: written. [0]: the last cost. [1]: 0, or what the plant says is not a number. [2]: the step where it
+            was. [3]: the trials that were not broken off.
+        xs, us, costs, ends: the log.
+        seeds: of the plant's resets.
+        keep: 1 to log.
+        trials: as many as there are seeds.
+        steps: of a trial, at most.
         evaluate: 0 or 1.
-        xs, us, costs: as in task_trial.
-
-    Returns:
-        The cost that end() saw.
     """
-    addresses, settings, state, told = plant
-    keep = xs.shape[0] > 0
-    state_at, settings_at = int64(state.ctypes.data), int64(settings.ctypes.data)
-    x_at, u_at, cost_at = int64(x.ctypes.data), int64(u.ctypes.data), int64(told.ctypes.data)
-    call(addresses[0], (int32(seed), state_at, settings_at))
+    n = 0
+    told[1] = 0
+    while told[1] == 0 and n < trials:
+        plant_trial(head, mem, plant, x, u, told, xs, us, costs, seeds[n], keep, n * steps, steps, evaluate)
+        if told[1] == 0:
+            summarise(head, told[0], ends, 6 * n)
+            n += 1
+    told[3] = n
+    return 0
+
+
+def plant_trial(
+    head: ptr32, mem: ptr16, plant: ptr32, x: ptr16, u: ptr16, told: ptr32, xs: ptr16, us: ptr16, costs: ptr32,
+    seed: int, keep: int, row: int, steps: int, evaluate: int,
+) -> int:  # fmt: skip
+    """Run one trial on a compiled plant, logged from a row on; told[:3] as in plant_stretch."""
+    plant_start(plant, seed)
     head[EVALUATE] = evaluate
     begin(head, mem)
     told[0] = 0
-    for t in range(steps):
-        said = call(addresses[1], (state_at, settings_at, x_at, int32(1)))
-        if said != 0:
-            told[1], told[2] = said, t
-            return told[0]
+    broken = 0
+    over = 0
+    t = 0
+    while broken == 0 and over == 0 and t < steps:
+        broken = plant_sense(plant, x)
+        if broken == 0:
+            head[COST] = told[0]
+            act(head, mem, x, u)
+            if keep != 0:
+                log_step(head, x, u, told[0], xs, us, costs, row + t)
+            t += 1
+            over = plant_step(plant, u, told)
+            if over < 0:
+                broken = over
+    if broken == 0:
         head[COST] = told[0]
-        if keep:
-            costs[t] = told[0]
-            for j in range(x.size):
-                xs[t, j] = x[j]
-        act(head, mem, x, u)
-        if keep:
-            for j in range(u.size):
-                us[t, j] = u[j]
-        said = call(addresses[2], (state_at, settings_at, u_at, int32(1), cost_at))
-        if said < 0:
-            told[1], told[2] = said, t + 1
-            return told[0]
-        if said > 0:
-            break
-    head[COST] = told[0]
-    end(head, mem)
-    return told[0]
-
-
-def plant_stretch(head, mem, x, u, plant, seeds, steps, evaluate, xs, us, costs, ends):
-    """Run one trial for each of `seeds`, uint32[n]; `ends` as in task_stretch, else plant_trial's.
-
-    Returns:
-        How many trials were not broken off.
-    """
-    keep = steps if xs.shape[0] > 0 else 0
-    told = plant[3]
-    for n in range(ends.shape[0]):
-        a = n * keep
-        b = a + keep
-        ends[n, 5] = plant_trial(head, mem, x, u, plant, seeds[n], steps, evaluate, xs[a:b], us[a:b], costs[a:b])
-        if told[1] != 0:
-            return n
-        summarise(head, ends[n])
-    return ends.shape[0]
-
-
-def plant_trials(head, mem, x, u, plant, seeds, pair, tests, steps, every, stop, least):
-    """Learn until an evaluation over all `tests` has a mean cost of at most `stop` counts.
-
-    Args:
-        head, mem, x, u, plant, steps: as in plant_trial.
-        seeds: uint32[n], reset of each pair of trials.
-        pair: 1, or 2 where two trials share a reset.
-        tests: uint32[m], resets of the evaluation episodes.
-        every: learning trials between evaluations.
-        stop: float, counts.
-        least: the least total of an episode, counts.
-
-    Returns:
-        (trials run, mean cost of the last evaluation).
-    """
-    none = xs_none()
-    costs = costs_none()
-    mean = 0.0
-    for n in range(seeds.shape[0] * pair):
-        plant_trial(head, mem, x, u, plant, seeds[n // pair], steps, 0, none, none, costs)
-        if (n + 1) % every == 0:
-            sum_of_totals = 0
-            for k in range(tests.shape[0]):
-                plant_trial(head, mem, x, u, plant, tests[k], steps, 1, none, none, costs)
-                sum_of_totals += head[TOTAL]
-                # Early out: the episodes that remain can no longer bring the mean down to `stop`.
-                if sum_of_totals + (tests.shape[0] - 1 - k) * least > stop * tests.shape[0]:
-                    break
-            mean = sum_of_totals / tests.shape[0]
-            if mean <= stop:
-                return n + 1, mean
-    return seeds.shape[0] * pair, mean
-
-
-def replay_trial(head, mem, x, u, xs, costs, last_cost, evaluate, us):
-    """Re-execute a recorded trial.
-
-    Args:
-        head, mem, x, u: kernel buffers.
-        xs: uint16[steps, n_sensors], the recorded sensor words.
-        costs: int32[steps], the recorded cost that each act() saw.
-        last_cost: int, the cost that end() saw.
-        evaluate: 0 or 1.
-        us: uint16[steps, n_actuators]; written: the actuator words computed now.
-
-    Returns:
-        0.
-    """
-    head[EVALUATE] = evaluate
-    begin(head, mem)
-    for t in range(xs.shape[0]):
-        for j in range(x.size):
-            x[j] = xs[t, j]
-        head[COST] = costs[t]
-        act(head, mem, x, u)
-        for j in range(u.size):
-            us[t, j] = u[j]
-    head[COST] = last_cost
-    end(head, mem)
+        end(head, mem)
+    told[1] = broken
+    told[2] = t
     return 0
 
 
-def xs_none():
-    """Return an empty uint16[0, 0]."""
-    return np.empty((0, 0), np.uint16)
+def log_step(head: ptr32, x: ptr16, u: ptr16, cost: int, xs: ptr16, us: ptr16, costs: ptr32, row: int) -> int:
+    """Write a step's row."""
+    n = head[LAYERS_AT + N_IN] - head[LAYERS_AT + RECURRENT]
+    for j in range(n):
+        xs[row * n + j] = x[j]
+    m = head[LAYERS_AT + (head[N_LAYERS] - 1) * LAYER_WORDS + N_OUT]
+    for j in range(m):
+        us[row * m + j] = u[j]
+    costs[row] = cost
+    return 0
 
 
-def costs_none():
-    """Return an empty int32[0]."""
-    return np.empty(0, np.int32)
+def summarise(head: ptr32, cost: int, ends: ptr32, at: int) -> int:
+    """Write what a trial left in head, and its last cost."""
+    ends[at] = head[STEPS]
+    ends[at + 1] = head[TOTAL]
+    ends[at + 2] = head[BASELINE]
+    ends[at + 3] = head[CHECK]
+    ends[at + 4] = head[SATURATED]
+    ends[at + 5] = cost
+    return 0

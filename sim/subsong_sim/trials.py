@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from subsong_device import layout
-from subsong_sim import loader
 from subsong_sim.engines import LocalLearner, make_buffer, task_kernels
+from subsong_sim.lanes import compile_one
 from subsong_sim.learner import Ended, Learner, StepHook, TrialSummary
 from subsong_sim.plants.base import Plant, make_safe, not_a_number
 
@@ -71,64 +72,53 @@ class PlantTrials:
 
 
 class TaskTrials:
-    """Trials of an on-board task, step by step in Python (engine "cpython") or compiled ("numba").
+    """Trials of an on-board task: a stretch of them in one call for a native learner, step by step for any other.
 
     Args:
         learner: the learner's block on this computer.
         task: the task's block, little-endian uint16 words.
         steps: of a trial.
-        engine: "numba" or "cpython", the learner's.
-        rule: the learner's rule.
         hook: told of every step.
         evaluate_steps: of an evaluation; 0: as many as of a trial.
     """
 
     def __init__(
-        self,
-        learner: LocalLearner,
-        task: bytes,
-        steps: int,
-        engine: str,
-        rule: str,
-        hook: StepHook | None = None,
-        evaluate_steps: int = 0,
+        self, learner: LocalLearner, task: bytes, steps: int, hook: StepHook | None = None, evaluate_steps: int = 0
     ) -> None:
         self.learner, self.hook = learner, hook
         self.steps = (steps, evaluate_steps or steps)
-        self.task = make_buffer(task, "H", engine)
-        self.kernels = task_kernels(engine)
-        self.loops: Any = loader.load_loops(rule) if engine == "numba" else None
-        if self.loops is not None:
-            # Compile now, for no trial: the first one is then as fast as the second.
-            self._compiled(_Stretch(0, steps, learner, logged=False), False)
+        self.task = make_buffer(task, "H", learner.engine)
+        # Compiled now: the first trial is then as fast as the second.
+        if learner.engine == "native":
+            self._code = compile_one(learner.rule, ("task_stretch",), learner.head, self.task)
+        else:
+            self._kernels = task_kernels(learner.engine)
 
     def run(self, first: int, seeds: Sequence[int], evaluate: bool) -> Iterator[Ended]:
         """Run len(seeds) trials, numbered from `first`; a task draws nothing from the seeds."""
-        if self.loops is None:
+        if self.learner.engine != "native":
             for trial in range(first, first + len(seeds)):
-                yield self._interpreted(trial, evaluate)
+                yield self._step_by_step(trial, evaluate)
             return
         stretch = _Stretch(len(seeds), self.steps[evaluate], self.learner, logged=self.hook is not None)
-        self._compiled(stretch, evaluate)
+        head, mem, x, u = self.learner.buffers
+        buffers = addresses(head, mem, self.task, x, u, *stretch.arrays)
+        self._code.functions["task_stretch"](*buffers, *stretch.numbers, int(evaluate), 1)
         yield from stretch.tell(first, evaluate, self.hook)
 
-    def _compiled(self, stretch: "_Stretch", evaluate: bool) -> None:
-        head, mem, x, u = self.learner.buffers
-        self.loops.task_stretch(head, mem, self.task, x, u, stretch.steps, int(evaluate), *stretch.arrays)
-
-    def _interpreted(self, trial: int, evaluate: bool) -> Ended:
-        learner = self.learner
+    def _step_by_step(self, trial: int, evaluate: bool) -> Ended:
+        learner, kernels = self.learner, self._kernels
         learner.head[layout.EVALUATE] = int(evaluate)
-        self.kernels.task_begin(learner.head, self.task)
+        kernels.task_begin(learner.head, self.task)
         learner.begin(trial, evaluate)
         cost = 0
         for step in range(self.steps[evaluate]):
-            self.kernels.task_sense(self.task, learner.x)
+            kernels.task_sense(self.task, learner.x)
             x = [_signed(word) for word in learner.x]
             u = learner.act(cost, x)
             if self.hook is not None:
                 self.hook(trial, step, cost, x, u)
-            cost = int(self.kernels.task_cost(self.task, learner.u))
+            cost = int(kernels.task_cost(self.task, learner.u))
         return Ended(learner.end(cost), cost)
 
     def state(self) -> tuple[bytes, bytes]:
@@ -140,19 +130,20 @@ class CompiledPlantTrials:
     """Trials on a compiled plant, a stretch of them in one call.
 
     Args:
-        learner: the learner's block, engine "numba".
+        learner: the learner's block, native.
         plant: subsong_sim.plants.simulated.SimulatedPlant or subsong_sim.plants.cartpole.NumbaCartPole.
         steps: of a trial, at most; the plant's own limit holds too.
-        rule: the learner's rule.
         hook: told of every step.
     """
 
-    def __init__(self, learner: LocalLearner, plant: Any, steps: int, rule: str, hook: StepHook | None = None) -> None:
+    def __init__(self, learner: LocalLearner, plant: Any, steps: int, hook: StepHook | None = None) -> None:
         self.learner, self.plant, self.hook = learner, plant, hook
         self.steps = min(steps, plant.episode_steps)
-        self.loops: Any = loader.load_loops(rule)
-        # Compile now, for no trial: the first one is then as fast as the second.
-        self._compiled(_Stretch(0, self.steps, learner, logged=False), [], False)
+        self._code = compile_one(learner.rule, ("plant_stretch",), learner.head)
+        self._state = np.zeros(plant.state_words)
+        self._plant = np.array(
+            [*plant.functions.addresses, self._state.ctypes.data, plant.settings.ctypes.data], np.uintp
+        )
 
     def run(self, first: int, seeds: Sequence[int], evaluate: bool) -> Iterator[Ended]:
         """Run a trial for each seed of the plant's reset, numbered from `first`.
@@ -161,40 +152,36 @@ class CompiledPlantTrials:
             PlantError: the plant has left what its equations can compute; the trials before it have ended.
         """
         stretch = _Stretch(len(seeds), self.steps, self.learner, logged=self.hook is not None)
-        done, what, step = self._compiled(stretch, seeds, evaluate)
+        head, mem, x, u = self.learner.buffers
+        told, resets = np.zeros(4, np.int32), np.array(seeds, np.uint32)
+        buffers = addresses(head, mem, self._plant, x, u, told, *stretch.arrays, resets)
+        self._code.functions["plant_stretch"](*buffers, *stretch.numbers, int(evaluate), 1)
+        _, what, step, done = told.tolist()
         yield from stretch.tell(first, evaluate, self.hook, done)
         if what:
             raise not_a_number(self.plant.name, what, step, seeds[done])
-
-    def _compiled(self, stretch: "_Stretch", seeds: Sequence[int], evaluate: bool) -> tuple[int, int, int]:
-        told = np.zeros(3, np.int32)
-        plant = compiled_plant(self.plant, told)
-        resets = np.array(seeds, np.uint32)
-        buffers = self.learner.buffers
-        done = self.loops.plant_stretch(*buffers, plant, resets, self.steps, int(evaluate), *stretch.arrays)
-        return int(done), int(told[1]), int(told[2])
 
     def state(self) -> tuple[bytes, bytes]:
         """Return the learner's head and mem."""
         return self.learner.state()
 
 
-def compiled_plant(plant: Any, told: Any) -> tuple[Any, ...]:
-    """Return a compiled plant as loops.plant_trial takes it, with a state of its own.
-
-    Args:
-        plant: as for CompiledPlantTrials.
-        told: int32[3], zeros.
-    """
-    return np.array(plant.functions.addresses, np.int64), plant.settings, np.zeros(plant.state_words), told
+def addresses(*arrays: NDArray[Any]) -> list[int]:
+    """Return where arrays lie, as native code takes them."""
+    return [each.ctypes.data for each in arrays]
 
 
 class _Stretch:
-    """What n compiled trials write down: their steps, if anybody wants them, and their ends."""
+    """What n trials in one call write down: their steps, if anybody wants them, and their ends.
+
+    Attributes:
+        arrays, numbers: `xs, us, costs, ends` and `keep, trials, steps` of subsong_sim.loops.
+    """
 
     def __init__(self, n: int, steps: int, learner: LocalLearner, *, logged: bool) -> None:
         rows = n * steps if logged else 0
         self.steps = steps
+        self.numbers = int(logged), n, steps
         self.xs = np.empty((rows, learner.n_sensors), np.uint16)
         self.us = np.empty((rows, learner.n_actuators), np.uint16)
         self.costs = np.empty(rows, np.int32)

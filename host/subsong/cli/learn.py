@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 @click.option("--mismatch", is_flag=True, help="Apply [plant.mismatch]: learn on the plant that the board will meet.")
 @click.option(
     "--engine",
-    type=click.Choice(["numba", "cpython"]),
-    default="numba",
+    type=click.Choice(["native", "numba", "cpython"]),
+    default="native",
     show_default=True,
     help="What executes the firmware's kernels: cpython is slow and good for debugging them.",
 )
@@ -45,7 +45,7 @@ def sim(
     if no_log and out:
         raise click.UsageError("--no-log and --out exclude each other")
     loaded, name = load(experiment, seed)
-    # After the file is known to be good: this brings Numba.
+    # After the file is known to be good: this brings what executes it.
     from subsong.session import simulate
 
     path = None if no_log else out or log_path(name, "sim")

@@ -6,9 +6,12 @@ specialised to what the blocks have in common by their structure, compiled once,
 """
 
 import ast
-from functools import cache
+import ctypes
+from collections.abc import Callable, Collection, Mapping
+from functools import cache, lru_cache
 from importlib import resources
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +19,19 @@ from numpy.typing import NDArray
 from subsong_device import layout
 from subsong_sim.errors import EngineError
 from subsong_sim.lanes import native
+from subsong_sim.lanes.emit import METADATA
+from subsong_sim.lanes.entry import Variant, entry
 from subsong_sim.lanes.flow import Word
 from subsong_sim.lanes.loops import TooLong
-from subsong_sim.lanes.writer import Thawed, Writer, parameters, signature
-from subsong_sim.loader import LEARNER_KERNELS, PACKAGE, Source, functions_of, gather, learner_and_tasks
+from subsong_sim.lanes.plant import plant_text
+from subsong_sim.lanes.words import Table, Varies
+from subsong_sim.lanes.writer import Writer, parameters
+from subsong_sim.loader import LEARNER_KERNELS, Source, learner_and_loops
 
 LANES = 16
 # Blocks of so many runs, in bytes, stay near the processor; beyond, every step would fetch them from afar.
 NEAR = 1 << 21
+CODES = 64  # a process keeps so many at hand
 # What a search varies: numbers that decide no course. Code is made for any of them, not for one.
 SETTINGS = frozenset(
     {
@@ -47,6 +55,16 @@ STATE = frozenset(
     }
 )
 
+# What the runs of a batch go through in step: how far they are, not what they found. Where they do not, slower code
+# serves them.
+IN_STEP: frozenset[Word] = frozenset(
+    {
+        *(("head", i) for i in (layout.EVALUATE, layout.STEPS, layout.PHASE, layout.STARTED, layout.SIGN)),
+        *(("head", i) for i in (layout.CODE_STEP, layout.WAITING)),
+        *(("task", i) for i in (layout.TASK_NEXT, layout.TASK_START, layout.TASK_RESUME, layout.TASK_EVALUATING)),
+    }
+)
+
 
 class LaneCode:
     """Machine code of a learner's kernels, L runs side by side; keep it while its functions run.
@@ -54,18 +72,24 @@ class LaneCode:
     Attributes:
         lanes: L.
         begin, act, end: addresses of `int32 begin(int32 *head, uint16 *mem, uint32 active)` and so on; 0 with a task.
-        task_trial: address of `int32 task_trial(int32 *head, uint16 *mem, uint16 *task, uint16 *x, uint16 *u,
-            int32 *costs, int32 steps, int32 evaluate, uint32 active)`; 0 without a task.
+        task_trials: address of `int32 task_trials(int32 *head, uint16 *mem, uint16 *task, uint16 *x, uint16 *u,
+            int32 *ends, int32 trials, int32 steps, int32 evaluate, uint32 active)`; 0 without a task. Trial n leaves
+            STEPS, TOTAL, BASELINE, CHECK, SATURATED and its last cost at ends[6 * n ..].
+        functions: by name all that was asked for, to be called from Python with addresses and numbers, `active` last.
 
     Buffers are interleaved: word i of run k lies at [i * L + k]; each buffer begins at a multiple of 64 bytes. Bit k of
     `active` says whether run k takes part.
     """
 
-    def __init__(self, lanes: int, engine: Any, names: tuple[str, ...]) -> None:
+    def __init__(self, lanes: int, engine: Any, signatures: dict[str, list[tuple[str, str]]]) -> None:
         self.lanes, self._engine = lanes, engine
-        address = {name: engine.get_function_address(name) for name in names}
+        address = {name: engine.get_function_address(name) for name in signatures}
         self.begin, self.act, self.end = (address.get(name, 0) for name in LEARNER_KERNELS)
-        self.task_trial = address.get("task_trial", 0)
+        self.task_trials = address.get("task_trials", 0)
+        self.functions: dict[str, Callable[..., int]] = {}
+        for name, taken in signatures.items():
+            kinds = [ctypes.c_int32 if kind == "int" else ctypes.c_void_p for _, kind in taken]
+            self.functions[name] = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds, ctypes.c_uint32)(address[name])
 
 
 def lanes_for(heads: NDArray[np.int32], mems: NDArray[np.uint16]) -> int:
@@ -99,15 +123,48 @@ def compile_lanes(
         EngineError: the runs have not as many layers, or a kernel is outside the dialect.
     """
     lanes = lanes_for(heads, mems) if lanes is None else lanes
-    words = frozen_words(heads, tasks)
-    source = joined(rule, with_task=tasks is not None)
-    names = ("task_trial",) if tasks is not None else LEARNER_KERNELS
-    what = _text(rule, with_task=tasks is not None), sorted(words.items()), sorted(fixed_words(words).items()), lanes
-    path = native.kept(repr(what).encode())
+    names = ("task_trials",) if tasks is not None else LEARNER_KERNELS
+    tables, shared = (tables_of(heads, mems), shared_words(tasks)) if lanes > 1 else ({}, {})
+    known = (tuple(each.items()) for each in (frozen_words(heads, tasks), tables, shared))
+    return _code(rule, names, lanes, *known)
+
+
+def compile_one(
+    rule: str, names: tuple[str, ...], head: NDArray[np.int32], task: NDArray[np.uint16] | None = None
+) -> LaneCode:
+    """Return machine code for one learner, as its block is now; settings may change later, its structure may not.
+
+    Args:
+        rule: such as "weight_perturbation".
+        names: begin, act, end, or loops of subsong_sim.loops.
+        head: int32[H].
+        task: uint16[T], the on-board task's block, for functions that take one.
+
+    Raises:
+        EngineError: a kernel is outside the dialect.
+    """
+    words = frozen_words(head[None], None if task is None else task[None])
+    return _code(rule, names, 1, tuple(words.items()))
+
+
+@lru_cache(maxsize=CODES)
+def _code(
+    rule: str,
+    names: tuple[str, ...],
+    lanes: int,
+    frozen: tuple[tuple[Word, int], ...],
+    tables: tuple[tuple[str, Table], ...] = (),
+    shared: tuple[tuple[str, int], ...] = (),
+) -> LaneCode:
+    """Return the code of some functions, this process's, the cache's, or made now."""
+    source = learner_and_loops(rule)
+    path = native.kept(repr((_text(rule), names, lanes, sorted(frozen), tables, shared)).encode())
     code = native.found(path)
     if code is None:
-        code = native.translate(module_text(source, names, words, lanes), path)
-    return LaneCode(lanes, native.load(code), names)
+        alike = IN_STEP if lanes > 1 else ()
+        text = module_text(source, names, dict(frozen), lanes, alike, dict(tables), dict(shared))
+        code = native.translate(text, path, unrolling=lanes > 1)
+    return LaneCode(lanes, native.load(code), {name: parameters(source.functions[name]) for name in names})
 
 
 def frozen_words(heads: NDArray[np.int32], tasks: NDArray[np.uint16] | None) -> dict[Word, int]:
@@ -120,11 +177,11 @@ def frozen_words(heads: NDArray[np.int32], tasks: NDArray[np.uint16] | None) -> 
     if (layers != layers[0]).any():
         raise EngineError("the runs of a batch must have as many layers; make a batch of each")
     end = rows_end(int(layers[0]))
-    chosen = [i for i in range(end) if i not in SETTINGS | STATE]
-    words = {("head", i): int(heads[0, i]) for i in chosen if (heads[:, i] == heads[0, i]).all()}
+    same = (heads == heads[0]).all(axis=0)
+    words = {("head", i): int(heads[0, i]) for i in range(end) if i not in SETTINGS | STATE and same[i]}
     if tasks is not None:
-        own = range(min(layout.TASK_DATA, tasks.shape[1]))
-        words |= {("task", i): int(tasks[0, i]) for i in own if (tasks[:, i] == tasks[0, i]).all()}
+        alike = (tasks == tasks[0]).all(axis=0)
+        words |= {("task", i): int(tasks[0, i]) for i in range(min(layout.TASK_DATA, tasks.shape[1])) if alike[i]}
     return words
 
 
@@ -134,80 +191,113 @@ def fixed_words(words: dict[Word, int]) -> dict[str, int]:
     return {} if layers is None else {"head": rows_end(layers), "task": layout.TASK_DATA}
 
 
+def tables_of(heads: NDArray[np.int32], mems: NDArray[np.uint16]) -> dict[str, Table]:
+    """Return the activations' table, the firmware's constant, where the runs have it at one place."""
+    start, end = int(heads[0, layout.TABLE_AT]), int(heads[0, layout.SYNAPSES_AT])
+    rows = mems[:, start : start + layout.TABLE_WORDS]
+    there = end - start == layout.TABLE_WORDS and _same(heads[:, [layout.TABLE_AT, layout.SYNAPSES_AT]])
+    return {"mem": Table(start, tuple(rows[0].tolist()))} if there and _same(rows) else {}
+
+
+def shared_words(tasks: NDArray[np.uint16] | None) -> dict[str, int]:
+    """Return from where on a task's words are the same in all runs, if they are: its patterns."""
+    return {"task": layout.TASK_DATA} if tasks is not None and _same(tasks[:, layout.TASK_DATA :]) else {}
+
+
+def _same(rows: NDArray[Any]) -> bool:
+    return bool((rows == rows[0]).all())
+
+
 def rows_end(layers: int) -> int:
     """Return the index in head behind the layers' rows: arrays begin there."""
     return layout.LAYERS_AT + layers * layout.LAYER_WORDS
 
 
-@cache
-def joined(rule: str, *, with_task: bool) -> Source:
-    """Return a rule's kernels, with a task's and the trial around them if asked for."""
-    if not with_task:
-        return gather(f"{PACKAGE}.learners.{rule}", LEARNER_KERNELS)
-    source = learner_and_tasks(rule)
-    trial = {function.name: function for function in functions_of("lanes/trial.py")}
-    files = {**source.files, **dict.fromkeys(trial, "lanes/trial.py")}
-    return Source(source.constants, {**source.functions, **trial}, files)
+def module_text(
+    source: Source,
+    names: tuple[str, ...],
+    words: Mapping[Word, int],
+    lanes: int,
+    alike: Collection[Word] = (),
+    tables: Mapping[str, Table] = MappingProxyType({}),
+    shared: Mapping[str, int] = MappingProxyType({}),
+) -> str:
+    """Return the IR of kernels for L runs side by side.
 
-
-def module_text(source: Source, names: tuple[str, ...], words: dict[Word, int], lanes: int) -> str:
-    """Return the IR of kernels for L runs side by side."""
-    words, unroll = dict(words), True
+    Args:
+        source: kernels, joined.
+        names: of those that are called from outside.
+        words: frozen ones, alike in all runs.
+        lanes: L.
+        alike: words that should be the same in all runs that take part; whether they are is asked at each call.
+        tables: 16-bit words of a buffer that no kernel changes, the same in all runs.
+        shared: for each buffer, the index from which on words are the same in all runs, and few kernels change them.
+    """
+    frozen, alike, shared, unroll = dict(words), set(alike), dict(shared), True
     while True:
+        known: dict[str, Any] = {
+            "frozen": frozen,
+            "fixed": fixed_words(frozen),
+            "alike": alike,
+            "tables": tables,
+            "shared": shared,
+        }
         try:
-            return _module_text(source, names, words, lanes, unroll=unroll)
-        except Thawed as e:
-            del words[e.word]
+            parts = [_kernel_text(source, kernel, lanes, unroll=unroll, **known) for kernel in names]
+        except Varies as e:
+            if frozen.pop(e.word, None) is None:
+                if e.word in alike:
+                    alike.discard(e.word)
+                else:
+                    del shared[e.word[0]]
         except TooLong:
             unroll = False
+        else:
+            needs = {need for each in parts for need in each.needs}
+            tail = f"attributes #0 = {{ {native.ATTRIBUTES} }}"
+            constants = [table.text(f"{buffer}_table") for buffer, table in tables.items()]
+            plant = [plant_text()] if "plant_stretch" in names else []
+            return "\n".join([*sorted(needs), *constants, *(each.text for each in parts), *plant, tail, METADATA, ""])
 
 
-def _module_text(source: Source, names: tuple[str, ...], words: dict[Word, int], lanes: int, *, unroll: bool) -> str:
-    fixed = fixed_words(words)
+class _Part(NamedTuple):
+    """A kernel's functions, and the intrinsics that they call."""
+
+    text: str
+    needs: set[str]
+
+
+def _kernel_text(source: Source, kernel: str, lanes: int, *, alike: Collection[Word], **known: Any) -> _Part:
+    """Write a kernel for an evaluation and for a trial that learns, for all runs and for some."""
+    function = source.functions[kernel]
+    evaluations = (0, 1) if any(name == "evaluate" for name, _ in parameters(function)) else (None,)
+    variants: dict[Variant, str] = {}
+    texts: list[str] = []
     needs: set[str] = set()
-    parts = []
-    for kernel in names:
-        function = source.functions[kernel]
-        evaluations = (0, 1) if any(name == "evaluate" for name, _ in parameters(function)) else (None,)
-        variants = {}
-        for evaluate in evaluations:
-            # An evaluation is rare: one that asks who takes part serves all.
-            for everybody in (True,) if lanes == 1 else (False,) if evaluate else (True, False):
-                writer = Writer(source, lanes, words, fixed, unroll=unroll)
-                name = f"{kernel}_{evaluate or 0}_{'all' if everybody else 'some'}"
-                known = {} if evaluate is None else {"evaluate": evaluate}
-                parts.append(writer.function(kernel, name, known, everybody=everybody))
-                variants[evaluate or 0, everybody] = name
-                needs |= writer.needs
-        parts.append(_entry(function, variants, lanes))
-    return "\n".join([*sorted(needs), *parts, f"attributes #0 = {{ {native.ATTRIBUTES} }}", ""])
+    leans: set[Word] = set()
 
+    def write(evaluate: int | None, *, everybody: bool, alike: Collection[Word]) -> None:
+        writer = Writer(source, lanes, alike=alike, **known)
+        variant = Variant(evaluate, everybody, bool(alike))
+        variants[variant] = f"{kernel}_{len(variants)}"
+        arguments = {} if evaluate is None else {"evaluate": evaluate}
+        texts.append(writer.function(kernel, variants[variant], arguments, everybody=everybody))
+        needs.update(writer.needs)
+        leans.update(writer.read_alike)
 
-def _entry(function: ast.FunctionDef, variants: dict[tuple[int, bool], str], lanes: int) -> str:
-    """Return the function that chooses among variants: an evaluation or not, all runs or some."""
-    arguments = ", ".join(
-        [*(f"{'i32' if kind == 'int' else 'ptr'} %{name}" for name, kind in parameters(function)), "i32 %active"]
-    )
-    lines = [f"define i32 @{function.name}({signature(function)}) #0 {{"]
-    lines += [f"  %all = icmp eq i32 %active, {(1 << lanes) - 1}" if lanes > 1 else "  %all = icmp eq i32 0, 0"]
-    evaluations = sorted({evaluate for evaluate, _ in variants})
-    if len(evaluations) == 2:
-        lines += ["  %learns = icmp eq i32 %evaluate, 0", "  br i1 %learns, label %e0, label %e1"]
-    else:
-        lines += ["  br label %e0"]
     for evaluate in evaluations:
-        lines += [f"e{evaluate}:", f"  br i1 %all, label %e{evaluate}all, label %e{evaluate}some"]
-        for everybody, label in ((True, "all"), (False, "some")):
-            name = variants.get((evaluate, everybody)) or variants[evaluate, not everybody]
-            lines += [f"e{evaluate}{label}:", f"  %r{evaluate}{label} = call i32 @{name}({arguments})"]
-            lines += [f"  ret i32 %r{evaluate}{label}"]
-    return "\n".join([*lines, "}"])
+        # An evaluation is rare: one that asks who takes part serves all.
+        for everybody in (True,) if lanes == 1 else (False,) if evaluate else (True, False):
+            write(evaluate, everybody=everybody, alike=alike)
+    if leans:
+        write(None, everybody=False, alike=())
+    return _Part("\n".join([*texts, entry(function, variants, sorted(leans), lanes)]), needs)
 
 
 @cache
-def _text(rule: str, *, with_task: bool) -> str:
+def _text(rule: str) -> str:
     """Return what code depends on, beside the processor and the blocks: the kernels, and this package."""
-    source = joined(rule, with_task=with_task)
+    source = learner_and_loops(rule)
     functions = [
         (name, parameters(function), [ast.dump(n) for n in function.body if not _is_prose(n)])
         for name, function in source.functions.items()

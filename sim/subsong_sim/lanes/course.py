@@ -42,6 +42,36 @@ def cycles(node: ast.For | ast.While) -> dict[str, tuple[ast.expr, ast.expr]]:
     return found
 
 
+def sums(node: ast.For | ast.While) -> set[str]:
+    """Return the names that a loop's turns add to and do not read."""
+    uses = Counter(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+    added = [n.target for n in ast.walk(node) if isinstance(n, ast.AugAssign) and isinstance(n.op, ast.Add)]
+    additions = Counter(target.id for target in added if isinstance(target, ast.Name))
+    return {name for name, count in additions.items() if count == uses[name]}
+
+
+def weighed(node: ast.For | ast.While, left: str) -> tuple[list[ast.stmt], dict[str, str]]:
+    """Return a loop's body without a sum of sums, and for each of those the sum that it was one of.
+
+    Turns of `t += a; s += t` add each a to s as often as there are turns left, and t as it was before as often as there
+    are turns; LLVM does not see that.
+
+    Args:
+        node: the loop.
+        left: the name of the number of turns left, this one included.
+    """
+    match node.body:
+        case [
+            ast.AugAssign(target=ast.Name(id=inner), op=ast.Add(), value=value) as first,
+            ast.AugAssign(target=ast.Name(id=outer), op=ast.Add(), value=ast.Name(id=same)) as second,
+        ] if inner == same and outer in sums(node):
+            uses = Counter(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+            if uses[inner] == 2:
+                product = ast.BinOp(value, ast.Mult(), ast.Name(left, ast.Load()))
+                return [first, ast.AugAssign(second.target, ast.Add(), product)], {outer: inner}
+    return node.body, {}
+
+
 class Course(NamedTuple):
     """A loop's course.
 

@@ -3,8 +3,12 @@
 import ast
 from collections.abc import Iterable
 
+from subsong_sim.lanes.bounds import WHOLE, Bounds, bounds_of
 from subsong_sim.lanes.values import ARITHMETIC, COMPARISONS, Condition, Register, Value, int32
 
+# No store reaches a constant: LLVM may leave out a store that another follows, whatever is looked up in between.
+TABLES = "!0"
+METADATA = "!0 = !{!1}\n!1 = distinct !{!1, !2}\n!2 = distinct !{!2}"
 WIDTHS = {"ptr8": 8, "ptr16": 16, "ptr32": 32}
 
 
@@ -19,7 +23,9 @@ class Emitter:
         lines: what is written; `label` is the block that the next instruction belongs to.
         mask: an <L x i1> of the runs that take part, or None: all do.
         count: of names handed out.
-        needs: the intrinsics that the module has to declare.
+        needs: the intrinsics that the module has to declare, the functions that it has to define.
+        bounds: between which numbers a register lies, by its name; any int32 where there is no entry.
+        sums: registers that are another and a number: (name, number), by their names.
     """
 
     def __init__(self, lanes: int) -> None:
@@ -28,6 +34,8 @@ class Emitter:
         self.label = "entry"
         self.mask: str | None = None
         self.needs: set[str] = set()
+        self.bounds: dict[str, Bounds] = {}
+        self.sums: dict[str, tuple[str, int]] = {}
         self.count = 0
 
     # ------------------------------------------------------------------------------------------ blocks
@@ -101,7 +109,16 @@ class Emitter:
         name, function = ARITHMETIC[type(op)]
         if isinstance(a, int) and isinstance(b, int):
             return int32(function(a, b))
-        return self.binary(name, a, b)
+        result = self.binary(name, a, b)
+        self.bounds[result.name] = bounds_of(op, self.bounds_of(a), self.bounds_of(b))
+        if isinstance(op, ast.Add) and isinstance(a, Register) and isinstance(b, int):
+            base, offset = self.sums.get(a.name, (a.name, 0))
+            self.sums[result.name] = base, offset + b
+        return result
+
+    def bounds_of(self, value: Value) -> Bounds:
+        """Return the numbers between which a value lies."""
+        return (value, value) if isinstance(value, int) else self.bounds.get(value.name, WHOLE)
 
     def compared(self, op: ast.cmpop, a: Value, b: Value) -> Condition:
         """Return whether a op b: known where both are numbers."""
@@ -157,6 +174,10 @@ class Emitter:
         ones = self.constant(1, "i1") if condition.varying else "1"
         return Register(self.result(f"xor {kind} {condition.name}, {ones}"), condition.varying)
 
+    def participants(self) -> str:
+        """Return the runs that take part as an integer, a bit a run."""
+        return self.result(f"trunc i32 %active to i{self.lanes}")
+
     def bits(self, mask: str) -> str:
         """Return a mask as an integer, a bit a run."""
         return self.result(f"bitcast {self.type(True, 'i1')} {mask} to i{self.lanes}")
@@ -182,7 +203,46 @@ class Emitter:
         )
         if width != 32:
             value = self.result(f"zext {row} {value} to {self.type(rows)}")
+            self.bounds[value] = 0, (1 << width) - 1
         return Register(value, rows)
+
+    def load_lone(self, buffer: str, width: int, index: Value, run: str) -> Register:
+        """Load one run's word, which is that of all, zero-extended."""
+        row = self.text(self.operation(ast.Mult(), index, self.lanes), False)
+        at = self.result(f"add i32 {run}, {row}")
+        address = self.result(f"getelementptr inbounds i{width}, ptr %{buffer}, i32 {at}")
+        value = self.result(f"load i{width}, ptr {address}, align {width // 8}")
+        if width != 32:
+            value = self.result(f"zext i{width} {value} to i32")
+            self.bounds[value] = 0, (1 << width) - 1
+        return Register(value, varying=False)
+
+    def pair(self, table: str, index: Register, start: int, middle: int) -> tuple[Register, Register]:
+        """Load for every run, whoever takes part, a word of a constant and the one behind it, zero-extended.
+
+        Args:
+            table: the constant.
+            index: of the word in its buffer.
+            start: of the table there.
+            middle: of the indices that may be, so that they are short on either side of it.
+        """
+        row, masks = self.type(True), self.type(True, "i1")
+        name = self._gathers()
+        way = self.result(f"sub {row} {index.name}, {self.constant(middle)}")
+        base = f"getelementptr (i16, ptr @{table}, i32 {middle - start})"
+        where = self.result(f"getelementptr i16, ptr {base}, {row} {way}")
+        both = self.result(
+            f"call {row} {name}({self.type(True, 'ptr')} {where}, i32 2, {masks} {self.constant(1, 'i1')}, "
+            f"{row} zeroinitializer), !alias.scope {TABLES}"
+        )
+        low = self.result(f"and {row} {both}, {self.constant(0xFFFF)}")
+        high = self.result(f"lshr {row} {both}, {self.constant(16)}")
+        self.bounds[low] = self.bounds[high] = 0, 0xFFFF
+        return Register(low, varying=True), Register(high, varying=True)
+
+    def kept(self, value: Value, width: int) -> Value:
+        """Return what a word of so many bits keeps of a value."""
+        return value if width == 32 else self.operation(ast.BitAnd(), value, (1 << width) - 1)
 
     def store(self, buffer: str, width: int, index: Value, value: Value) -> None:
         """Store a word of every run that takes part."""
@@ -196,7 +256,7 @@ class Emitter:
         if self.mask is not None:
             old = self.result(f"load {row}, ptr {address}, align {align}")
             word = self.result(f"select {self.type(True, 'i1')} {self.mask}, {row} {word}, {row} {old}")
-        self.emit(f"store {row} {word}, ptr {address}, align {align}")
+        self.emit(f"store {row} {word}, ptr {address}, align {align}, !noalias {TABLES}")
 
     def _narrow(self, word: str, rows: bool, width: int) -> str:
         if width == 32:
@@ -217,8 +277,7 @@ class Emitter:
         # Processors gather words of 32 bits: the pair that holds a run's half, whose place in it is the run's parity.
         row, pointers, masks = self.type(True), self.type(True, "ptr"), self.type(True, "i1")
         step = 32 // width
-        name = f"@llvm.masked.gather.v{self.lanes}i32.v{self.lanes}p0"
-        self.needs.add(f"declare {row} {name}({pointers}, i32, {masks}, {row})")
+        name = self._gathers()
         where = self._elements(buffer, width, index, (lane - lane % step for lane in range(self.lanes)))
         value = self.result(
             f"call {row} {name}({pointers} {where}, i32 4, {masks} {self.everybody()}, {row} zeroinitializer)"
@@ -228,6 +287,13 @@ class Emitter:
             value = self.result(f"lshr {row} {value}, {shifts}")
             value = self.result(f"and {row} {value}, {self.constant((1 << width) - 1)}")
         return Register(value, True)
+
+    def _gathers(self) -> str:
+        """Return the name of the function that loads an i32 from each run's address."""
+        row, pointers, masks = self.type(True), self.type(True, "ptr"), self.type(True, "i1")
+        name = f"@llvm.masked.gather.v{self.lanes}i32.v{self.lanes}p0"
+        self.needs.add(f"declare {row} {name}({pointers}, i32, {masks}, {row})")
+        return name
 
     def _scatter(self, buffer: str, width: int, index: Register, value: Value) -> None:
         row, pointers, masks = self.type(True, f"i{width}"), self.type(True, "ptr"), self.type(True, "i1")

@@ -5,8 +5,9 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from subsong_sim.lanes.course import Course, cycles, stored
+from subsong_sim.lanes.course import Course, cycles, stored, sums, weighed
 from subsong_sim.lanes.flow import Flow, Scope
+from subsong_sim.lanes.products import FUNCTION, NEEDS, SHORTEST, available, products
 from subsong_sim.lanes.values import Register, Value, int32
 
 # Turns of a loop that is written turn by turn: with many runs, with one. With one, LLVM would make vectors of a loop of
@@ -55,6 +56,9 @@ class Loops(Flow):
     def _known_loop(self, node: ast.For | ast.While, course: Course, scope: Scope) -> None:
         """Write a loop whose course is known: turn by turn, or as a loop of steady turns, the last one apart."""
         turns = course.turns
+        if self.lanes == 1 and turns >= SHORTEST and self._is_products(node, course, scope):
+            scope.env.update(course.heads[turns])
+            return
         steady = 0
         if turns > self._unrolled:
             lines, facts = course.steady(turns)
@@ -73,6 +77,27 @@ class Loops(Flow):
             self._block(node.body, scope)
         scope.env.update(course.heads[turns])
 
+    def _is_products(self, node: ast.For | ast.While, course: Course, scope: Scope) -> bool:
+        """Write a loop as one call, if it is a weighted sum and the processor has an instruction for that."""
+        found = products(node) if available() else None
+        if found is None or not isinstance(node, ast.For):
+            return False
+        assert isinstance(node.target, ast.Name)
+        first = course.heads[0][node.target.id]
+        buffers = [scope.buffers[buffer] for buffer, _ in found.words]
+        if course.heads[1][node.target.id] != first + 1 or any(width != 16 for _, width in buffers):
+            return False
+        pointers = []
+        for (buffer, width), (_, offset) in zip(buffers, found.words, strict=True):
+            index = self.operation(ast.Add(), self._value(offset, scope), first)
+            pointers.append(f"ptr {self._address(buffer, width, index)}")
+        shift = self.text(self._value(found.shift, scope), False)
+        self.needs |= NEEDS | {FUNCTION}
+        total = self.result(f"call i32 @products({', '.join(pointers)}, i32 {course.turns}, i32 {shift})")
+        register = Register(total, varying=False)
+        scope.env[found.total] = self.operation(ast.Add(), scope.env[found.total], register)
+        return True
+
     def _steady_loop(
         self,
         node: ast.For | ast.While,
@@ -82,16 +107,25 @@ class Loops(Flow):
         scope: Scope,
     ) -> None:
         """Write turns that differ only in what goes up by equal steps, or around a circle."""
-        counter = self.new("%counter")
+        counter, left = self.new("%counter"), self.new("%left")
         scope.env[counter] = 0
         outer, self.facts = self.facts, {**self.facts, **facts}
-        circles = {}
+        circles: dict[str, Circle] = {}
+        starts: dict[str, Register] = {}
+        body = node.body
         if self.lanes == 1:
             # Many runs take the turns one after the other, and have no use for it.
             for name, (by, mask) in cycles(node).items():
                 if isinstance(start := scope.env[name], Register):
                     circles[name] = Circle(start, self._value(by, scope), self._value(mask, scope))
                     del scope.env[name]
+            body, orders = weighed(node, left)
+            for name, inner in orders.items():
+                before = self.operation(ast.Mult(), scope.env[inner], turns)
+                scope.env[name] = self.operation(ast.Add(), scope.env[name], before)
+            # From 0 on, so that no turn waits for what was before the loop.
+            starts = {name: value for name in sums(node) if isinstance(value := scope.env[name], Register)}
+            scope.env.update(dict.fromkeys(starts, 0))
 
         def turn() -> None:
             t = scope.env[counter]
@@ -99,7 +133,9 @@ class Loops(Flow):
                 scope.env[name] = first if step == 0 else self._line(t, first, step, turns)
             for name, circle in circles.items():
                 scope.env[name] = self._later(circle, t)
-            self._block(node.body, scope)
+            if body is not node.body:
+                scope.env[left] = self.operation(ast.Sub(), turns, t)
+            self._block(body, scope)
             assert isinstance(t, Register)
             scope.env[counter] = Register(self.result(f"add nuw nsw i32 {t.name}, 1"), varying=False)
 
@@ -108,6 +144,8 @@ class Loops(Flow):
             # At the head of a turn it is what its line says.
             scope.env.pop(name, None)
         self._repeat(node, scope, changed, lambda: self.compared(ast.Lt(), scope.env[counter], turns), turn)
+        for name, start in starts.items():
+            scope.env[name] = self.operation(ast.Add(), scope.env[name], start)
         self.facts = outer
         del scope.env[counter]
         for name, circle in circles.items():

@@ -23,13 +23,20 @@ def kept(what: bytes) -> Path:
     return cache_folder() / "lanes" / f"{key}.o"
 
 
-def translate(text: str, path: Path) -> bytes:
-    """Compile IR for this processor; keep the object at a path of the cache."""
+def translate(text: str, path: Path, *, unrolling: bool) -> bytes:
+    """Compile IR for this processor; keep the object at a path of the cache.
+
+    Args:
+        text: the IR.
+        path: where it is kept.
+        unrolling: LLVM may write loops turn by turn. It does so before it makes vectors of what is still a loop.
+    """
     machine = _machine()
     module = llvm.parse_assembly(text)
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
     module.verify()
     tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+    tuning.loop_unrolling = unrolling
     builder = llvm.create_pass_builder(machine, tuning)
     builder.getModulePassManager().run(module, builder)
     code: bytes = machine.emit_object(module)

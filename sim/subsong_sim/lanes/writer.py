@@ -9,44 +9,33 @@ mask.
 import ast
 from collections.abc import Iterable, Mapping
 from functools import partial
+from typing import Any
 
 from subsong_sim.errors import EngineError
+from subsong_sim.lanes.clip import Clip, clip_of
 from subsong_sim.lanes.course import Course, Follower, stored
 from subsong_sim.lanes.emit import WIDTHS
-from subsong_sim.lanes.flow import Scope, Word
-from subsong_sim.lanes.loops import Loops
+from subsong_sim.lanes.flow import Scope
+from subsong_sim.lanes.plant import PLANT_CALLS
 from subsong_sim.lanes.values import Condition, Register, Value
+from subsong_sim.lanes.words import Words
 from subsong_sim.loader import Source
 
 # A branch around a few statements costs more than they do.
 SHORT = 6
 
 
-class Thawed(Exception):
-    """A kernel stores to a word that was taken for constant: no error, the writer begins anew."""
-
-    def __init__(self, word: Word) -> None:
-        super().__init__(word)
-        self.word = word
-
-
-class Writer(Loops):
+class Writer(Words):
     """Writes one function.
 
     Args:
         source: kernels, joined.
-        lanes: runs side by side.
-        frozen: words that no kernel changes, and are the same in all runs.
-        fixed: for each buffer, the index from which on a store to an index that is not known may go.
-        unroll: short loops are written turn by turn.
+        lanes, unroll, frozen, fixed, alike, tables: as of Words.
     """
 
-    def __init__(
-        self, source: Source, lanes: int, frozen: Mapping[Word, int], fixed: Mapping[str, int], *, unroll: bool = True
-    ) -> None:
-        super().__init__(lanes, unroll=unroll)
-        self.source, self.frozen, self.fixed = source, frozen, fixed
-        self._base: str | None = None
+    def __init__(self, source: Source, lanes: int, **known: Any) -> None:
+        super().__init__(lanes, **known)
+        self.source = source
 
     def function(self, kernel: str, name: str, arguments: Mapping[str, int], *, everybody: bool) -> str:
         """Return the text of an internal function that executes a kernel.
@@ -58,7 +47,7 @@ class Writer(Loops):
             everybody: all runs take part, whatever %active says.
 
         Raises:
-            Thawed: the kernel stores to a frozen word.
+            Varies: a word is not as it was taken for.
             TooLong: with its loops unrolled, it is.
             EngineError: what the writer cannot write, with file and line.
         """
@@ -69,9 +58,7 @@ class Writer(Loops):
                 scope.env[parameter] = arguments.get(parameter, Register(f"%{parameter}", varying=False))
             else:
                 scope.buffers[parameter] = (parameter, WIDTHS[kind])
-        if self.lanes > 1 and not everybody:
-            bits = self.result(f"trunc i32 %active to i{self.lanes}")
-            self._base = self.mask = self.result(f"bitcast i{self.lanes} {bits} to {self.type(True, 'i1')}")
+        self.begin(everybody=everybody)
         *body, last = function.body
         self._block(body, scope)
         assert isinstance(last, ast.Return) and last.value is not None
@@ -122,31 +109,15 @@ class Writer(Loops):
             value = self.operation(node.op, old, self._value(node.value, scope))
         assert isinstance(target.value, ast.Name)
         buffer, width = scope.buffers[target.value.id]
-        if isinstance(index, int) and (buffer, index) in self.frozen:
-            raise Thawed((buffer, index))
-        self.store(buffer, width, index, value)
-        if not isinstance(index, int):
-            limit = self.fixed.get(buffer, 0)
-            for word in self.frozen:
-                if word[0] == buffer and word[1] >= limit:
-                    raise Thawed(word)
-            for word in [w for w in self.memory if w[0] == buffer and w[1] >= limit]:
-                del self.memory[word]
-            return
-        if width != 32:
-            value = self.operation(ast.BitAnd(), value, (1 << width) - 1)
-        word = buffer, index
-        if self.mask == self._base:
-            self.memory[word] = value
-        elif word in self.memory:
-            assert self.mask is not None
-            self.memory[word] = self.select(self.mask, value, self.memory[word])
+        self.write(buffer, width, index, value)
 
     def _choice(self, node: ast.If, scope: Scope) -> None:
         fact = self.facts.get(id(node))
         condition = bool(fact) if fact is not None else self._condition(node.test, scope)
         if isinstance(condition, bool):
             self._block(node.body if condition else node.orelse, scope)
+        elif condition.varying and (clip := clip_of(node)) is not None:
+            self._clip(clip, scope)
         elif condition.varying:
             sides = [(self.narrowed(condition), node.body)]
             if node.orelse:
@@ -157,6 +128,17 @@ class Writer(Loops):
             self._choose(
                 condition.name, [partial(self._block, body, scope) for body in (node.body, node.orelse)], scope
             )
+
+    def _clip(self, clip: Clip, scope: Scope) -> None:
+        """Write what runs clip, each for itself; who has another value than before was clipped."""
+        value, low, high = scope.env[clip.name], self._value(clip.low, scope), self._value(clip.high, scope)
+        below, above = self.compare("slt", value, low), self.compare("sgt", value, high)
+        clipped = self.select(self.test_text(below, True), low, value)
+        clipped = self.select(self.test_text(above, True), high, clipped)
+        scope.env[clip.name] = clipped
+        if clip.counter is not None:
+            changed = self.number(self.compare("ne", clipped, value))
+            scope.env[clip.counter] = self.operation(ast.Add(), scope.env[clip.counter], changed)
 
     # ------------------------------------------------------------------------------------------ loops
 
@@ -239,14 +221,7 @@ class Writer(Loops):
     def _word(self, node: ast.Subscript, index: Value, scope: Scope) -> Value:
         assert isinstance(node.value, ast.Name)
         buffer, width = scope.buffers[node.value.id]
-        if isinstance(index, int):
-            word = buffer, index
-            if word in self.frozen:
-                return self.frozen[word]
-            if word not in self.memory:
-                self.memory[word] = self.load(buffer, width, index)
-            return self.memory[word]
-        return self.load(buffer, width, index)
+        return self.read(buffer, width, index)
 
     def _condition(self, node: ast.expr, scope: Scope) -> Condition:
         if isinstance(node, ast.Compare):
@@ -299,6 +274,8 @@ class Writer(Loops):
 
     def _call(self, node: ast.Call, scope: Scope) -> Value:
         assert isinstance(node.func, ast.Name)
+        if node.func.id in PLANT_CALLS:
+            return self._plant(node.func.id, node.args, scope)
         function = self.source.functions[node.func.id]
         inner = Scope(self.source.files.get(node.func.id, node.func.id))
         for (name, kind), argument in zip(parameters(function), node.args, strict=True):
@@ -314,6 +291,18 @@ class Writer(Loops):
         result = self._value(last.value, inner)
         self._calls.pop()
         return result
+
+    def _plant(self, name: str, arguments: list[ast.expr], scope: Scope) -> Register:
+        """Call a plant's function, which may change every word of the buffers that it is given."""
+        passed = []
+        for argument in arguments:
+            if isinstance(argument, ast.Name) and argument.id in scope.buffers:
+                buffer = scope.buffers[argument.id][0]
+                self.memory = {word: value for word, value in self.memory.items() if word[0] != buffer}
+                passed.append(f"ptr %{buffer}")
+            else:
+                passed.append(f"i32 {self.text(self._value(argument, scope), False)}")
+        return Register(self.result(f"call i32 @{name}({', '.join(passed)})"), varying=False)
 
 
 def is_long(body: list[ast.stmt]) -> bool:
