@@ -12,7 +12,7 @@ from sim.cases import RULES, STEPS, Case, runs_of
 from random_kernels import WORDS, Author, Words, buffers, reference
 from subsong_sim.engines import LocalLearner, buffer_bytes
 from subsong_sim.lanes import compile_lanes, compile_one, loops, module_text, native
-from subsong_sim.lanes.products import SHORTEST, available
+from subsong_sim.lanes.products import BLOCK, PRODUCTS, SHORTEST, WEIGHED
 from subsong_sim.lanes.words import Table
 from subsong_sim.loader import Source, gather
 from subsong_sim.trials import TaskTrials, addresses
@@ -96,27 +96,49 @@ def weighted_sum(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
         n += (((w[at + j] ^ 0x8000) - 0x8000) * ((w[signal + j] ^ 0x8000) - 0x8000)) >> shift
     return n
 """
+SUM_OF_SUMS = """
+def sum_of_sums(w: ptr16, d: ptr32, b: ptr8, n: int) -> int:
+    t = d[0]
+    last = 2 + {turns}
+    for k in range(2, {turns} + 2):
+        t += w[last - k]
+        n += t
+    d[0] = t
+    return n
+"""
 
 
 @pytest.mark.parametrize("turns", [31, 32, 33, 63, 64, 100])
 def test_a_weighted_sum_of_one_run_is_exact(tmp_path: Path, turns: int) -> None:
-    path = tmp_path / "products.py"
-    path.write_text(WEIGHTED_SUM.format(turns=turns) + ENTRY.format(called="weighted_sum"), encoding="utf-8")
+    text = hold_a_sum_against_python(WEIGHTED_SUM, "weighted_sum", tmp_path, turns)
+    assert ("call i32 @products" in text) == (PRODUCTS.available() and turns >= SHORTEST)
+
+
+@pytest.mark.parametrize("turns", [15, 16, 17])
+def test_a_sum_of_sums_of_one_run_is_exact(tmp_path: Path, turns: int) -> None:
+    text = hold_a_sum_against_python(SUM_OF_SUMS, "sum_of_sums", tmp_path, turns)
+    assert ("call i32 @weighed" in text) == (WEIGHED.available() and turns == BLOCK)
+
+
+def hold_a_sum_against_python(kernel: str, name: str, folder: Path, turns: int) -> str:
+    """Execute a kernel that sums, on words of any size and at the ends of their range; return its IR."""
+    path = folder / "sum.py"
+    path.write_text(kernel.format(turns=turns) + ENTRY.format(called=name), encoding="utf-8")
     source = gather(str(path), ("entry",))
     text = module_text(source, ("entry",), {}, 1)
-    assert ("call i32 @products" in text) == (available() and turns >= SHORTEST)
-    engine = native.load(native.translate(text, tmp_path / "object.o", unrolling=False))
+    engine = native.load(native.translate(text, folder / "object.o", unrolling=False))
     entry = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4, ctypes.c_uint32)(
         engine.get_function_address("entry")
     )
     rng = np.random.default_rng(turns)
-    ends, drawn = rng.choice([0, 1, 0x7FFF, 0x8000, 0xFFFF], 2 * turns + 1), rng.integers(0, 65536, 2 * turns + 1)
-    for words in (ends, drawn):
-        given = [words.astype(np.uint16), np.array([7], np.int32), np.zeros(1, np.uint8), np.array([-5], np.int32)]
+    n = 2 * turns + 1
+    for words in (rng.choice([0, 1, 0x7FFF, 0x8000, 0xFFFF], n), np.full(n, 0xFFFF), rng.integers(0, 65536, n)):
+        given = [np.array(each) for each in (words.astype(np.uint16), np.int32([7]), np.uint8([0]), np.int32([-5]))]
         run = [Words(kind, each.tolist()) for kind, each in zip("HiBi", given, strict=True)]
         entry(*(each.ctypes.data for each in given), 1)
         reference(source).entry(*run)
-        assert given[3].tolist() == list(run[3])
+        assert [each.tolist() for each in given] == [list(each) for each in run]
+    return text
 
 
 # d[0] and w[0] are where a run is, w[4:] is a table, b is the same for all.

@@ -3,11 +3,22 @@
 import ast
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from subsong_sim.lanes.course import Course, cycles, stored, sums, weighed
 from subsong_sim.lanes.flow import Flow, Scope
-from subsong_sim.lanes.products import FUNCTION, NEEDS, SHORTEST, available, products
+from subsong_sim.lanes.products import (
+    BLOCK,
+    PRODUCTS,
+    SHORTEST,
+    WEIGHED,
+    Products,
+    Routine,
+    Sums,
+    products,
+    sums_of_words,
+)
 from subsong_sim.lanes.values import Register, Value, int32
 
 # Turns of a loop that is written turn by turn: with many runs, with one. With one, LLVM would make vectors of a loop of
@@ -17,9 +28,9 @@ LONGEST = 30_000  # instructions of a function, those that were written anew inc
 
 
 class Circle(NamedTuple):
-    """What a name is at the loop's head, by how much it goes on each turn, and what of it is kept."""
+    """The name that counts how far another has come, by how much that goes on each turn, and what of it is kept."""
 
-    start: Register
+    way: str
     step: Value
     mask: Value
 
@@ -56,7 +67,7 @@ class Loops(Flow):
     def _known_loop(self, node: ast.For | ast.While, course: Course, scope: Scope) -> None:
         """Write a loop whose course is known: turn by turn, or as a loop of steady turns, the last one apart."""
         turns = course.turns
-        if self.lanes == 1 and turns >= SHORTEST and self._is_products(node, course, scope):
+        if self.lanes == 1 and turns > 1 and self._is_sum(node, course, scope):
             scope.env.update(course.heads[turns])
             return
         steady = 0
@@ -77,26 +88,51 @@ class Loops(Flow):
             self._block(node.body, scope)
         scope.env.update(course.heads[turns])
 
-    def _is_products(self, node: ast.For | ast.While, course: Course, scope: Scope) -> bool:
-        """Write a loop as one call, if it is a weighted sum and the processor has an instruction for that."""
-        found = products(node) if available() else None
-        if found is None or not isinstance(node, ast.For):
+    def _is_sum(self, node: ast.For | ast.While, course: Course, scope: Scope) -> bool:
+        """Write a loop as a call, if it is a weighted sum and the processor has an instruction for that."""
+        if not (isinstance(node, ast.For) and isinstance(node.target, ast.Name)):
             return False
-        assert isinstance(node.target, ast.Name)
-        first = course.heads[0][node.target.id]
+        first, second = (course.heads[t][node.target.id] for t in (0, 1))
+        if second != first + 1:
+            return False
+        if course.turns >= SHORTEST and PRODUCTS.available() and (product := products(node)):
+            return self._products(product, first, course.turns, scope)
+        if course.turns == BLOCK and WEIGHED.available() and (found := sums_of_words(node)):
+            return self._sums(found, first + BLOCK - 1, scope)
+        return False
+
+    def _products(self, found: Products, first: int, turns: int, scope: Scope) -> bool:
+        """Write a layer's weighted sum, of words of 16 bits."""
         buffers = [scope.buffers[buffer] for buffer, _ in found.words]
-        if course.heads[1][node.target.id] != first + 1 or any(width != 16 for _, width in buffers):
+        if any(width != 16 for _, width in buffers):
             return False
         pointers = []
         for (buffer, width), (_, offset) in zip(buffers, found.words, strict=True):
             index = self.operation(ast.Add(), self._value(offset, scope), first)
             pointers.append(f"ptr {self._address(buffer, width, index)}")
         shift = self.text(self._value(found.shift, scope), False)
-        self.needs |= NEEDS | {FUNCTION}
-        total = self.result(f"call i32 @products({', '.join(pointers)}, i32 {course.turns}, i32 {shift})")
-        register = Register(total, varying=False)
-        scope.env[found.total] = self.operation(ast.Add(), scope.env[found.total], register)
+        total = self._routine(PRODUCTS, f"@products({', '.join(pointers)}, i32 {turns}, i32 {shift})")
+        scope.env[found.total] = self.operation(ast.Add(), scope.env[found.total], total)
         return True
+
+    def _sums(self, found: Sums, last: int, scope: Scope) -> bool:
+        """Write the sum of the sums of a block's words, of 16 bits; the last turn's is the first in memory."""
+        buffer, width = scope.buffers[found.words[0]]
+        if width != 16:
+            return False
+        index = self.operation(ast.Sub(), self._value(found.words[1], scope), last)
+        pointer = f"ptr {self._address(buffer, width, index)}"
+        before = self.operation(ast.Mult(), scope.env[found.inner], BLOCK)
+        scope.env[found.outer] = self.operation(ast.Add(), scope.env[found.outer], before)
+        for name, weights in ((found.inner, (1,) * BLOCK), (found.outer, tuple(range(1, BLOCK + 1)))):
+            row = ", ".join(f"i16 {weight}" for weight in weights)
+            total = self._routine(WEIGHED, f"@weighed({pointer}, <{BLOCK} x i16> <{row}>, i32 {sum(weights)})")
+            scope.env[name] = self.operation(ast.Add(), scope.env[name], total)
+        return True
+
+    def _routine(self, routine: Routine, call: str) -> Register:
+        self.needs |= routine.needs
+        return Register(self.result(f"call i32 {call}"), varying=False)
 
     def _steady_loop(
         self,
@@ -107,18 +143,38 @@ class Loops(Flow):
         scope: Scope,
     ) -> None:
         """Write turns that differ only in what goes up by equal steps, or around a circle."""
+        around: dict[str, Circle] = {}
+        begun: Register | None = None
+        # Many runs take the turns one after the other, and have no use for it.
+        for name, (by, kept) in cycles(node).items() if self.lanes == 1 else ():
+            if isinstance(start := scope.env[name], Register):
+                around[name] = Circle(self.new("%way"), self._value(by, scope), mask := self._value(kept, scope))
+                on = self.compare("eq", self.operation(ast.BitAnd(), start, mask), start)
+                begun = on if begun is None else self.joined(begun, on, True)
+        write = partial(self._turns, node, turns, lines, facts, scope)
+        if begun is None:
+            write({})
+        else:
+            self._choose(begun.name, [lambda: write(around), lambda: write({})], scope)
+
+    def _turns(
+        self,
+        node: ast.For | ast.While,
+        turns: int,
+        lines: Mapping[str, tuple[int, int]],
+        facts: Mapping[int, int],
+        scope: Scope,
+        circles: Mapping[str, Circle],
+    ) -> None:
+        """Write the turns, of which names go around circles that they are on when the first begins."""
         counter, left = self.new("%counter"), self.new("%left")
         scope.env[counter] = 0
         outer, self.facts = self.facts, {**self.facts, **facts}
-        circles: dict[str, Circle] = {}
         starts: dict[str, Register] = {}
         body = node.body
+        for name, circle in circles.items():
+            scope.env[circle.way] = scope.env.pop(name)
         if self.lanes == 1:
-            # Many runs take the turns one after the other, and have no use for it.
-            for name, (by, mask) in cycles(node).items():
-                if isinstance(start := scope.env[name], Register):
-                    circles[name] = Circle(start, self._value(by, scope), self._value(mask, scope))
-                    del scope.env[name]
             body, orders = weighed(node, left)
             for name, inner in orders.items():
                 before = self.operation(ast.Mult(), scope.env[inner], turns)
@@ -132,14 +188,16 @@ class Loops(Flow):
             for name, (first, step) in lines.items():
                 scope.env[name] = first if step == 0 else self._line(t, first, step, turns)
             for name, circle in circles.items():
-                scope.env[name] = self._later(circle, t)
+                scope.env[name] = self.operation(ast.BitAnd(), scope.env[circle.way], circle.mask)
             if body is not node.body:
                 scope.env[left] = self.operation(ast.Sub(), turns, t)
             self._block(body, scope)
+            for circle in circles.values():
+                scope.env[circle.way] = self.operation(ast.Add(), scope.env[circle.way], circle.step)
             assert isinstance(t, Register)
             scope.env[counter] = Register(self.result(f"add nuw nsw i32 {t.name}, 1"), varying=False)
 
-        changed = stored(node.body) - lines.keys() | {counter}
+        changed = stored(node.body) - lines.keys() | {counter} | {circle.way for circle in circles.values()}
         for name in lines:
             # At the head of a turn it is what its line says.
             scope.env.pop(name, None)
@@ -149,17 +207,7 @@ class Loops(Flow):
         self.facts = outer
         del scope.env[counter]
         for name, circle in circles.items():
-            scope.env[name] = self._around(circle, turns)
-
-    def _around(self, circle: Circle, t: Value) -> Value:
-        way = self.operation(ast.Mult(), t, circle.step)
-        return self.operation(ast.BitAnd(), self.operation(ast.Add(), circle.start, way), circle.mask)
-
-    def _later(self, circle: Circle, t: Value) -> Value:
-        """Return what a name is at the head of turn t: at the first it is what it was, masked or not."""
-        first = self.compare("eq", t, 0)
-        there = self.text(self._around(circle, t), False)
-        return Register(self.result(f"select i1 {first.name}, i32 {circle.start.name}, i32 {there}"), varying=False)
+            scope.env[name] = self.operation(ast.BitAnd(), scope.env.pop(circle.way), circle.mask)
 
     def _line(self, t: Value, first: int, step: int, turns: int) -> Register:
         """Return first + step * t, modulo 2**32; t is below `turns`."""

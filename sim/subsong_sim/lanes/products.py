@@ -1,8 +1,11 @@
-"""Weighted sums of one run: a layer's inner loop, by an instruction that LLVM has no other words for.
+"""Weighted sums of one run, by an instruction that LLVM has no other words for.
 
-`for j in range(n): g += (w_j * x_j) >> shift`, words of 16 bits. LLVM widens both words and multiplies 32 bits by 32.
-An x86 processor multiplies pairs of words and adds the two products: with one word of each pair set to 0 that is one
-product, exact, and no word has to be widened.
+A layer's inner loop is `for j in range(n): g += (w_j * x_j) >> shift`, words of 16 bits. LLVM widens both words and
+multiplies 32 bits by 32. An x86 processor multiplies pairs of words and adds the two products: with one word of each
+pair set to 0 that is one product, exact, and no word has to be widened.
+
+A checksum's is `for k in range(16): t += words[last - k]; s += t`. It counts each word as often as turns are left, by
+the same instruction.
 """
 
 import ast
@@ -10,15 +13,24 @@ from typing import NamedTuple
 
 from subsong_sim.lanes import native
 
-# Below, a row is hardly a vector.
-SHORTEST = 32
-NEEDS = frozenset(
-    {
-        "declare <16 x i32> @llvm.x86.avx512.pmaddw.d.512(<32 x i16>, <32 x i16>)",
-        "declare <32 x i16> @llvm.masked.load.v32i16.p0(ptr, i32, <32 x i1>, <32 x i16>)",
-        "declare i32 @llvm.vector.reduce.add.v16i32(<16 x i32>)",
-    }
-)
+SHORTEST = 32  # turns of a layer's; below, a row is hardly a vector
+BLOCK = 16  # turns of a checksum's
+
+
+class Routine(NamedTuple):
+    """A function of a module.
+
+    Attributes:
+        feature: what it asks of the processor; without it LLVM's own vectors will do.
+        needs: its text, and what that asks the module to declare.
+    """
+
+    feature: str
+    needs: frozenset[str]
+
+    def available(self) -> bool:
+        """Return whether this computer's processor has the instruction."""
+        return f"+{self.feature}" in native.processor()
 
 
 def _block(name: str, at: str, sums: tuple[str, str], load: str) -> str:
@@ -45,7 +57,7 @@ _MASKED = (
     "call <32 x i16> @llvm.masked.load.v32i16.p0(ptr {pointer}, i32 2, <32 x i1> %there, <32 x i16> zeroinitializer)"
 )
 # n is at least 32. Of the last block, words behind the n-th are not read.
-FUNCTION = f"""\
+_PRODUCTS = f"""\
 define internal i32 @products(ptr %w, ptr %x, i32 %n, i32 %shift) #0 {{
 entry:
   %first = insertelement <16 x i32> poison, i32 %shift, i32 0
@@ -72,6 +84,42 @@ rest:
 }}"""
 
 
+# int32 products(int16 *w, int16 *x, int32 n, int32 shift)
+PRODUCTS = Routine(
+    "avx512bw",
+    frozenset(
+        {
+            "declare <16 x i32> @llvm.x86.avx512.pmaddw.d.512(<32 x i16>, <32 x i16>)",
+            "declare <32 x i16> @llvm.masked.load.v32i16.p0(ptr, i32, <32 x i1>, <32 x i16>)",
+            "declare i32 @llvm.vector.reduce.add.v16i32(<16 x i32>)",
+            _PRODUCTS,
+        }
+    ),
+)
+# The instruction takes a word as signed: 2**15 less each, which the weights' sum brings back.
+_WEIGHED = """\
+define internal i32 @weighed(ptr %words, <16 x i16> %weights, i32 %sum) #0 {
+  %there = load <16 x i16>, ptr %words, align 2
+  %signed = xor <16 x i16> %there, splat (i16 -32768)
+  %pairs = call <8 x i32> @llvm.x86.avx2.pmadd.wd(<16 x i16> %signed, <16 x i16> %weights)
+  %total = call i32 @llvm.vector.reduce.add.v8i32(<8 x i32> %pairs)
+  %back = shl i32 %sum, 15
+  %all = add i32 %total, %back
+  ret i32 %all
+}"""
+# int32 weighed(uint16 *words, int16 weights[16], int32 sum), sum that of the weights
+WEIGHED = Routine(
+    "avx2",
+    frozenset(
+        {
+            "declare <8 x i32> @llvm.x86.avx2.pmadd.wd(<16 x i16>, <16 x i16>)",
+            "declare i32 @llvm.vector.reduce.add.v8i32(<8 x i32>)",
+            _WEIGHED,
+        }
+    ),
+)
+
+
 class Products(NamedTuple):
     """A loop that is a weighted sum.
 
@@ -86,9 +134,17 @@ class Products(NamedTuple):
     shift: ast.expr
 
 
-def available() -> bool:
-    """Return whether this computer's processor has the instruction for 512 bits; without it LLVM's vectors will do."""
-    return "+avx512bw" in native.processor()
+class Sums(NamedTuple):
+    """A loop that is a sum of sums.
+
+    Attributes:
+        inner, outer: the names of the sum so far, and of what that is added to.
+        words: buffer, and offset of the word of turn 0, from which on they go down.
+    """
+
+    inner: str
+    outer: str
+    words: tuple[str, ast.expr]
 
 
 def products(node: ast.For | ast.While) -> Products | None:
@@ -113,6 +169,27 @@ def products(node: ast.For | ast.While) -> Products | None:
                 offsets = {n.id for _, offset in (first, second) for n in ast.walk(offset) if isinstance(n, ast.Name)}
                 if total not in offsets:
                     return Products(total, (first, second), by)
+    return None
+
+
+def sums_of_words(node: ast.For | ast.While) -> Sums | None:
+    """Return a loop as a sum of sums, if it is one."""
+    match node:
+        case ast.For(
+            target=ast.Name(id=turn),
+            body=[
+                ast.AugAssign(
+                    target=ast.Name(id=inner),
+                    op=ast.Add(),
+                    value=ast.Subscript(
+                        value=ast.Name(id=buffer),
+                        slice=ast.BinOp(left=ast.Name(id=offset) as start, op=ast.Sub(), right=ast.Name(id=variable)),
+                    ),
+                ),
+                ast.AugAssign(target=ast.Name(id=outer), op=ast.Add(), value=ast.Name(id=same)),
+            ],
+        ) if (variable, same) == (turn, inner) and len({turn, inner, outer, offset}) == 4:
+            return Sums(inner, outer, (buffer, start))
     return None
 
 
