@@ -77,7 +77,7 @@ class Memory:
         content = state.contents[region.name]
         low, high = word_at(state, content, at) if content.outside else content.interval()
         if content.bound is not None:
-            # The greatest magnitude of all, as it is known by now.
+            # What no word's magnitude exceeds, as it is known by now.
             most = state.of(content.bound)[1]
             low, high = max(low, -most), min(high, most)
         if region.width == 32:
