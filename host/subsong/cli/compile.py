@@ -45,7 +45,7 @@ def compile_verb(
 ) -> None:
     """Compile WHAT to a module of inline assembler that stock MicroPython takes: no toolchain, no custom firmware.
 
-    WHAT is a file of kernels in the dialect of docs/arithmetic.md, or weight_perturbation, node_perturbation or tasks.
+    WHAT is a file of kernels in the dialect of docs/arithmetic.md, a rule of `subsong rules`, or tasks.
     Nothing on a board changes; `subsong deploy` puts Subsong's own kernels there.
     """
     from subsong.compiler import assembler_module, compile_kernels
