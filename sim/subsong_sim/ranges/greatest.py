@@ -1,4 +1,4 @@
-"""A loop that looks at all words of a region and keeps what no magnitude of theirs exceeds: the greatest, or their or."""
+"""A loop that looks at every word of a region and keeps what no magnitude exceeds: the greatest, or the or of all."""
 
 from subsong_sim.ranges.footprints import reach_of
 from subsong_sim.ranges.guess import Guess, Head, read
