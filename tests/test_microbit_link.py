@@ -85,8 +85,11 @@ def test_its_firmware_is_built_alike_each_time_and_kept_small() -> None:
     assert set(firmware.manifest.kernels["armv6m"]) == {*RULES, "tasks"}
     assert {name[1:] for name in firmware.sources if name[0] == "_"} > NAMES - {"open_frame", "close_frame"}
     # What is compiled on the board in one piece.
-    sizes = {name: compile_kernels(module, called, "armv6m", KNOWN) for name, (module, called, _) in MODULES.items()}
-    parts = board_parts(constants(sizes))
+    compiled = {
+        n: compile_kernels(module, called, "armv6m", KNOWN, compact=True) for n, (module, called, _) in MODULES.items()
+    }
+    parts = board_parts(constants(compiled))
+    assert "".join(parts).encode() == firmware.sources["parts"]
     assert max(map(len, parts)) < 700
     for part in parts:
         compile(part, "part", "exec")
