@@ -105,9 +105,9 @@ def drives(head: ptr32, mem: ptr16, layer: int, signal: int, weight: int, sign: 
             else:
                 g -= amount
             bits = bits >> 1
-        if ((g + 0x8000) >> 16) != 0:
+        if ((g + 0x8000) >> 16) != 0:  # no int16
             saturated += 1
-            g = 0x7FFF ^ (g >> 31)
+            g = 0x7FFF ^ (g >> 31)  # below zero: -0x8000
         mem[i] = g & 0xFFFF
         weight = bias + 1
     head[SATURATED] += saturated
