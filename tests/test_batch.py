@@ -22,7 +22,7 @@ from subsong.experiment_tasks import TASKS
 from subsong.experiment_text import example_text, with_learner
 from subsong.findings import Findings
 from subsong.session import RunResult, learn, local_trials, simulate
-from subsong_sim.batch import ALIGNED, Batch, interleave, rows_of
+from subsong_sim.batch import ALIGNED, END_WORDS, Batch, interleave, room_for, rows_of
 from subsong_sim.learner import Ended
 from subsong_sim.plants.models import NAMES, model
 
@@ -375,3 +375,13 @@ def test_interleaved_words_come_back(lanes: int, runs: int, dtype: type) -> None
     assert groups[-1, 3, (runs - 1) % lanes :].tolist() == [rows[-1, 3]] * (lanes - (runs - 1) % lanes)
     assert rows_of(groups, runs, 7).tolist() == rows.tolist()
     assert rows_of(interleave(rows[:, :0], lanes), runs, 0).shape == (runs, 0)
+
+
+@pytest.mark.parametrize("trials", [1, 2, 64, 65])
+@pytest.mark.parametrize("lanes", [1, 16])
+def test_a_call_has_room_for_its_trials_and_little_more(lanes: int, trials: int) -> None:
+    room = room_for(trials, 3, lanes)
+    assert room.shape[2:] == (END_WORDS, lanes)
+    assert trials <= room.shape[1] < trials + (8 if lanes == 1 else 1)
+    assert room.flags.c_contiguous and not room.any()
+    assert all(group.ctypes.data % ALIGNED == 0 for group in room)
