@@ -1,8 +1,9 @@
 """Many runs in one register: the firmware's kernels as vector code, one lane a run.
 
 A board executes a kernel for its one learner. Here a kernel is executed for L learners at once, each in its own lane of
-the processor's vector registers: the same operations on the same words, so the same results, bit for bit. The code is
-specialised to what the blocks have in common by their structure, compiled once, and kept.
+the processor's vector registers: the same operations on the same words, so the same results, bit for bit. A run by
+itself is one lane. The code is specialised to what the blocks have in common by their structure, compiled once, and
+kept.
 """
 
 import ast
