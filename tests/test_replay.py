@@ -151,9 +151,10 @@ def test_a_snapshot_of_another_learner_is_a_difference_and_is_not_executed(
     trials = list(run.iter_trials())
     learner = LocalLearner(run.header.rule, *run.states["initial"], "cpython")
     for trial in trials[:2]:
-        learner.begin(trial.number, trial.evaluate)
+        learner.begin(trial.number, bool(trial.evaluate))
         for step in trial.steps:
             learner.act(step.cost, step.x)
+        assert trial.last_cost is not None
         learner.end(trial.last_cost)
     head, mem = learner.state()
 
@@ -164,6 +165,7 @@ def test_a_snapshot_of_another_learner_is_a_difference_and_is_not_executed(
             for trial in (trials[0], *trials[2:]):
                 for step in trial.steps:
                     recorder.step(step)
+                assert trial.summary is not None and trial.last_cost is not None
                 recorder.trial(trial.summary, trial.last_cost)
         return replay(tmp_path / name)
 
