@@ -22,7 +22,7 @@ from subsong.experiment_tasks import TASKS
 from subsong.experiment_text import example_text, with_learner
 from subsong.findings import Findings
 from subsong.session import RunResult, learn, local_trials, simulate
-from subsong_sim.batch import ALIGNED, Batch, interleave, rows_of
+from subsong_sim.batch import ALIGNED, END_WORDS, Batch, interleave, room_for, rows_of
 from subsong_sim.learner import Ended
 from subsong_sim.plants.models import NAMES, model
 
@@ -109,7 +109,7 @@ def test_runs_may_begin_with_weights_learned_elsewhere() -> None:
     mems = [each.state[1] for each in simulate_many([each.with_seed(99) for each in experiments])]
     batch = simulate_many(experiments, mems=mems)
     for experiment, mem, result, fresh in zip(experiments, mems, batch, simulate_many(experiments), strict=True):
-        assert timeless(result) == timeless(simulate(experiment, out=None, mem=mem))
+        assert timeless(result) == timeless(simulate(experiment, out=None, mem=mem, engine="cpython"))
         assert result.state != fresh.state
     with pytest.raises(ExperimentError, match=r"run 1: network: its memory .*; take weights of the"):
         simulate_many(experiments, mems=[mems[0], mems[1][2:], mems[2]])
@@ -375,3 +375,13 @@ def test_interleaved_words_come_back(lanes: int, runs: int, dtype: type) -> None
     assert groups[-1, 3, (runs - 1) % lanes :].tolist() == [rows[-1, 3]] * (lanes - (runs - 1) % lanes)
     assert rows_of(groups, runs, 7).tolist() == rows.tolist()
     assert rows_of(interleave(rows[:, :0], lanes), runs, 0).shape == (runs, 0)
+
+
+@pytest.mark.parametrize("trials", [1, 2, 64, 65])
+@pytest.mark.parametrize("lanes", [1, 16])
+def test_a_call_has_room_for_its_trials_and_little_more(lanes: int, trials: int) -> None:
+    room = room_for(trials, 3, lanes)
+    assert room.shape[2:] == (END_WORDS, lanes)
+    assert trials <= room.shape[1] < trials + (8 if lanes == 1 else 1)
+    assert room.flags.c_contiguous and not room.any()
+    assert all(group.ctypes.data % ALIGNED == 0 for group in room)

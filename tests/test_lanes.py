@@ -10,8 +10,10 @@ import pytest
 from sim.cases import RULES, STEPS, Case, runs_of
 
 from random_kernels import WORDS, Author, Words, buffers, reference
+from subsong_device import layout
 from subsong_sim.engines import LocalLearner, buffer_bytes
 from subsong_sim.lanes import compile_lanes, compile_one, loops, module_text, native
+from subsong_sim.lanes.common import shared_words, tables_of
 from subsong_sim.lanes.products import BLOCK, PRODUCTS, SHORTEST, WEIGHED
 from subsong_sim.lanes.words import Table
 from subsong_sim.loader import Source, gather
@@ -120,6 +122,26 @@ def test_a_sum_of_sums_of_one_run_is_exact(tmp_path: Path, turns: int) -> None:
     assert ("call i32 @weighed" in text) == (WEIGHED.available() and turns == BLOCK)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "name", "turns"), [(WEIGHTED_SUM, "weighted_sum", 33), (SUM_OF_SUMS, "sum_of_sums", 16)]
+)
+def test_a_processor_without_the_instruction_sums_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: str, name: str, turns: int
+) -> None:
+    monkeypatch.setattr(native, "processor", lambda: "plain")
+    text = hold_a_sum_against_python(kernel, name, tmp_path, turns)
+    assert "@products" not in text and "@weighed" not in text
+
+
+def test_code_is_kept_for_what_made_it_and_what_it_was_made_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = {native.kept(b"kernels"), native.kept(b"others")}
+    monkeypatch.setattr("llvmlite.__version__", "0.0")
+    paths.add(native.kept(b"kernels"))
+    monkeypatch.setattr(native, "processor", lambda: "plain")
+    paths.add(native.kept(b"kernels"))
+    assert len(paths) == 4
+
+
 def hold_a_sum_against_python(kernel: str, name: str, folder: Path, turns: int) -> str:
     """Execute a kernel that sums, on words of any size and at the ends of their range; return its IR."""
     path = folder / "sum.py"
@@ -179,6 +201,39 @@ def test_runs_in_step_and_out_of_step_are_computed_alike(tmp_path: Path, further
         tables={"w": TABLE},
         shared={"b": 0},
     )
+
+
+def test_what_runs_have_in_common_is_taken_from_their_own_words() -> None:
+    runs = runs_of(Case("weight_perturbation", (4, 8, 1)), 2)
+    assert shared_words(runs.tasks) == {"task": layout.TASK_DATA}
+    runs.tasks[1, -1] ^= 1
+    assert shared_words(runs.tasks) == {}
+    at = int(runs.heads[0, layout.TABLE_AT])
+    runs.mems[:, at + 5] ^= 1
+    assert tables_of(runs.heads, runs.mems) == {
+        "mem": Table(at, tuple(runs.mems[0, at : at + layout.TABLE_WORDS].tolist()))
+    }
+    runs.mems[1, at + 5] ^= 1
+    assert tables_of(runs.heads, runs.mems) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alike", [True, False])
+def test_another_table_of_tanh_is_looked_up(alike: bool) -> None:
+    case = Case("weight_perturbation", (4, 8, 1))
+    runs = runs_of(case, 16)
+    at = int(runs.heads[0, layout.TABLE_AT])
+    changes = np.random.default_rng(1).integers(0, 1000, (1 if alike else 16, layout.TABLE_WORDS))
+    runs.mems[:, at : at + layout.TABLE_WORDS] ^= changes.astype(np.uint16)
+    code = compile_lanes(case.rule, runs.heads, runs.mems, runs.tasks, 16)
+    rows = (runs.heads, runs.mems, runs.tasks, runs.xs, runs.us)
+    given = [aligned(each) for each in (*rows, np.zeros((16, 36), np.int32))]
+    code.functions["task_trials"](*addresses(*given), 6, STEPS, 0, 0xFFFF)
+    for run in (0, 7, 15):
+        head, mem, task = (each[run].tobytes() for each in rows[:3])
+        alone = TaskTrials(LocalLearner(case.rule, head, mem, "cpython"), task, STEPS)
+        list(alone.run(0, [0] * 6, evaluate=False))
+        assert [words[:, run].tobytes() for words in given[:2]] == list(alone.state())
 
 
 @pytest.mark.parametrize("rule", RULES)

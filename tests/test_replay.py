@@ -13,10 +13,11 @@ from subsong.board_session import run_on_board
 from subsong.console import SilentProgress
 from subsong.errors import LogError, ReplayError
 from subsong.policy import export_policy, load_policy
-from subsong.replay import _Player, replay
-from subsong.runlog import read_run, recover
+from subsong.replay import ReplayResult, _Player, replay
+from subsong.runlog import Recorder, read_run, recover
 from subsong.session import simulate
 from subsong_device import layout
+from subsong_sim.engines import LocalLearner
 
 pytest_plugins = ["subsong_hil.fixtures"]
 
@@ -141,6 +142,39 @@ def test_after_a_hole_in_the_telemetry_replay_goes_on_from_the_boards_snapshot(
     assert replayed.holes > 0
     assert replayed.checked > 0
     assert replayed.checked + replayed.skipped <= replayed.trials + replayed.skipped
+
+
+def test_a_snapshot_of_another_learner_is_a_difference_and_is_not_executed(
+    logs: dict[str, Path], tmp_path: Path
+) -> None:
+    run = read_run(logs["sim"])
+    trials = list(run.iter_trials())
+    learner = LocalLearner(run.header.rule, *run.states["initial"], "cpython")
+    for trial in trials[:2]:
+        learner.begin(trial.number, bool(trial.evaluate))
+        for step in trial.steps:
+            learner.act(step.cost, step.x)
+        assert trial.last_cost is not None
+        learner.end(trial.last_cost)
+    head, mem = learner.state()
+
+    def replayed(name: str, head: bytes, mem: bytes) -> ReplayResult:
+        with Recorder(tmp_path / name, run.header) as recorder:
+            recorder.state("initial", *run.states["initial"])
+            recorder.state("trial-000001", head, mem)
+            for trial in (trials[0], *trials[2:]):
+                for step in trial.steps:
+                    recorder.step(step)
+                assert trial.summary is not None and trial.last_cost is not None
+                recorder.trial(trial.summary, trial.last_cost)
+        return replay(tmp_path / name)
+
+    found = replayed("honest.mcap", head, mem)
+    assert (found.difference, found.holes, found.checked) == (None, 1, len(trials) - 1)
+    at = 4 * layout.SIGNALS_AT
+    elsewhere = head[:at] + (1 << 30).to_bytes(4, "little") + head[at + 4 :]
+    assert "state after trial 1: words 7 to 18 of head" in str(replayed("elsewhere.mcap", elsewhere, mem).difference)
+    assert "state after trial 1: mem has" in str(replayed("short.mcap", head, mem[:-2]).difference)
 
 
 def test_an_interrupted_run_has_no_hole(tmp_path: Path) -> None:

@@ -296,7 +296,7 @@ def _learned(task: Task, seeds: int, trials: int) -> tuple[float, int, float, fl
     began = time.perf_counter()
     for left in batch.run():
         took += time.perf_counter() - began
-        kept.append(left[..., :2].reshape(-1, left.shape[2], 2)[:seeds])
+        kept.append(left[..., :2].reshape(-1, left.shape[2], 2)[:seeds].copy())
         began = time.perf_counter()
     took += time.perf_counter() - began
     ends = np.concatenate(kept, axis=1)

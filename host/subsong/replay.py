@@ -18,7 +18,16 @@ from subsong.console import Progress, SilentProgress
 from subsong.errors import ReplayError
 from subsong.experiment import parse_experiment
 from subsong.runlog import read_run
-from subsong_device.layout import ARITHMETIC_VERSION, ELIGIBILITY_AT, ESTIMATOR, LAYER_WORDS, LAYERS_AT, N_LAYERS
+from subsong_device.layout import (
+    ARITHMETIC_VERSION,
+    ELIGIBILITY_AT,
+    ESTIMATOR,
+    LAYER_WORDS,
+    LAYERS_AT,
+    N_LAYERS,
+    TRACE_SHIFT,
+    UNITS_AT,
+)
 from subsong_sim.learner import TrialSummary
 
 if TYPE_CHECKING:
@@ -103,14 +112,14 @@ def _replay(path: Path, progress: Progress) -> tuple[ReplayResult, State | None]
     elif continues and "initial" not in states:
         result.difference = "the run goes on from a checkpoint, and the log has lost the state that it began with"
     elif continues:
-        result.difference = _first_configured_difference((block.head, block.mem), initial)
+        result.difference = _first_configured_difference("initial state", (block.head, block.mem), initial)
     else:
         result.difference = _first_state_difference("initial state", (block.head, block.mem), initial)
     if result.difference is None and damaged and damaged[0].trial is None:
         result.difference = str(damaged[0])
     state = None
     if result.difference is None:
-        state = _execute(run, initial, states, result, progress)
+        state = _execute(run, (block.head, block.mem), initial, states, result, progress)
     if result.difference is None and damaged:
         # Every trial replays, so what is damaged is a copy that replay does not read.
         result.difference = str(damaged[0])
@@ -118,11 +127,23 @@ def _replay(path: Path, progress: Progress) -> tuple[ReplayResult, State | None]
 
 
 def _execute(
-    run: "Run", initial: State, states: Mapping[str, State], result: ReplayResult, progress: Progress
+    run: "Run", fresh: State, initial: State, states: Mapping[str, State], result: ReplayResult, progress: Progress
 ) -> State | None:
-    """Execute trial after trial until the first difference; return the state at the end if it is known."""
+    """Execute trial after trial until the first difference; return the state at the end if it is known.
+
+    Kernels ask no questions about offsets: they are given `initial`, and snapshots that are configured as `fresh` is.
+    """
     player = _Player(run, initial)
     lost = False
+
+    def go_on(number: int, snapshot: State) -> bool:
+        """Go on behind a trial, if its snapshot is of this learner; note the difference if not."""
+        nonlocal player
+        result.difference = _first_configured_difference(f"state after trial {number}", fresh, snapshot)
+        if result.difference is None:
+            player = _Player(run, snapshot)
+        return result.difference is None
+
     expected = run.header.first_trial
     progress.start("replaying", len(run.summaries()))
     for trial in run.iter_trials():
@@ -135,14 +156,15 @@ def _execute(
             # Nothing of the trial before is there but the state after it: that suffices for this one.
             result.holes += not lost
             lost = missing = False
-            player = _Player(run, before)
+            if not go_on(trial.number - 1, before):
+                return None
         if lost or missing or not trial.whole:
             # Without every word of every trial the state is unknown, until a snapshot gives it.
             result.holes += not lost
             result.skipped += 1
             lost = snapshot is None
-            if snapshot is not None:
-                player = _Player(run, snapshot)
+            if snapshot is not None and not go_on(trial.number, snapshot):
+                return None
             continue
         result.difference = _difference(player, trial)
         if result.difference is None and trial.disagreements:
@@ -200,16 +222,17 @@ def _difference(player: _Player, trial: "Trial") -> str | None:
     return None
 
 
-def _first_configured_difference(fresh: State, later: State) -> str | None:
+def _first_configured_difference(what: str, fresh: State, later: State) -> str | None:
     """Return the first difference in what no learner changes: sizes, and the words of head that the host writes."""
     for name, mine, logged in zip(("head", "mem"), fresh, later, strict=True):
         if len(mine) != len(logged):
-            return f"initial state: {name} has {len(logged)} bytes in the log, the experiment's {len(mine)}"
+            return f"{what}: {name} has {len(logged)} bytes in the log, the experiment's {len(mine)}"
     n_layers = int.from_bytes(fresh[0][4 * N_LAYERS : 4 * N_LAYERS + 4], "little")
-    for first, end in ((ESTIMATOR, ELIGIBILITY_AT + 1), (LAYERS_AT, LAYERS_AT + LAYER_WORDS * n_layers)):
+    rows = LAYERS_AT, LAYERS_AT + LAYER_WORDS * n_layers
+    for first, end in ((ESTIMATOR, ELIGIBILITY_AT + 1), (UNITS_AT, TRACE_SHIFT + 1), rows):
         at = slice(4 * first, 4 * end)
         if fresh[0][at] != later[0][at]:
-            return f"initial state: words {first} to {end - 1} of head are another network's or another rule's"
+            return f"{what}: words {first} to {end - 1} of head are another network's or another rule's"
     return None
 
 

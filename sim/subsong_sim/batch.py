@@ -91,6 +91,13 @@ def rows_of(interleaved: NDArray[Any], runs: int, words: int) -> NDArray[Any]:
     return interleaved[:, :words].transpose(0, 2, 1).reshape(groups * lanes, words)[:runs]
 
 
+def room_for(trials: int, groups: int, lanes: int) -> NDArray[np.int32]:
+    """Return where trials leave what they leave, [groups, trials or a few more, END_WORDS, lanes], groups aligned."""
+    at_once = ALIGNED // math.gcd(ALIGNED, END_WORDS * lanes * np.dtype(np.int32).itemsize)
+    trials = -(-trials // at_once) * at_once
+    return _aligned(groups, trials * END_WORDS, lanes, np.int32).reshape(groups, trials, END_WORDS, lanes)
+
+
 def _filled(rows: NDArray[Any], n: int) -> NDArray[Any]:
     """Return n rows, the last one again and again."""
     return np.concatenate([rows, np.repeat(rows[-1:], n - len(rows), axis=0)])
@@ -202,8 +209,7 @@ class Batch:
         longest = int(self.plan["trials"].max())
         stretch = min(stretch or self._stretch(), longest)
         groups, _, lanes = self._blocks[0].shape
-        room = -(-stretch // ALIGNED) * ALIGNED
-        log = _aligned(groups, room * END_WORDS, lanes, np.int32).reshape(groups, room, END_WORDS, lanes)
+        log = room_for(stretch, groups, lanes)
         for first in range(0, longest, stretch):
             if not self.course["alive"].any():
                 return

@@ -1,4 +1,4 @@
-"""One source, many engines: gathers kernels from the firmware's files and hands them to CPython or Numba.
+"""One source, many engines: gathers kernels from the firmware's files for CPython, Numba and native code.
 
 A learner's file and the kernels it imports are joined into one module, checked against the dialect, and written to the
 cache under the hash of its text, so that tracebacks have lines, Numba keeps its compilations beside it, and an edited

@@ -50,26 +50,35 @@ def sums(node: ast.For | ast.While) -> set[str]:
     return {name for name, count in additions.items() if count == uses[name]}
 
 
-def weighed(node: ast.For | ast.While, left: str) -> tuple[list[ast.stmt], dict[str, str]]:
-    """Return a loop's body without a sum of sums, and for each of those the sum that it was one of.
+class SumOfSums(NamedTuple):
+    """A loop of `inner += value; outer += inner`.
 
-    Turns of `t += a; s += t` add each a to s as often as there are turns left, and t as it was before as often as there
-    are turns; LLVM does not see that.
-
-    Args:
-        node: the loop.
-        left: the name of the number of turns left, this one included.
+    It adds each value to `outer` as often as there are turns left, and `inner` as it was before as often as there are
+    turns; LLVM does not see that.
     """
+
+    inner: str
+    outer: str
+    value: ast.expr
+
+    def body(self, left: str) -> list[ast.stmt]:
+        """Return the body without sums of sums; `left` is the name of the number of turns left, this one included."""
+        product = ast.BinOp(self.value, ast.Mult(), ast.Name(left, ast.Load()))
+        added = {self.inner: self.value, self.outer: product}
+        return [ast.AugAssign(ast.Name(name, ast.Store()), ast.Add(), value) for name, value in added.items()]
+
+
+def sum_of_sums(node: ast.For | ast.While) -> SumOfSums | None:
+    """Return a loop as a sum of sums, if it is one."""
     match node.body:
         case [
-            ast.AugAssign(target=ast.Name(id=inner), op=ast.Add(), value=value) as first,
-            ast.AugAssign(target=ast.Name(id=outer), op=ast.Add(), value=ast.Name(id=same)) as second,
+            ast.AugAssign(target=ast.Name(id=inner), op=ast.Add(), value=value),
+            ast.AugAssign(target=ast.Name(id=outer), op=ast.Add(), value=ast.Name(id=same)),
         ] if inner == same and outer in sums(node):
             uses = Counter(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
             if uses[inner] == 2:
-                product = ast.BinOp(value, ast.Mult(), ast.Name(left, ast.Load()))
-                return [first, ast.AugAssign(second.target, ast.Add(), product)], {outer: inner}
-    return node.body, {}
+                return SumOfSums(inner, outer, value)
+    return None
 
 
 class Course(NamedTuple):

@@ -25,7 +25,7 @@ class Emitter:
         count: of names handed out.
         needs: the intrinsics that the module has to declare, the functions that it has to define.
         bounds: between which numbers a register lies, by its name; any int32 where there is no entry.
-        sums: registers that are another and a number: (name, number), by their names.
+        offsets: of registers that are another and a number: (its name, the number), by their names.
     """
 
     def __init__(self, lanes: int) -> None:
@@ -35,7 +35,7 @@ class Emitter:
         self.mask: str | None = None
         self.needs: set[str] = set()
         self.bounds: dict[str, Bounds] = {}
-        self.sums: dict[str, tuple[str, int]] = {}
+        self.offsets: dict[str, tuple[str, int]] = {}
         self.count = 0
 
     # ------------------------------------------------------------------------------------------ blocks
@@ -112,8 +112,8 @@ class Emitter:
         result = self.binary(name, a, b)
         self.bounds[result.name] = bounds_of(op, self.bounds_of(a), self.bounds_of(b))
         if isinstance(op, ast.Add) and isinstance(a, Register) and isinstance(b, int):
-            base, offset = self.sums.get(a.name, (a.name, 0))
-            self.sums[result.name] = base, offset + b
+            base, offset = self.offsets.get(a.name, (a.name, 0))
+            self.offsets[result.name] = base, offset + b
         return result
 
     def bounds_of(self, value: Value) -> Bounds:
@@ -216,29 +216,6 @@ class Emitter:
             value = self.result(f"zext i{width} {value} to i32")
             self.bounds[value] = 0, (1 << width) - 1
         return Register(value, varying=False)
-
-    def pair(self, table: str, index: Register, start: int, middle: int) -> tuple[Register, Register]:
-        """Load for every run, whoever takes part, a word of a constant and the one behind it, zero-extended.
-
-        Args:
-            table: the constant.
-            index: of the word in its buffer.
-            start: of the table there.
-            middle: of the indices that may be, so that they are short on either side of it.
-        """
-        row, masks = self.type(True), self.type(True, "i1")
-        name = self._gathers()
-        way = self.result(f"sub {row} {index.name}, {self.constant(middle)}")
-        base = f"getelementptr (i16, ptr @{table}, i32 {middle - start})"
-        where = self.result(f"getelementptr i16, ptr {base}, {row} {way}")
-        both = self.result(
-            f"call {row} {name}({self.type(True, 'ptr')} {where}, i32 2, {masks} {self.constant(1, 'i1')}, "
-            f"{row} zeroinitializer), !alias.scope {TABLES}"
-        )
-        low = self.result(f"and {row} {both}, {self.constant(0xFFFF)}")
-        high = self.result(f"lshr {row} {both}, {self.constant(16)}")
-        self.bounds[low] = self.bounds[high] = 0, 0xFFFF
-        return Register(low, varying=True), Register(high, varying=True)
 
     def kept(self, value: Value, width: int) -> Value:
         """Return what a word of so many bits keeps of a value."""

@@ -7,7 +7,6 @@ from typing import NamedTuple
 from subsong_sim.lanes.emit import WIDTHS, Emitter
 from subsong_sim.lanes.flow import Word
 from subsong_sim.lanes.values import Register
-from subsong_sim.lanes.writer import parameters, signature
 
 
 class Variant(NamedTuple):
@@ -15,7 +14,7 @@ class Variant(NamedTuple):
 
     Attributes:
         evaluate: whether the trial is an evaluation; None: nothing.
-        everybody: all runs take part.
+        everybody: all runs take part; with one lane nobody asks.
         in_step: certain words are the same in all runs that do.
     """
 
@@ -48,7 +47,7 @@ def entry(function: ast.FunctionDef, variants: Mapping[Variant, str], alike: Seq
         asked = []
         if variant.evaluate is not None:
             asked.append(out.result(f"icmp eq i32 %evaluate, {variant.evaluate}"))
-        if variant.everybody:
+        if variant.everybody and lanes > 1:
             asked.append(out.result(f"icmp eq i32 %active, {(1 << lanes) - 1}"))
         test = asked[0] if len(asked) == 1 else out.result(f"and i1 {', '.join(asked)}")
         yes, no = out.new("yes"), out.new("no")
@@ -74,3 +73,15 @@ def _in_step(out: Emitter, function: ast.FunctionDef, alike: Sequence[Word]) -> 
         differ = out.result(f"or {kind} {differ}, {other.name}")
     differing = out.result(f"and i{out.lanes} {out.bits(differ)}, {bits}")
     return out.result(f"icmp eq i{out.lanes} {differing}, 0")
+
+
+def parameters(function: ast.FunctionDef) -> list[tuple[str, str]]:
+    """Return the names and kinds (ptr8, ptr16, ptr32, int) of a kernel's parameters."""
+    return [(p.arg, p.annotation.id) for p in function.args.args if isinstance(p.annotation, ast.Name)]
+
+
+def signature(function: ast.FunctionDef) -> str:
+    """Return the parameters of a kernel's function, the active runs' bits last."""
+    kinds = {"int": "i32"}
+    own = [f"{kinds.get(kind, 'ptr noalias')} %{name}" for name, kind in parameters(function)]
+    return ", ".join([*own, "i32 %active"])

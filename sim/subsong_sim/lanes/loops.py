@@ -1,4 +1,4 @@
-"""Loops whose course the structure decides: turn by turn, or as steady turns in which most is known."""
+"""Loops: of a known course, turn by turn or as steady turns in which most is known; and over what the runs decide."""
 
 import ast
 from abc import abstractmethod
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from subsong_sim.lanes.course import Course, cycles, stored, sums, weighed
+from subsong_sim.lanes.course import Course, SumOfSums, cycles, stored, sum_of_sums, sums
 from subsong_sim.lanes.flow import Flow, Scope
 from subsong_sim.lanes.products import (
     BLOCK,
@@ -15,9 +15,8 @@ from subsong_sim.lanes.products import (
     WEIGHED,
     Products,
     Routine,
-    Sums,
+    downwards,
     products,
-    sums_of_words,
 )
 from subsong_sim.lanes.values import Register, Value, int32
 
@@ -40,7 +39,7 @@ class TooLong(Exception):
 
 
 class Loops(Flow):
-    """Writes loops of a known course.
+    """Writes loops of a known course, and over ranges.
 
     Args:
         lanes: runs side by side.
@@ -88,6 +87,23 @@ class Loops(Flow):
             self._block(node.body, scope)
         scope.env.update(course.heads[turns])
 
+    def _counted(self, node: ast.For, bounds: tuple[Value, Value, int], scope: Scope) -> None:
+        """Write a loop over a range whose ends are not known."""
+        start, stop, step = bounds
+        assert isinstance(node.target, ast.Name)
+        variable, counter = node.target.id, self.new("%counter")
+        scope.env[counter] = start
+        scope.env.setdefault(variable, 0)
+
+        def turn() -> None:
+            scope.env[variable] = scope.env[counter]
+            self._block(node.body, scope)
+            scope.env[counter] = self.operation(ast.Add(), scope.env[counter], step)
+
+        changed = stored(node.body) | {counter, variable}
+        self._repeat(node, scope, changed, lambda: self.compared(ast.Lt(), scope.env[counter], stop), turn)
+        del scope.env[counter]
+
     def _is_sum(self, node: ast.For | ast.While, course: Course, scope: Scope) -> bool:
         """Write a loop as a call, if it is a weighted sum and the processor has an instruction for that."""
         if not (isinstance(node, ast.For) and isinstance(node.target, ast.Name)):
@@ -97,8 +113,9 @@ class Loops(Flow):
             return False
         if course.turns >= SHORTEST and PRODUCTS.available() and (product := products(node)):
             return self._products(product, first, course.turns, scope)
-        if course.turns == BLOCK and WEIGHED.available() and (found := sums_of_words(node)):
-            return self._sums(found, first + BLOCK - 1, scope)
+        if course.turns == BLOCK and WEIGHED.available() and (found := sum_of_sums(node)):
+            words = downwards(found.value, node.target.id)
+            return words is not None and self._weighed(found, words, first + BLOCK - 1, scope)
         return False
 
     def _products(self, found: Products, first: int, turns: int, scope: Scope) -> bool:
@@ -115,12 +132,12 @@ class Loops(Flow):
         scope.env[found.total] = self.operation(ast.Add(), scope.env[found.total], total)
         return True
 
-    def _sums(self, found: Sums, last: int, scope: Scope) -> bool:
+    def _weighed(self, found: SumOfSums, words: tuple[str, ast.expr], last: int, scope: Scope) -> bool:
         """Write the sum of the sums of a block's words, of 16 bits; the last turn's is the first in memory."""
-        buffer, width = scope.buffers[found.words[0]]
+        buffer, width = scope.buffers[words[0]]
         if width != 16:
             return False
-        index = self.operation(ast.Sub(), self._value(found.words[1], scope), last)
+        index = self.operation(ast.Sub(), self._value(words[1], scope), last)
         pointer = f"ptr {self._address(buffer, width, index)}"
         before = self.operation(ast.Mult(), scope.env[found.inner], BLOCK)
         scope.env[found.outer] = self.operation(ast.Add(), scope.env[found.outer], before)
@@ -175,10 +192,10 @@ class Loops(Flow):
         for name, circle in circles.items():
             scope.env[circle.way] = scope.env.pop(name)
         if self.lanes == 1:
-            body, orders = weighed(node, left)
-            for name, inner in orders.items():
-                before = self.operation(ast.Mult(), scope.env[inner], turns)
-                scope.env[name] = self.operation(ast.Add(), scope.env[name], before)
+            if (found := sum_of_sums(node)) is not None:
+                body = found.body(left)
+                before = self.operation(ast.Mult(), scope.env[found.inner], turns)
+                scope.env[found.outer] = self.operation(ast.Add(), scope.env[found.outer], before)
             # From 0 on, so that no turn waits for what was before the loop.
             starts = {name: value for name in sums(node) if isinstance(value := scope.env[name], Register)}
             scope.env.update(dict.fromkeys(starts, 0))

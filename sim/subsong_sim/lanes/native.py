@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import llvmlite
 import llvmlite.binding as llvm
 
 from subsong_sim.cache import cache_folder, keep
@@ -18,8 +19,9 @@ def processor() -> str:
 
 
 def kept(what: bytes) -> Path:
-    """Return where the object that belongs to a description is kept."""
-    key = hashlib.sha256(what + processor().encode() + repr(llvm.llvm_version_info).encode()).hexdigest()
+    """Return where the object that belongs to a description is kept, for this processor and this compiler."""
+    made_by = repr((processor(), llvmlite.__version__, llvm.llvm_version_info))
+    key = hashlib.sha256(what + made_by.encode()).hexdigest()
     return cache_folder() / "lanes" / f"{key}.o"
 
 

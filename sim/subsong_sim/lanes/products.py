@@ -134,19 +134,6 @@ class Products(NamedTuple):
     shift: ast.expr
 
 
-class Sums(NamedTuple):
-    """A loop that is a sum of sums.
-
-    Attributes:
-        inner, outer: the names of the sum so far, and of what that is added to.
-        words: buffer, and offset of the word of turn 0, from which on they go down.
-    """
-
-    inner: str
-    outer: str
-    words: tuple[str, ast.expr]
-
-
 def products(node: ast.For | ast.While) -> Products | None:
     """Return a loop as a weighted sum, if it is one."""
     match node:
@@ -172,24 +159,14 @@ def products(node: ast.For | ast.While) -> Products | None:
     return None
 
 
-def sums_of_words(node: ast.For | ast.While) -> Sums | None:
-    """Return a loop as a sum of sums, if it is one."""
+def downwards(node: ast.expr, turn: str) -> tuple[str, ast.expr] | None:
+    """Return buffer and offset of `buffer[offset - turn]`."""
     match node:
-        case ast.For(
-            target=ast.Name(id=turn),
-            body=[
-                ast.AugAssign(
-                    target=ast.Name(id=inner),
-                    op=ast.Add(),
-                    value=ast.Subscript(
-                        value=ast.Name(id=buffer),
-                        slice=ast.BinOp(left=ast.Name(id=offset) as start, op=ast.Sub(), right=ast.Name(id=variable)),
-                    ),
-                ),
-                ast.AugAssign(target=ast.Name(id=outer), op=ast.Add(), value=ast.Name(id=same)),
-            ],
-        ) if (variable, same) == (turn, inner) and len({turn, inner, outer, offset}) == 4:
-            return Sums(inner, outer, (buffer, start))
+        case ast.Subscript(
+            value=ast.Name(id=buffer),
+            slice=ast.BinOp(left=ast.Name(id=offset) as start, op=ast.Sub(), right=ast.Name(id=variable)),
+        ) if variable == turn != offset:
+            return buffer, start
     return None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from subsong_sim.lanes.emit import TABLES
 from subsong_sim.lanes.flow import Word
 from subsong_sim.lanes.loops import Loops
 from subsong_sim.lanes.values import Register, Value
@@ -103,12 +104,35 @@ class Words(Loops):
         low, high = self.bounds_of(index)
         if low < table.start or high >= table.start + len(table.words):
             return None
-        base, offset = self.sums.get(index.name, (index.name, 0))
+        base, offset = self.offsets.get(index.name, (index.name, 0))
         word = f"{buffer}[{base}]", offset
         if word not in self.memory:
-            pair = self.pair(f"{buffer}_table", index, table.start, (low + high + 1) // 2)
+            pair = self._pair(f"{buffer}_table", index, table.start, (low + high + 1) // 2)
             self.memory[word], self.memory[word[0], offset + 1] = pair
         return self.memory[word]
+
+    def _pair(self, table: str, index: Register, start: int, middle: int) -> tuple[Register, Register]:
+        """Load for every run, whoever takes part, a word of a constant and the one behind it, zero-extended.
+
+        Args:
+            table: the constant.
+            index: of the word in its buffer.
+            start: of the table there.
+            middle: of the indices that may be, so that they are short on either side of it.
+        """
+        row, masks = self.type(True), self.type(True, "i1")
+        name = self._gathers()
+        way = self.result(f"sub {row} {index.name}, {self.constant(middle)}")
+        base = f"getelementptr (i16, ptr @{table}, i32 {middle - start})"
+        where = self.result(f"getelementptr i16, ptr {base}, {row} {way}")
+        both = self.result(
+            f"call {row} {name}({self.type(True, 'ptr')} {where}, i32 2, {masks} {self.constant(1, 'i1')}, "
+            f"{row} zeroinitializer), !alias.scope {TABLES}"
+        )
+        low = self.result(f"and {row} {both}, {self.constant(0xFFFF)}")
+        high = self.result(f"lshr {row} {both}, {self.constant(16)}")
+        self.bounds[low] = self.bounds[high] = 0, 0xFFFF
+        return Register(low, varying=True), Register(high, varying=True)
 
     def write(self, buffer: str, width: int, index: Value, value: Value) -> None:
         """Store a word, and note what is known by it.

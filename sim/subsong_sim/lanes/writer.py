@@ -15,6 +15,7 @@ from subsong_sim.errors import EngineError
 from subsong_sim.lanes.clip import Clip, clip_of
 from subsong_sim.lanes.course import Course, Follower, stored
 from subsong_sim.lanes.emit import WIDTHS
+from subsong_sim.lanes.entry import parameters, signature
 from subsong_sim.lanes.flow import Scope
 from subsong_sim.lanes.plant import PLANT_CALLS
 from subsong_sim.lanes.values import Condition, Register, Value
@@ -175,23 +176,6 @@ class Writer(Words):
         constants = {k: v for k, v in self.source.constants.items() if k not in scope.env}
         return Follower(constants, load).follow(node, known, span)
 
-    def _counted(self, node: ast.For, bounds: tuple[Value, Value, int], scope: Scope) -> None:
-        """Write a loop over a range that the runs decide."""
-        start, stop, step = bounds
-        assert isinstance(node.target, ast.Name)
-        variable, counter = node.target.id, self.new("%counter")
-        scope.env[counter] = start
-        scope.env.setdefault(variable, 0)
-
-        def turn() -> None:
-            scope.env[variable] = scope.env[counter]
-            self._block(node.body, scope)
-            scope.env[counter] = self.operation(ast.Add(), scope.env[counter], step)
-
-        changed = stored(node.body) | {counter, variable}
-        self._repeat(node, scope, changed, lambda: self.compared(ast.Lt(), scope.env[counter], stop), turn)
-        del scope.env[counter]
-
     def _bounds(self, node: ast.For, scope: Scope) -> tuple[Value, Value, int]:
         assert isinstance(node.iter, ast.Call)
         values = [self._value(a, scope) for a in node.iter.args]
@@ -309,18 +293,6 @@ def is_long(body: list[ast.stmt]) -> bool:
     """Return whether statements are worth a branch around them."""
     nodes = (n for top in body for n in ast.walk(top))
     return len(body) > SHORT or any(isinstance(n, ast.For | ast.While | ast.Call) for n in nodes)
-
-
-def parameters(function: ast.FunctionDef) -> list[tuple[str, str]]:
-    """Return the names and kinds (ptr8, ptr16, ptr32, int) of a kernel's parameters."""
-    return [(p.arg, p.annotation.id) for p in function.args.args if isinstance(p.annotation, ast.Name)]
-
-
-def signature(function: ast.FunctionDef) -> str:
-    """Return the parameters of a kernel's function, the active runs' bits last."""
-    kinds = {"int": "i32"}
-    own = [f"{kinds.get(kind, 'ptr noalias')} %{name}" for name, kind in parameters(function)]
-    return ", ".join([*own, "i32 %active"])
 
 
 def refuse(node: ast.AST, scope: Scope, problem: str) -> EngineError:
