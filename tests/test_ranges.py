@@ -104,6 +104,13 @@ def test_every_rule_stays_within_int32_in_every_shape(rule: str, estimator: str,
     assert proof_of(setup).violations == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", [rule for rule in RULES if BY_NAME[rule].needs[1]])
+def test_signs_stay_among_the_signs_where_layers_have_other_numbers_of_words(rule: str) -> None:
+    layers, activations = (2, 16, 17, 16, 33), ("tanh", "identity", "hard_tanh", "logistic")
+    assert proof_of(suited(Setup(rule, BY_NAME[rule].estimators[0], layers, activations))).violations == []
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_stays_within_int32(name: str) -> None:
     found = [e for e in extremes() if isinstance(e.plant, TaskPlant) and e.plant.name == name]

@@ -17,7 +17,7 @@ class Facts(NamedTuple):
         live: the names read after a statement, by its id.
         at_head: the names read by a loop's next turn or after the loop, by its id.
         assigned: the names that a loop assigns to, by its id.
-        indices: the names that an index is made of.
+        indices: the names that an index is made of, here or, as the result of a kernel of head alone, elsewhere.
         twice: the names by which a statement shifts more than once, by the statement's id: one value for all of them.
         loops: it has a loop, or calls a kernel that has.
         lengths: the loops whose turns give inner loops, or kernels with loops, other lengths; by id.
@@ -56,11 +56,19 @@ def study(function: ast.FunctionDef, looping: Iterable[str]) -> Facts:
         scan.live,
         scan.at_head,
         scan.assigned,
-        frozenset(name for n in ast.walk(function) if isinstance(n, ast.Subscript) for name in reads(n.slice)),
+        _indices(function),
         {id(node): names for node in ast.walk(function) if isinstance(node, ast.Assign) and (names := _twice(node))},
         any(_repeats(node, frozenset(looping)) for node in ast.walk(function)),
         frozenset(_lengths(function, scan.assigned, frozenset(looping))),
     )
+
+
+def _indices(function: ast.FunctionDef) -> frozenset[str]:
+    found = {name for n in ast.walk(function) if isinstance(n, ast.Subscript) for name in reads(n.slice)}
+    last = function.body[-1]
+    if len(function.args.args) == 1 and isinstance(last, ast.Return) and last.value is not None:
+        found |= reads(last.value)  # a number of units, or of words
+    return frozenset(found)
 
 
 def _repeats(node: ast.AST, looping: frozenset[str]) -> bool:
