@@ -22,7 +22,8 @@ from subsong.experiment_tasks import TASKS
 from subsong.experiment_text import example_text, with_learner
 from subsong.findings import Findings
 from subsong.session import RunResult, learn, local_trials, simulate
-from subsong_sim.batch import ALIGNED, END_WORDS, Batch, interleave, room_for, rows_of
+from subsong_sim.batch import END_WORDS, Batch, interleave, room_for, rows_of
+from subsong_sim.engines import ALIGNED
 from subsong_sim.learner import Ended
 from subsong_sim.plants.models import NAMES, model
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subsong_sim import loader
+from subsong_sim.engines import ALIGNED, aligned_zeros
 
-ALIGNED = 64  # bytes
 NEVER = -(2**63)  # PLAN's stop of a run that nothing stops
 
 # How much of the schedule is done in one call: what is kept of it has some 30 MB then, and takes seconds.
@@ -108,10 +108,7 @@ def _aligned(groups: int, words: int, lanes: int, dtype: Any) -> NDArray[Any]:
     size = np.dtype(dtype).itemsize
     at_once = ALIGNED // math.gcd(ALIGNED, lanes * size)
     words = -(-words // at_once) * at_once
-    raw = np.zeros(groups * words * lanes * size + ALIGNED, np.uint8)
-    start = -raw.ctypes.data % ALIGNED
-    made: NDArray[Any] = raw[start : start + groups * words * lanes * size].view(dtype)
-    return made.reshape(groups, words, lanes)
+    return aligned_zeros(groups * words * lanes, dtype).reshape(groups, words, lanes)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from subsong_device import layout
 from subsong_device.frames import RULES
@@ -66,10 +67,17 @@ def make_buffer(words: bytes, code: str, engine: str) -> Any:
     values = np.frombuffer(words, dtype="<i4" if code == "i" else "<u2")
     if engine == "cpython":
         return array(code, values.tolist())
-    raw = np.zeros(len(words) + ALIGNED, np.uint8)
-    start = -raw.ctypes.data % ALIGNED
-    made = raw[start : start + len(words)].view(np.int32 if code == "i" else np.uint16)
+    made = aligned_zeros(len(values), np.int32 if code == "i" else np.uint16)
     made[:] = values
+    return made
+
+
+def aligned_zeros(n: int, dtype: Any) -> NDArray[Any]:
+    """Return n zeros that begin at a multiple of 64 bytes."""
+    size = n * np.dtype(dtype).itemsize
+    raw = np.zeros(size + ALIGNED, np.uint8)
+    start = -raw.ctypes.data % ALIGNED
+    made: NDArray[Any] = raw[start : start + size].view(dtype)
     return made
 
 
